@@ -70,8 +70,9 @@ class CrmSettings(ConfigModel):
     consent_kinds: ConsentKindSettings = ConsentKindSettings()
     """Further words for what happens to a consent, and what they mean."""
     undated_regrant: Literal["ask", "accept"] = "ask"
-    """What happens to a consent that was withdrawn and is granted again without a date: `ask` keeps the person out
-    until `run --accept-withdrawals`; `accept` lets it count, unless there are suspiciously many.
+    """What happens to a consent that was withdrawn and is granted again without a newer date: `ask` keeps the person
+    out until `run --accept-withdrawals`; `accept` lets it count if it has no date, or still the one it had before the
+    withdrawal, unless there are suspiciously many.
     """
     opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)
     """The opt-ins by their ids, where the CRM itself has no table of them."""

@@ -84,11 +84,18 @@ class ObservedConsent:
     """When it was last shown as withdrawn, before it was granted again. None if the CRM never showed the withdrawal."""
     reported_at: datetime | None = None
     """When it was first reported that it is granted in spite of the withdrawal."""
+    stated_before: datetime | None = None
+    """The own date of the last grant that counted before the withdrawal. None if it had none, or none was observed."""
 
     @property
     def refused(self) -> bool:
         """Whether it is granted in spite of a withdrawal, and that was neither accepted nor given a newer date."""
         return self.granted and self.withdrawn_at is not None and self.accepted_at is None
+
+    @property
+    def last_counted(self) -> datetime | None:
+        """The own date of the last grant that counted, up to now."""
+        return self.stated_at if self.granted and not self.refused else self.stated_before
 
 
 def is_dated(state: ConsentState, now: datetime) -> bool:
@@ -133,7 +140,13 @@ def _grant(
     if before.granted:
         return replace(before, stated_at=at)
     until = max(before.since, last_read or before.since)
-    return ObservedConsent(True, since, before.withdrawn_at, stated_at=at, withdrawn_until=until)
+    return replace(_regranted(since, before, before.withdrawn_at, at), withdrawn_until=until)
+
+
+def _regranted(
+    since: datetime, before: ObservedConsent, withdrawn_at: datetime, stated_at: datetime | None
+) -> ObservedConsent:
+    return ObservedConsent(True, since, withdrawn_at, stated_at=stated_at, stated_before=before.last_counted)
 
 
 def _withdrawal(before: ObservedConsent | None, stated_at: datetime | None, now: datetime) -> ObservedConsent:
@@ -141,7 +154,9 @@ def _withdrawal(before: ObservedConsent | None, stated_at: datetime | None, now:
     at = stated_at or since
     if before and before.granted and before.stated_at and at < before.stated_at:  # the date of an earlier withdrawal
         at = max(now, before.stated_at)  # a clock of the CRM may be fast
-    return ObservedConsent(False, since, max(at, before.withdrawn_at or at) if before else at)
+    if before is None:
+        return ObservedConsent(False, since, at)
+    return ObservedConsent(False, since, max(at, before.withdrawn_at or at), stated_before=before.last_counted)
 
 
 def note_withdrawal(observed: ObservedConsent, withdrawn_at: datetime) -> ObservedConsent:
@@ -159,7 +174,7 @@ def note_unshown(
     is_known = observed.withdrawn_at is not None and observed.withdrawn_at >= withdrawn_at
     if not observed.granted or not shows_grant(state, now) or is_newer or is_known:
         return observed
-    return ObservedConsent(True, now, withdrawn_at, stated_at=state.stated_at)
+    return _regranted(now, observed, withdrawn_at, state.stated_at)
 
 
 def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: datetime) -> bool:
@@ -176,8 +191,21 @@ def needs_whole_read(before: ObservedConsent | None, state: ConsentState, now: d
     return state.kind is None and before.granted
 
 
+def is_undated_regrant(observed: ObservedConsent, stated_at: datetime | None) -> bool:
+    """Return whether a grant in spite of the withdrawal that is remembered has got no date since.
+
+    It has none, or still that of the grant that counted before: a box of its own withdraws, and leaves that date alone.
+    Any other date that isn't newer is none that the CRM has shown before, and looks like damage.
+
+    Args:
+        observed: what is remembered.
+        stated_at: the grant's own date.
+    """
+    return observed.withdrawn_at is not None and (stated_at is None or stated_at == observed.stated_before)
+
+
 def may_be_accepted_unasked(observed: ObservedConsent) -> bool:
-    """Return whether a setting may accept a renewed grant: the CRM has shown the withdrawal since it happened.
+    """Return whether a setting may accept an undated regrant: the CRM has shown the withdrawal since it happened.
 
     Else the grant may be older than the withdrawal, which came from elsewhere.
     """
@@ -186,12 +214,12 @@ def may_be_accepted_unasked(observed: ObservedConsent) -> bool:
 
 
 def accept_regrant(observed: ObservedConsent, now: datetime, accepted_by: str) -> ObservedConsent:
-    """Return the memory of a consent whose grant without a date counts, from its last withdrawn state on."""
+    """Return the memory of a consent whose undated regrant counts, from its last withdrawn state on."""
     return replace(observed, accepted_at=now, accepted_by=accepted_by)
 
 
 def refuse_regrant(observed: ObservedConsent) -> ObservedConsent:
-    """Return the memory of a consent whose grant without a date isn't accepted any more."""
+    """Return the memory of a consent whose regrant isn't accepted any more."""
     return replace(observed, accepted_at=None, accepted_by=None)
 
 
@@ -211,20 +239,30 @@ def state_event(
             return None
         seen = "not shown as granted any more"
         return _event(state, opt_in_id, ConsentKind.WITHDRAWN, observed.since, f"{seen}{_first_seen(observed.since)}")
+    if state.kind in GRANTING and observed and observed.accepted_at and is_undated_regrant(observed, state.stated_at):
+        return _accepted_event(state, opt_in_id, state.kind, observed, observed.accepted_at)
     if state.kind is ConsentKind.UNCLEAR or (state.stated_at and (is_dated(state, now) or state.kind in GRANTING)):
         return _event(state, opt_in_id, state.kind, state.stated_at)
-    seen = f"shown as {state.kind.value}, {'dated in the future' if state.stated_at else 'without a date'}"
+    seen = _shown_as(state.kind, "dated in the future" if state.stated_at else "without a date")
     if observed is None or observed.granted is (state.kind is ConsentKind.WITHDRAWN):
         return _event(state, opt_in_id, state.kind, UNDATED_GRANT if state.kind in GRANTING else now, seen)
     seen += _first_seen(observed.since)
-    if state.kind is ConsentKind.WITHDRAWN:
-        return _event(state, opt_in_id, state.kind, observed.since, seen)
-    if observed.accepted_at is None:
-        return _event(state, opt_in_id, state.kind, UNDATED_GRANT, seen)
+    at = observed.since if state.kind is ConsentKind.WITHDRAWN else UNDATED_GRANT
+    return _event(state, opt_in_id, state.kind, at, seen)
+
+
+def _accepted_event(
+    state: ConsentState, opt_in_id: str, kind: ConsentKind, observed: ObservedConsent, accepted_at: datetime
+) -> StateEvent:
     # Not from when it was seen or accepted: people who unsubscribed at the vendor before that may have done so later.
     at = max(moment for moment in (observed.withdrawn_until, _after(observed.withdrawn_at)) if moment)
-    seen += f"; accepted {_minute(observed.accepted_at)}, in spite of the withdrawal before"
-    return _event(state, opt_in_id, state.kind, at, seen)
+    dated = f"dated {_minute(state.stated_at)} as before" if state.stated_at else "without a date"
+    seen = f"{_shown_as(kind, dated)}{_first_seen(observed.since)}; accepted {_minute(accepted_at)}"
+    return _event(state, opt_in_id, kind, at, f"{seen}, in spite of the withdrawal before")
+
+
+def _shown_as(kind: ConsentKind, dated: str) -> str:
+    return f"shown as {kind.value}, {dated}"
 
 
 def _after(moment: datetime | None) -> datetime:
@@ -264,7 +302,7 @@ def _minute(moment: datetime) -> str:
 
 
 REGRANTS_AT_ONCE: Final = 20
-"""As many consents may be granted again without a date within `REGRANT_WINDOW`."""
+"""As many consents may be granted again without a newer date within `REGRANT_WINDOW`."""
 
 REGRANTS_PER_MILLE: Final = 1
 """So may as large a share of the states of the opt-in."""
@@ -274,7 +312,7 @@ REGRANT_WINDOW: Final = timedelta(days=1)
 
 
 class Regrant(NamedTuple):
-    """A consent that is granted again without a date, in spite of a withdrawal, and that no person has accepted."""
+    """A consent that is granted again without a newer date, and that no person has accepted."""
 
     subject: str
     since: datetime

@@ -100,7 +100,8 @@ _MEANINGS: Final[dict[Reason, str]] = {
     ),
     Reason.WITHDRAWAL_VANISHED: "withdrew the consent, and the CRM has lost that withdrawal without a newer consent",
     Reason.UNDATED_REGRANT: (
-        "withdrew the consent, and the CRM shows it as granted again without a date; it counts once it is accepted"
+        "withdrew the consent, and the CRM shows it as granted again without a newer date; it counts once that is "
+        "accepted"
     ),
     Reason.GONE_FROM_CRM: "the CRM doesn't have this record any more",
     Reason.ADDRESS_CHANGED: "the CRM has another address for this record by now, or none",

@@ -37,7 +37,7 @@ class SuppressionKind(StrEnum):
     """A withdrawal that the CRM had and has lost. Names the entity that the CRM shows as granted, and the time of the
     withdrawal."""
     REGRANTED = "regranted"
-    """A withdrawal that the CRM had, and shows as a grant without a date by now. Names the same."""
+    """A withdrawal that the CRM had, and shows as a grant without a newer date by now. Names the same."""
 
 
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
@@ -66,7 +66,7 @@ class Suppressed:
     remembered: frozenset[str] = frozenset()
     """Entity keys of people whose withdrawal has vanished from the CRM."""
     regranted: frozenset[str] = frozenset()
-    """Entity keys of people whose consent is granted again without a date."""
+    """Entity keys of people whose consent is granted again without a newer date."""
     pending_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """Since when an address is known to be on the vendor's unsubscribe list, by address; the opt-in isn't known yet."""
     unclear_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)

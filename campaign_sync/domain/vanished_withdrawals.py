@@ -178,7 +178,7 @@ class AbsentWithdrawals:
 
 @dataclass(frozen=True)
 class UndatedRegrants:
-    """The consents of an opt-in that were withdrawn and are granted again without a date."""
+    """The consents of an opt-in that were withdrawn and are granted again without a newer date."""
 
     people: int = 0
     """Everybody who is left out because of it."""
@@ -198,7 +198,7 @@ def check_withdrawals(
         people: the number of people whom the CRM shows as granted although they withdrew and haven't consented since.
         known: the number of known withdrawals of the opt-in.
         accept: the command that accepts that they are gone.
-        regrants: the consents among them that are granted again without a date; they aren't part of `people`.
+        regrants: the consents among them that are granted again without a newer date; they aren't part of `people`.
     """
     findings = [*_vanished(opt_in_id, people, known, accept), *_regranted(opt_in_id, regrants, accept)]
     if not findings:
@@ -222,14 +222,14 @@ def _regranted(opt_in_id: str, regrants: UndatedRegrants, accept: str) -> Iterat
     if regrants.at_once:
         yield (
             f"{regrants.at_once} of {regrants.states} consents for {opt_in_id} were withdrawn, and the CRM shows them "
-            "as granted again without a date, all within a day, as after a restore; none of them is "
+            "as granted again without a newer date, all within a day, as after a restore; none of them is "
             f"accepted; restore the withdrawals in the CRM; if all of them are new consents: `{accept}`"
         )
     elif regrants.people:
         yield (
-            f"the CRM shows {_people(regrants.people)} as granted again for {opt_in_id} without a date, after a "
-            "withdrawal; they stay out, and `campaign-sync why` names the reason for each; give the consents a date in "
-            f"the CRM; if all of them are new consents: `{accept}`"
+            f"the CRM shows {_people(regrants.people)} as granted again for {opt_in_id} without a newer date, "
+            "after a withdrawal; they stay out, and `campaign-sync why` names the reason for each; give the consents a "
+            f"newer date in the CRM; if all of them are new consents: `{accept}`"
         )
 
 

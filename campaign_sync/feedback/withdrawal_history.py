@@ -9,7 +9,6 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import usable_addresses
-from campaign_sync.domain.consent_state import UNDATED_GRANT
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind, entity_keys
 from campaign_sync.domain.vanished_withdrawals import (
     AbsentWithdrawals,
@@ -53,7 +52,7 @@ class WithdrawalComparison:
     known: int
     vanished: pd.DataFrame
     """One row for each person whom the CRM shows as consenting although they withdrew the consent and haven't granted
-    it since: kind `remembered`, or `regranted` where the consent is granted again without a date. Columns
+    it since: kind `remembered`, or `regranted` where the consent is granted again without a newer date. Columns
     `SUPPRESSION_COLUMNS`."""
 
 
@@ -118,14 +117,17 @@ class WithdrawalHistory:
         return WithdrawalComparison(len(self._known) - len(review.superseded), frame)
 
     def _regranted(self, review: WithdrawalReview) -> frozenset[str]:
-        """Return the keys of those whose own consent, or their address's, was withdrawn and has no date now."""
-        undated = [vanished.person for vanished in review.vanished if vanished.person.consented_at == UNDATED_GRANT]
-        subjects = {person.entity_pseudonym for person in undated}
-        subjects |= {person.address_pseudonym for person in undated if person.address_pseudonym}
-        withdrawn = self._state.consent_observations.withdrawn(self._opt_in_id, subjects)
-        return frozenset(
-            person.key for person in undated if withdrawn & {person.entity_pseudonym, person.address_pseudonym}
+        """Return the keys of those whose own consent, or their address's, was withdrawn and has got no date since."""
+        grants = {
+            (subject, vanished.person.key): vanished.person.consented_at
+            for vanished in review.vanished
+            for subject in (vanished.person.entity_pseudonym, vanished.person.address_pseudonym)
+            if subject
+        }
+        undated = self._state.consent_observations.undated_regrants(
+            self._opt_in_id, {(subject, at) for (subject, _), at in grants.items()}
         )
+        return frozenset(key for (subject, key), at in grants.items() if (subject, at) in undated)
 
 
 def add_vanished(

@@ -36,7 +36,7 @@ REASON_TITLES: Final[dict[str, str]] = {
     Reason.SUPPRESSED_MEANWHILE: gettext_noop("Opted out or bounced just before filling"),
     Reason.ON_UNSUBSCRIBE_LIST: gettext_noop("On Optimizely’s unsubscribe list"),
     Reason.WITHDRAWAL_VANISHED: gettext_noop("Withdrawal that has vanished from the CRM"),
-    Reason.UNDATED_REGRANT: gettext_noop("Withdrawn, and granted again without a date"),
+    Reason.UNDATED_REGRANT: gettext_noop("Withdrawn, and granted again without a newer date"),
     Reason.GONE_FROM_CRM: gettext_noop("No longer in the CRM"),
     Reason.ADDRESS_CHANGED: gettext_noop("Address changed in the CRM"),
     NOT_PICKED: gettext_noop("No longer picked in the CRM"),

@@ -16,6 +16,7 @@ from campaign_sync.domain.consent_state import (
     Regrant,
     StateEvent,
     accept_regrant,
+    is_undated_regrant,
     may_be_accepted_unasked,
     needs_whole_read,
     note_unshown,
@@ -216,12 +217,14 @@ class _ConsentReading:
 
     def _accept_or_refuse(self, judged: dict[str, ObservedConsent]) -> tuple[int, int]:
         """Decide about the consents that are granted again. Return how many are refused, and how many come at once."""
-        undated = {subject for subject, state in self._held if state.kind is not None and state.stated_at is None}
+        grants = [(subject, state.stated_at) for subject, state in self._held if shows_grant(state, self._now)]
+        undated = {subject for subject, stated_at in grants if is_undated_regrant(judged[subject], stated_at)}
         again = {
             subject: observed
-            for subject, observed in judged.items()
-            if subject in undated and observed.granted and observed.withdrawn_at is not None
+            for subject, observed in ((subject, judged[subject]) for subject, _ in grants)
+            if observed.granted and observed.withdrawn_at is not None
         }
+        # With an older date that isn't known they are never accepted here, but a restored CRM shows some of these, too.
         regrants = [
             Regrant(subject, observed.since, observed.refused)
             for subject, observed in again.items()
@@ -229,10 +232,10 @@ class _ConsentReading:
         ]
         at_once = regrants_at_once(regrants, self._states)
         for subject, observed in again.items():
-            if subject in at_once:
+            if subject in at_once or (subject not in undated and observed.accepted_by == ACCEPTED_BY_SETTING):
                 judged[subject] = refuse_regrant(observed)
-            elif self._memory.accept_undated and not at_once and may_be_accepted_unasked(observed):
-                judged[subject] = accept_regrant(observed, self._now, ACCEPTED_BY_SETTING)
+            elif subject in undated and self._memory.accept_undated and not at_once:
+                judged[subject] = _accepted_unasked(observed, self._now)
         return sum(observed.refused for observed in judged.values()), len(at_once)
 
     def _change(self, subject: str, before: ObservedConsent | None, after: ObservedConsent) -> None:
@@ -257,6 +260,10 @@ class _ConsentReading:
             return set()
         is_shown = np.isin(_numbers(subjects), np.concatenate(shown))
         return {subject for subject, shown_too in zip(subjects, is_shown.tolist(), strict=True) if shown_too}
+
+
+def _accepted_unasked(observed: ObservedConsent, now: datetime) -> ObservedConsent:
+    return accept_regrant(observed, now, ACCEPTED_BY_SETTING) if may_be_accepted_unasked(observed) else observed
 
 
 def _numbers(subjects: Iterable[str]) -> _Numbers:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, select, update
 
 from campaign_sync.domain.consent import normalize_word
-from campaign_sync.domain.consent_state import ObservedConsent
+from campaign_sync.domain.consent_state import UNDATED_GRANT, ObservedConsent, is_undated_regrant
 from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.consent_tables import consent_observation as observations
 from campaign_sync.storage.consent_tables import consent_read
@@ -30,7 +30,7 @@ class ConsentRead:
     refused: int = 0
     """How many are granted again in spite of a withdrawal, and neither accepted nor newer by their own date."""
     at_once: int = 0
-    """How many were granted again without a date in such a mass that they look like a restored CRM; else 0."""
+    """How many were granted again without a newer date in such a mass that they look like a restored CRM; else 0."""
     changed_at: datetime | None = None
     """When the CRM last showed a change that didn't come from us."""
 
@@ -100,12 +100,20 @@ class ConsentObservations:
                 concerned = update(observations).where(is_new, observations.c.subject.in_(batch))
                 connection.execute(concerned.values(reported_at=now))
 
-    def withdrawn(self, opt_in_id: str, subjects: Collection[str]) -> frozenset[str]:
-        """Return those of the subjects whose withdrawal is remembered."""
+    def undated_regrants(
+        self, opt_in_id: str, grants: Collection[tuple[str, datetime]]
+    ) -> frozenset[tuple[str, datetime]]:
+        """Return those of the grants whose subject's withdrawal is remembered, and that have got no date since.
+
+        Args:
+            opt_in_id: the opt-in.
+            grants: the subjects with the times at which their consents count as granted.
+        """
+        known = self.find(opt_in_id, {subject for subject, _ in grants}) if grants else {}
         return frozenset(
-            subject
-            for subject, observed in (self.find(opt_in_id, subjects) if subjects else {}).items()
-            if observed.withdrawn_at is not None
+            (subject, at)
+            for subject, at in grants
+            if subject in known and is_undated_regrant(known[subject], None if at == UNDATED_GRANT else at)
         )
 
 

@@ -22,6 +22,7 @@ consent_observation = Table(
     Column("stated_at", UtcDateTime),
     Column("withdrawn_until", UtcDateTime),
     Column("reported_at", UtcDateTime),
+    Column("stated_before", UtcDateTime),
     sqlite_with_rowid=False,
 )
 

@@ -86,7 +86,7 @@ class KnownWithdrawals:
     def forget_accepted(self, acceptance: WithdrawalAcceptance, opt_in_id: str) -> int:
         """Delete the withdrawals that were reported before the acceptance. Record and return how many.
 
-        Consents that are granted again without a date, and were reported by then, count from now on.
+        Consents that are granted again without a newer date, and were reported by then, count from now on.
         """
         reported = withdrawals.c.missing_since < acceptance.accepted_at
         is_it = (acceptances.c.run_id == acceptance.run_id) & (acceptances.c.mandator == acceptance.mandator)

@@ -16,6 +16,8 @@ from campaign_sync.domain.consent_state import (
     Regrant,
     StateEvent,
     accept_regrant,
+    is_undated_regrant,
+    may_be_accepted_unasked,
     needs_whole_read,
     observe,
     refuse_regrant,
@@ -225,6 +227,81 @@ def test_a_consent_is_refused_after_a_withdrawal_until_a_newer_date(
             assert at is not None or event.occurred_at == UNDATED_GRANT
         elif history.observed and history.observed.granted and not history.observed.refused:
             withdrawn_at = None
+
+
+BOX = st.lists(
+    st.tuples(KINDS, st.none() | st.integers(-4, -1)) | st.tuples(st.just(GRANTED), st.integers(0, 9)), max_size=12
+)
+"""As of a box beside the grant's date: the same few dates again and again."""
+
+
+@given(BOX)
+@settings(max_examples=2_000)
+def test_a_refused_grant_is_undated_if_it_has_no_date_or_that_of_the_last_grant_that_counted(
+    shown: list[tuple[ConsentKind | None, int | None]],
+) -> None:
+    history, counted, withdrawn_at = History(), None, None
+    for number, (kind, offset) in enumerate(shown):
+        at = None if offset is None else day(offset)
+        event = history.show(number, kind, at)
+        if kind in GRANTING and (at is None or at <= day(number)):
+            if withdrawn_at is None or (at and at > withdrawn_at):
+                counted, withdrawn_at = at, None
+            observed = history.observed
+            assert observed is not None
+            assert observed.refused is (withdrawn_at is not None)
+            assert is_undated_regrant(observed, at) is (observed.refused and at in (None, counted))
+        elif event and kind not in GRANTING and history.observed and not history.observed.granted:
+            assert history.observed.withdrawn_at is not None
+            withdrawn_at = history.observed.withdrawn_at
+
+
+@given(BOX)
+@settings(max_examples=2_000)
+def test_what_is_accepted_is_newer_than_the_withdrawal_and_damage_keeps_its_date(
+    shown: list[tuple[ConsentKind | None, int | None]],
+) -> None:
+    history = History()
+    for number, (kind, offset) in enumerate(shown):
+        at = None if offset is None else day(offset)
+        history.show(number, kind, at)
+        refused = history.observed
+        if kind not in GRANTING or refused is None or not may_be_accepted_unasked(refused):
+            continue
+        assert refused.withdrawn_at is not None
+        accepted = accept_regrant(refused, day(number), "anna")
+        event = state_event(state(kind, at), "news", accepted, day(number))
+        assert event is not None
+        assert event.occurred_at is not None
+        if is_undated_regrant(refused, at):
+            assert refused.withdrawn_at < event.occurred_at <= day(number) + timedelta(microseconds=1)
+        else:
+            assert event.occurred_at == at
+
+
+def test_the_date_of_a_refused_grant_is_not_known_after_the_next_withdrawal() -> None:
+    history = History()
+    for number, at in enumerate([-90, None, -200, None, -200]):
+        history.show(number, WITHDRAWN if at is None else GRANTED, None if at is None else day(at))
+    assert history.observed is not None
+    assert not is_undated_regrant(history.observed, day(-200))
+    assert is_undated_regrant(history.observed, day(-90))
+
+
+def test_an_accepted_regrant_with_its_old_date_says_so() -> None:
+    history = History()
+    history.show(0, GRANTED, day(-90))
+    history.show(1, WITHDRAWN)
+    history.show(2, GRANTED, day(-90))
+    assert history.observed is not None
+    history.observed = accept_regrant(history.observed, day(2), "anna")
+    event = history.show(3, GRANTED, day(-90))
+    assert event is not None
+    assert event.occurred_at == day(1) + timedelta(microseconds=1)
+    assert event.evidence == (
+        "shown as granted, dated 2026-08-22 05:00 UTC as before; first seen 2026-11-22 05:00 UTC; accepted "
+        "2026-11-22 05:00 UTC, in spite of the withdrawal before"
+    )
 
 
 @given(SHOWN)

@@ -119,7 +119,7 @@ def test_an_undated_flip_back_keeps_out_with_a_reason_of_its_own_until_it_is_acc
         assert two.run(back, NOON + number * DAY) == {"anna": Reason.UNDATED_REGRANT, "ben": IN}
     outcome = two.check(NOON + 3 * DAY)
     assert (outcome.passed, outcome.stops) == (False, False)
-    assert "1 person as granted again for news without a date" in outcome.summary
+    assert "1 person as granted again for news without a newer date" in outcome.summary
     frame = two.suppressed(NOON + 3 * DAY, remember=False)
     (reason,) = suppression_reasons(frame, "news", ANNA, "anna@example.org", None)
     assert (reason.reason, reason.since) == (Reason.UNDATED_REGRANT, NOON + DAY)
@@ -191,6 +191,26 @@ def test_the_setting_brings_single_people_back_by_itself(two: CrmOfStates) -> No
 
 
 @pytest.mark.parametrize("accept", [False, True])
+def test_a_box_that_is_cleared_again_is_no_newer_grant_though_its_old_date_is_shown(
+    two: CrmOfStates, accept: bool
+) -> None:
+    two.accept = accept
+    was, other = (GRANTED, NOON - 90 * DAY), (GRANTED, NOON - 80 * DAY)
+    assert two.run({ANNA: was, BEN: was}, NOON) == {"anna": IN, "ben": IN}
+    assert set(two.run({ANNA: WITHDRAWN, BEN: WITHDRAWN}, NOON + DAY).values()) == {Reason.CONSENT_WITHDRAWN}
+    reason = IN if accept else Reason.UNDATED_REGRANT
+    for number in (2, 3):
+        outs = two.run({ANNA: was, BEN: other}, NOON + number * DAY)
+        assert outs == {"anna": reason, "ben": Reason.WITHDRAWAL_VANISHED}
+        assert not two.check(NOON + number * DAY).stops
+    two.accept_at(NOON + 3 * DAY + HOUR)
+    assert two.run({ANNA: was, BEN: other}, NOON + 4 * DAY) == {"anna": IN, "ben": IN}
+    times = two.small.selected().set_index("entity_id")["consent_at"]
+    assert times["anna"] == NOON + DAY + timedelta(microseconds=1), "when the withdrawal was seen last"
+    assert times["ben"] == NOON - 80 * DAY
+
+
+@pytest.mark.parametrize("accept", [False, True])
 def test_a_crm_restored_from_last_week_brings_no_one_back_dated_or_not(crm: CrmOfStates, accept: bool) -> None:
     crm.accept = accept
     people = [f"contact:{number}" for number in range(46)]
@@ -203,10 +223,10 @@ def test_a_crm_restored_from_last_week_brings_no_one_back_dated_or_not(crm: CrmO
     assert set(crm.run(last_week, NOON - 7 * DAY).values()) == {IN}
     assert set(crm.run(today, NOON).values()) == {Reason.CONSENT_WITHDRAWN}
     for moment in (NOON + DAY, NOON + DAY + HOUR, NOON + 5 * DAY):
-        assert set(crm.run(last_week, moment).values()) == {Reason.UNDATED_REGRANT, Reason.WITHDRAWAL_VANISHED}
+        assert set(crm.run(last_week, moment).values()) == {Reason.UNDATED_REGRANT}
         outcome = crm.check(moment)
         assert outcome.stops
-        assert "23 of 46 consents for news were withdrawn" in outcome.summary
+        assert "46 of 46 consents for news were withdrawn" in outcome.summary
     assert set(crm.run(today, NOON + 6 * DAY).values()) == {Reason.CONSENT_WITHDRAWN}
     assert crm.check(NOON + 6 * DAY).passed
 
@@ -230,6 +250,8 @@ def test_a_question_sees_the_reason_and_remembers_nothing(two: CrmOfStates) -> N
     two.load({ANNA: GRANTED, BEN: GRANTED}, NOON + DAY, read_only=True)
     frame = two.suppressed(NOON + DAY, remember=False)
     assert list(frame["kind"]) == ["regranted"]
+    two.load({ANNA: (GRANTED, NOON - DAY), BEN: GRANTED}, NOON + DAY, read_only=True)
+    assert list(two.suppressed(NOON + DAY, remember=False)["kind"]) == ["remembered"], "it never had this date"
     known = two.state.known_withdrawals.all("nord", "news")
     assert [withdrawal.missing_since for withdrawal in known.values()] == [None]
 

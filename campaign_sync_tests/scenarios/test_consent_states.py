@@ -105,7 +105,7 @@ def test_an_undated_opt_out_is_out_and_comes_back_when_it_is_accepted(installati
         withdrawals = check(result, "withdrawals")
         assert (withdrawals.passed, withdrawals.severity) == (False, dg.AssetCheckSeverity.WARN)
     answer = text_of(installation, "why", "contact:c1")
-    assert "the CRM shows it as granted again without a date" in answer
+    assert "the CRM shows it as granted again without a newer date" in answer
     assert "1970" not in answer
 
     accept(installation)
@@ -126,6 +126,30 @@ def test_a_dated_grant_that_is_newer_brings_back_by_itself(installation: Install
     show(installation, "granted", "c1", changed_at="2026-03-02 12:00:00")
     run(installation)
     assert installation.addresses() == ADDRESSES
+
+
+@pytest.mark.parametrize("setting", ["ask", "accept"])
+def test_a_box_beside_the_date_of_the_grant_is_judged_by_the_product_s_own_history(
+    installation: Installation, setting: str
+) -> None:
+    installation.settings["crm"]["undated_regrant"] = setting
+    was, other = "2026-02-01 12:00:00", "2026-01-01 12:00:00"
+    show(installation, "granted", "c1", "c2", changed_at=was)
+    run(installation)
+    assert installation.addresses() == ADDRESSES
+    show(installation, "withdrawn", "c1", "c2")  # SuiteCRM's opt_out; confirm_opt_in_date stays, and isn't read
+    run(installation)
+    assert installation.addresses() == ADDRESSES[2:]
+    show(installation, "granted", "c1", changed_at=was)
+    show(installation, "granted", "c2", changed_at=other)
+    result = run(installation)
+    back = setting == "accept"
+    assert installation.addresses() == [*(ADDRESSES[:1] if back else []), *ADDRESSES[2:]]
+    reasons = rejections(installation, result.run_id)
+    assert reasons["selection", "withdrawal_vanished"] == 1
+    assert reasons.get(("selection", "undated_regrant"), 0) == (0 if back else 1)
+    proof = text_of(installation, "prove", "contact:c1")
+    assert ("dated 2026-02-01 12:00 UTC as before; first seen 20" in proof) is back
 
 
 def test_an_unsubscribe_is_written_to_the_box_once_and_destroys_no_later_grant(installation: Installation) -> None:

@@ -71,7 +71,8 @@ def test_an_unticked_box_is_a_withdrawal_and_ticked_again_it_is_refused(
     subject = memory.pseudonym(ANNA)
     (refused,) = state.consent_observations.refused("news")
     assert (refused.entity, refused.withdrawn_at) == (subject, NOON + DAY)
-    assert state.consent_observations.withdrawn("NEWS", {subject, memory.pseudonym(BEN)}) == {subject}
+    grants = [(key, at) for key in (subject, memory.pseudonym(BEN)) for at in (UNDATED_GRANT, NOON)]
+    assert state.consent_observations.undated_regrants("NEWS", grants) == {(subject, UNDATED_GRANT)}
     last = state.consent_observations.last_read("news")
     assert last is not None
     assert (last.states, last.refused, last.at_once) == (2, 1, 0)
@@ -122,6 +123,39 @@ def test_the_setting_accepts_single_regrants_from_when_they_were_last_withdrawn(
     assert times(read(accepting, [(ANNA, WITHDRAWN)], NOON + 4 * DAY)) == {(ANNA, WITHDRAWN): NOON + 3 * DAY}
 
 
+def test_the_setting_accepts_a_grant_with_the_date_that_it_had_before_and_no_other(state: State) -> None:
+    accepting, was, other = state.consent_memory(accept_undated=True), NOON - 90 * DAY, NOON - 80 * DAY
+    read(accepting, [(ANNA, GRANTED, was), (BEN, GRANTED, was), (BOTH, GRANTED, was)], NOON)
+    read(accepting, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN), (BOTH, WITHDRAWN)], NOON + DAY)
+    shown: Shown = [(ANNA, GRANTED, was), (BEN, GRANTED, other), (BOTH, GRANTED, was)]
+    back = NOON + DAY + timedelta(microseconds=1)
+    for number in (2, 3):
+        events = times(read(accepting, shown, NOON + number * DAY))
+        assert events == {(ANNA, GRANTED): back, (BEN, GRANTED): other, (BOTH, GRANTED): back}
+        (refused,) = state.consent_observations.refused("news")
+        assert refused.entity == accepting.pseudonym(BEN)
+    shown = [(ANNA, GRANTED, other), (BEN, GRANTED, was), (BOTH, GRANTED)]
+    assert times(read(accepting, shown, NOON + 4 * DAY)) == {
+        (ANNA, GRANTED): other,
+        (BEN, GRANTED): back,
+        (BOTH, GRANTED): back,
+    }
+    (refused,) = state.consent_observations.refused("news")
+    assert refused.entity == accepting.pseudonym(ANNA), "what the setting accepted was another date"
+
+
+def test_a_restored_crm_is_recognized_by_grants_of_unknown_dates_too(state: State) -> None:
+    memory = state.consent_memory(accept_undated=True)
+    people = [f"contact:{number}" for number in range(24)]
+    read(memory, [(key, GRANTED, NOON - 9 * DAY) for key in people[:12]], NOON - DAY)
+    read(memory, [(key, WITHDRAWN) for key in people], NOON)
+    events = read(memory, [(key, GRANTED, NOON - 9 * DAY) for key in people], NOON + DAY)
+    assert {event.occurred_at for event in events} == {NOON - 9 * DAY}
+    last = state.consent_observations.last_read("news")
+    assert last is not None
+    assert (last.refused, last.at_once) == (24, 24)
+
+
 @pytest.mark.parametrize("accept", [False, True])
 def test_a_crm_restored_from_last_week_brings_nothing_back(state: State, accept: bool) -> None:
     memory = state.consent_memory(accept_undated=accept)
@@ -142,7 +176,7 @@ def test_a_crm_restored_from_last_week_brings_nothing_back(state: State, accept:
         assert set(events.values()) == {UNDATED_GRANT, NOON - 9 * DAY}
         last = state.consent_observations.last_read("news")
         assert last is not None
-        assert (last.refused, last.at_once) == (60, 30)
+        assert (last.refused, last.at_once) == (60, 60)
     assert {known.withdrawn_at for known in state.consent_observations.refused("news")} == {NOON, NOON - DAY}
     read(memory, withdrawn, NOON + 9 * DAY)
     repaired = state.consent_observations.last_read("news")

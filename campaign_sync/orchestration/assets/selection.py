@@ -34,8 +34,8 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 CHECKS = {
     "withdrawals": (
         (
-            "no withdrawal that the CRM once had has vanished from it, or become a grant without a date, without a "
-            "newer consent."
+            "no withdrawal that the CRM once had has vanished from it, or become a grant without a newer date, without "
+            "a newer consent."
         ),
         "load what was lost into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
     ),

@@ -45,7 +45,7 @@ _COLUMNS = {
     "kind": (
         "bounce (of an address, in every mandator), unsubscribe (of a consent), pending (of one or another), unclear "
         "(an event that isn't understood), block (of an address), remembered (withdrawn, and vanished from the CRM) or "
-        "regranted (withdrawn, and granted again without a date)"
+        "regranted (withdrawn, and granted again without a newer date)"
     ),
     "address": "Normalized; missing where an entity has none that can be used",
     "entity_type": "contact, lead or account; missing where it is of the address alone",

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("stated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("withdrawn_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stated_before", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("opt_in_id", "subject"),
         sqlite_with_rowid=False,
     )

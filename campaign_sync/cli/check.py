@@ -5,7 +5,7 @@ Nothing is changed. Only a list that was refused as an opt-in list is probed aga
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.config import Configuration, FeedbackSettings, SqlSettings
+from campaign_sync.crm.mirror.base import remove_copy
 from campaign_sync.crm.needs import crm_needs
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql.open import is_copied
@@ -84,7 +85,9 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
     with findings.expected_errors("crm"):
         exports = [mandator.crm_export for mandator in configuration.mandators.values() if mandator.crm_export]
         ports.crm.check(exports=any(export.table for export in exports))
-        findings.add("crm", True, "the CRM answers and has the contract's tables")
+        is_mapped = isinstance(configuration.crm, SqlSettings) and configuration.crm.is_mapped
+        tables = "every table that is mapped" if is_mapped else "the contract's tables"
+        findings.add("crm", True, f"the CRM answers and has {tables}")
         crm_answers = True
         _check_tables(configuration, findings)
         if times := ports.crm_snapshot(next(iter(configuration.mandators))).copy_times:
@@ -114,8 +117,13 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
 
 
 def _check_tables(configuration: Configuration, findings: _Findings) -> None:
-    """Try every query of a CRM that is mapped, and show what it returns without anything of the people in it."""
+    """Try every query of a CRM that is mapped, and show what it returns without anything of the people in it.
+
+    Its people are copied anew after that: what was corrected in the CRM a minute ago is seen.
+    """
     if isinstance(configuration.crm, SqlSettings) and is_copied(configuration.crm):
+        with suppress(OSError):  # an older copy is used, and its age shown
+            remove_copy(Path(configuration.storage.crm_copies))
         for sample in sample_tables(configuration.crm, crm_needs(configuration)):
             findings.add(sample.place, True if sample.is_understood else None, sample.summary)
 

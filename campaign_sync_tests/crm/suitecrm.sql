@@ -3,7 +3,8 @@ CREATE TABLE accounts (
     id char(36) NOT NULL PRIMARY KEY, name varchar(150), date_entered datetime, date_modified datetime,
     modified_user_id char(36), created_by char(36), description text, deleted tinyint(1) DEFAULT 0,
     assigned_user_id char(36), account_type varchar(50), industry varchar(50), billing_address_street varchar(150),
-    billing_address_city varchar(100), billing_address_postalcode varchar(20), billing_address_country varchar(255),
+    billing_address_city varchar(100), billing_address_state varchar(100), billing_address_postalcode varchar(20),
+    billing_address_country varchar(255),
     website varchar(255), parent_id char(36), campaign_id char(36)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb3 COLLATE=utf8mb3_general_ci;
 CREATE TABLE contacts (

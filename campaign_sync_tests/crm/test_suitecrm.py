@@ -139,6 +139,26 @@ def test_people_come_with_their_primary_address_or_any(suite: SuiteCrm) -> None:
         assert [row[:2] for row in all_rows(reader.people(EntityType.ACCOUNT))] == [(company, "office@example.org")]
 
 
+def test_accounts_have_the_columns_of_people_as_a_target_list_may_hold_both(suite: SuiteCrm) -> None:
+    company = suite.person("accounts", "office@example.org")
+    suite.run("UPDATE accounts SET billing_address_city = 'Köln', billing_address_state = 'NRW'")
+    names = {
+        *("account_name", "salutation", "first_name", "last_name", "title", "department"),
+        *(f"primary_address_{part}" for part in ("street", "city", "state", "postalcode", "country")),
+    }
+    with suite.reading(*names) as reader:
+        people = reader.people(EntityType.ACCOUNT)
+        (row,) = all_rows(people)
+    assert names < set(people.columns)
+    assert {name: value for name, value in zip(people.columns, row, strict=True) if value is not None} == {
+        "id": company,
+        "email": "office@example.org",
+        "account_name": "ACME",
+        "primary_address_city": "Köln",
+        "primary_address_state": "NRW",
+    }
+
+
 def test_target_lists_have_members_of_all_types(suite: SuiteCrm) -> None:
     records = {table: suite.person(table, f"{table}@example.org") for table in MODULES}
     news = suite.add("prospect_lists", name="Newsletter Süd", list_type="default")

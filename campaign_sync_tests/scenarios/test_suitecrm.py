@@ -1,9 +1,12 @@
 """Days with a SuiteCRM in MariaDB: its own consents count, and its own flags are written."""
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from campaign_sync.cli.check import check_everything
 from campaign_sync_tests.crm.test_suitecrm import CONFIRMED, SuiteCrm
 from campaign_sync_tests.installation import NORD, Installation, epoch_ms
 from campaign_sync_tests.test_cli import campaign_sync
@@ -112,11 +115,13 @@ def test_an_address_that_bounced_stays_out_until_the_crm_takes_it_as_valid_again
 def test_check_shows_what_the_mapping_reads_and_nothing_of_the_people(
     installation: Installation, suite: SuiteCrm
 ) -> None:
+    installation.settings["crm"]["people_max_age"] = "1h"
     assert installation.configuration
     done = campaign_sync(installation.folder, "check")
     shown = " ".join(done.stdout.split())
     assert done.returncode == 0, done.stdout + done.stderr
     for part in (
+        "the CRM answers and has every table that is mapped",
         "crm.tables.contact",
         "5 rows; row 1 has id, email, first_name",
         *("2 granted", "1 confirmed", "1 withdrawn", "1 neither"),
@@ -126,3 +131,14 @@ def test_check_shows_what_the_mapping_reads_and_nothing_of_the_people(
         assert part in shown
     assert "example.org" not in shown
     assert "Jürgen" not in shown
+
+    # The copy that the first check has made isn't used by the second.
+    company = suite.person("accounts", "office@example.org", of_address=PEOPLE["anna@example.org"])
+    suite.run(
+        "INSERT INTO prospect_lists_prospects (id, prospect_list_id, related_id, related_type) "
+        "SELECT 'company', id, :company, 'Accounts' FROM prospect_lists",
+        company=company,
+    )
+    output = StringIO()
+    assert check_everything(installation.configuration, Console(file=output, width=400))
+    assert "names 6, 4 of them with newsletter-nord" in output.getvalue()

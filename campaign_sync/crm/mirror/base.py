@@ -198,6 +198,15 @@ class Base:
         return lacks_picks
 
 
+def remove_copy(folder: Path) -> None:
+    """Remove the copy of people and picks in a folder, so that the next view copies them anew. Open views keep theirs.
+
+    Raises:
+        OSError: the file can't be removed.
+    """
+    (folder / FILE).unlink(missing_ok=True)
+
+
 def pick_table(number: int) -> str:
     """Return the name of the table with the members of a pick."""
     return f"pick_{number}"

@@ -222,7 +222,8 @@ class SqlSnapshot:
         where = "the filter" if fields.issuperset(missing) else "the list's attributes"
         raise CrmError(
             f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
-            f"correct it in {where}, or add it in the CRM; there are {', '.join(sorted(available))}"
+            f"{_without(picked.people, missing)}correct it in {where}, or add it in the CRM; "
+            f"there are {', '.join(sorted(available))}"
         )
 
     def _members(
@@ -323,6 +324,14 @@ def _require_ids(ids: Sequence[Any], own_ids: Sequence[Any], pick: str, entity_t
     if None in ids:
         raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
     require_same_keys(ids, own_ids, f"{pick}.entity_id", f"{entity_type}.id")
+
+
+def _without(people: Sequence[PeopleOfType], columns: Sequence[str]) -> str:
+    """Return which of several entity types lack which of the columns, for a message."""
+    if len(people) < 2:
+        return ""
+    lacking = {group.entity_type: [name for name in columns if name not in group.columns] for group in people}
+    return "".join(f"{entity_type} lacks {', '.join(names)}; " for entity_type, names in lacking.items() if names)
 
 
 def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:

@@ -28,7 +28,7 @@ _LOST_ROWS = "Previous unbuffered result was left incomplete"
 """PyMySQL's warning that another statement was sent before a stream was read to its end."""
 
 _OTHER_DATABASES = {"mssql": "SQL Server", "oracle": "Oracle", "db2": "Db2", "ibm_db_sa": "Db2", "hana": "SAP HANA"}
-_DRIVERS = {"pymysql": "install campaign-sync[mysql]"}
+_DRIVERS = {"pymysql": "run `uv sync --no-dev --extra mysql`, or install campaign-sync[mysql]"}
 _ANY_DRIVER = "install it beside this package"
 
 _BEGIN = "sqlite_begin"

@@ -175,7 +175,8 @@ class CrmSnapshot(Protocol):
     def newest_consent_change(self, opt_in_id: str) -> datetime | None:
         """Return the time of the newest event for this opt-in that can't be from us; None if there is none.
 
-        That is a grant, or an event whose source is known and not the vendor. Future times don't count.
+        That is a grant, or an event whose source is known and not the vendor. Future times don't count. Nor do states
+        that are withdrawn: any of them can be from us.
         """
 
     def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:

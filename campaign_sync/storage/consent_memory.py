@@ -72,18 +72,19 @@ class RememberedConsents:
             yield read.events_of(chunk)
         yield read.finish()
 
-    def written(self, opt_in_id: str, overdue_at: datetime | None = None) -> dict[str, list[WrittenWithdrawal]]:
-        """Return the withdrawals that we wrote and the CRM hasn't shown yet, by the pseudonyms of record and address.
-
-        With `overdue_at`, only those that it should show by that time.
-        """
+    def overdue(self, opt_in_id: str, now: datetime) -> dict[str, list[WrittenWithdrawal]]:
+        """Return the withdrawals that the CRM should show by now and doesn't, by pseudonyms of record and address."""
         key = normalize_word(opt_in_id)
         by_subject: defaultdict[str, list[WrittenWithdrawal]] = defaultdict(list)
-        for withdrawal in self._unshown.withdrawals(overdue_at):
+        for withdrawal in self._unshown.withdrawals(now):
             if normalize_word(withdrawal.opt_in_id) == key:
                 for subject in self._subjects(withdrawal):
                     by_subject[subject].append(withdrawal)
         return dict(by_subject)
+
+    def last_written(self, subjects: Collection[str]) -> Mapping[str, datetime]:
+        """Return when we last wrote a withdrawal, of any opt-in, for those of the subjects for which we did."""
+        return self._unshown.last_written(subjects) if subjects else {}
 
     def _subjects(self, withdrawal: WrittenWithdrawal) -> list[str]:
         of_record = self.pseudonym(str(withdrawal.entity))
@@ -144,9 +145,8 @@ class _ConsentReading:
         self._granted: list[_Numbers] = []
         self._withdrawn: list[_Numbers] = []
         self._states = 0
-        self._ours = frozenset(memory.written(opt_in_id))
-        self._overdue, self._contradicted = memory.written(opt_in_id, now), set[str]()
-        self._has_change = False
+        self._overdue, self._contradicted = memory.overdue(opt_in_id, now), set[str]()
+        self._has_change, self._withdrawn_anew = False, dict[str, datetime | None]()
         last = memory.observations.last_read(opt_in_id)
         self._last_read = last.read_at if last else None
 
@@ -195,7 +195,7 @@ class _ConsentReading:
             before, after = known[subject], judged[subject]
             if after != before:
                 self._change(subject, before, after)
-        changed_at = self._now if self._has_change else None
+        changed_at = self._now if self._has_change or self._has_foreign_withdrawal() else None
         self._write(ConsentRead(self._now, self._states, refused, at_once, changed_at))
         if self._contradicted:
             self._memory.mark_shown(self._contradicted, ())
@@ -241,7 +241,17 @@ class _ConsentReading:
     def _change(self, subject: str, before: ObservedConsent | None, after: ObservedConsent) -> None:
         self._changed[subject] = after
         if before is None or before.granted is not after.granted:
-            self._has_change |= subject not in self._ours
+            self._has_change |= after.granted
+            if self._last_read is not None and not self._has_change:
+                self._withdrawn_anew[subject] = before.since if before else None
+
+    def _has_foreign_withdrawal(self) -> bool:
+        """Return whether a consent was withdrawn that we haven't withdrawn since it was first shown as granted."""
+        written = self._memory.last_written(self._withdrawn_anew)
+        return any(
+            subject not in written or (since is not None and written[subject] < since)
+            for subject, since in self._withdrawn_anew.items()
+        )
 
     def _write(self, read: ConsentRead | None = None) -> None:
         if not self._memory.read_only:

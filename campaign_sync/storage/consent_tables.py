@@ -65,6 +65,9 @@ shown_withdrawal = Table(
     "shown_withdrawal",
     metadata,
     Column("event_id", String(64), primary_key=True),
+    Column("subject", String(16)),
+    Column("address", String(16)),
+    Column("written_at", UtcDateTime),
 )
 
 unshown_bounce = Table(

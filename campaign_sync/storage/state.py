@@ -81,7 +81,7 @@ class State:
             accept_undated: whether `crm.undated_regrant` is `accept`.
             read_only: whether it is for answering a question, and nothing may be remembered.
         """
-        unshown = UnshownFeedback(self._engine)
+        unshown = UnshownFeedback(self._engine, self.pseudonyms.of)
         return RememberedConsents(
             self.consent_observations,
             unshown,

@@ -1,9 +1,10 @@
 """Withdrawals and bounces that the CRM has accepted and hasn't shown since."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Connection, Engine, Row, delete, select
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind, bounce_precedence
@@ -16,10 +17,15 @@ from campaign_sync.storage.upsert import insert_missing, upsert
 
 
 class UnshownFeedback:
-    """What was written to a CRM whose deliveries or copies can be older."""
+    """What was written to a CRM whose deliveries or copies can be older.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Args:
+        engine: the state database.
+        pseudonym: returns the keyed pseudonym of a text.
+    """
+
+    def __init__(self, engine: Engine, pseudonym: Callable[[str], str]) -> None:
+        self._engine, self._pseudonym = engine, pseudonym
 
     def remember(self, written: Sequence[WrittenWithdrawal], bounced: Sequence[WrittenBounce], now: datetime) -> None:
         """Store what the CRM has accepted. A newer bounce replaces an older one, a soft one never a final one."""
@@ -75,13 +81,53 @@ class UnshownFeedback:
         return frozenset(known)
 
     def mark_shown(self, event_ids: Iterable[str], addresses: Iterable[str]) -> None:
-        """Remember that the CRM shows this now; only the ids of withdrawals are kept. Addresses are pseudonyms."""
+        """Remember that the CRM shows this now; of withdrawals, pseudonyms are kept. Addresses are pseudonyms, too."""
         ids, keys = sorted(set(event_ids)), sorted(set(addresses))
         with self._engine.begin() as connection:
-            insert_missing(connection, shown_withdrawal, [{"event_id": event_id} for event_id in ids])
+            insert_missing(connection, shown_withdrawal, self._shown_rows(connection, ids))
             for table, key, values in ((withdrawals, withdrawals.c.event_id, ids), (bounces, bounces.c.address, keys)):
                 for batch in batches(values):
                     connection.execute(delete(table).where(key.in_(batch)))
+
+    def _shown_rows(self, connection: Connection, event_ids: Sequence[str]) -> list[dict[str, object]]:
+        """Return the rows of `shown_withdrawal`; of what the CRM showed before we wrote it, only the id is known."""
+        written = {
+            row.event_id: row
+            for batch in batches(event_ids)
+            for row in connection.execute(select(withdrawals).where(withdrawals.c.event_id.in_(batch)))
+        }
+        rows: list[dict[str, object]] = []
+        for event_id in event_ids:
+            row = written.get(event_id)
+            subject = self._pseudonym(_subject(row)) if row else None
+            kept = (subject, row.address, row.written_at) if row else (None, None, None)
+            rows.append({"event_id": event_id, **dict(zip(("subject", "address", "written_at"), kept, strict=True))})
+        return rows
+
+    def last_written(self, subjects: Collection[str]) -> dict[str, datetime]:
+        """Return when a withdrawal was last written for those of the records and addresses for which there is one.
+
+        The opt-in doesn't matter: in some CRMs a withdrawal withdraws them all. All are pseudonyms.
+        """
+        newest: dict[str, datetime] = {}
+        with self._engine.connect() as connection:
+            for row in connection.execute(select(withdrawals)):
+                _note_newest(newest, (self._pseudonym(_subject(row)), row.address), row.written_at)
+            for column in (shown_withdrawal.c.subject, shown_withdrawal.c.address):
+                for batch in batches(sorted(subjects)):
+                    query = select(column, shown_withdrawal.c.written_at).where(column.in_(batch))
+                    for subject, written_at in connection.execute(query):
+                        _note_newest(newest, (subject,), written_at)
+        return {subject: newest[subject] for subject in subjects if subject in newest}
+
+
+def _note_newest(newest: dict[str, datetime], subjects: Iterable[str | None], written_at: datetime) -> None:
+    for subject in filter(None, subjects):
+        newest[subject] = max(written_at, newest.get(subject, written_at))
+
+
+def _subject(row: Row[Any]) -> str:
+    return str(Entity(EntityType(row.entity_type), row.entity_id))
 
 
 def _withdrawal_row(withdrawal: WrittenWithdrawal, now: datetime) -> dict[str, object]:

@@ -271,6 +271,29 @@ def test_the_newest_change_is_not_one_that_we_have_made(memory: RememberedConsen
     assert changed_at() == NOON
     read(memory, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN)], NOON + 2 * DAY)
     assert changed_at() == NOON + 2 * DAY
+    read(memory, [(ANNA, WITHDRAWN), (BEN, GRANTED, NOON + 2 * DAY)], NOON + 3 * DAY)
+    assert changed_at() == NOON + 3 * DAY, "we never grant"
+    read(memory, [(ANNA, WITHDRAWN), (BEN, WITHDRAWN)], NOON + 4 * DAY)
+    assert changed_at() == NOON + 4 * DAY, "the grant is newer than what we wrote"
+
+
+@pytest.mark.parametrize("subject", [BEN, BOTH], ids=["record", "address"])
+def test_a_withdrawal_of_all_opt_ins_is_ours_also_where_another_was_meant_and_has_been_shown(
+    memory: RememberedConsents, state: State, subject: str
+) -> None:
+    def show(opt_in_id: str, kinds: Mapping[str, ConsentKind], now: datetime) -> datetime | None:
+        states = [ConsentState(subject, kind, None) for subject, kind in kinds.items()]
+        list(memory.events(opt_in_id, [states], now))
+        last = state.consent_observations.last_read(opt_in_id)
+        return last.changed_at if last else None
+
+    for opt_in_id in ("news", "offers"):
+        show(opt_in_id, {subject: GRANTED}, NOON)
+    memory.remember_written([unsubscribed(NOON, memory.pseudonym(BOTH.removeprefix(ADDRESS_PREFIX)))], [], NOON)
+    assert show("news", {subject: WITHDRAWN}, NOON + DAY) == NOON
+    memory.mark_shown(["e1", "not ours"], [])
+    assert show("offers", {subject: WITHDRAWN}, NOON + 2 * DAY) == NOON
+    assert show("offers", {subject: WITHDRAWN, ANNA: WITHDRAWN}, NOON + 3 * DAY) == NOON + 3 * DAY
 
 
 def test_written_feedback_is_kept_until_it_is_shown(memory: RememberedConsents) -> None:

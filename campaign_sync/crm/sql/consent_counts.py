@@ -38,11 +38,14 @@ def count_events(table: ConsentTable, opt_in_id: str) -> ConsentEventCounts:
 def newest_change(table: ConsentTable, opt_in_id: str) -> datetime | None:
     """Return the time of the newest event of an opt-in that can't be from us. See `CrmSnapshot.newest_consent_change`.
 
-    The database orders the events: among times as text in several forms, the newest may be missed.
+    The database orders the events: among times as text in several forms, the newest may be missed. Of the events that
+    states of a copy mean, only grants count; when the states were withdrawn is remembered with `ConsentRead`.
     """
     stored, source = table.source.c.occurred_at, table.source.c.source
     granting = [raw for raw, kind in table.spellings.kinds.items() if kind in GRANTING]
     from_elsewhere = and_(source.is_not(None), not_(source.like(f"{VENDOR_SOURCE_PREFIX}%")))
+    if "from_state" in table.source.c:  # whose source is that of the record or the table, also where we withdrew it
+        from_elsewhere = and_(from_elsewhere, table.source.c.from_state.is_(None))
     latest = table.now + CLOCK_TOLERANCE
     if isinstance(stored.type, DateTime):  # not on SQLite
         until: ColumnElement[bool] = stored <= latest

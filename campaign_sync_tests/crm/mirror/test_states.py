@@ -193,6 +193,12 @@ def test_an_undated_withdrawal_counts_from_its_first_observation(tmp_path: Path)
     assert withdrawn_at() == withdrawn_at()
 
 
+def test_a_state_that_is_withdrawn_may_be_ours_whatever_its_source_says(tmp_path: Path) -> None:
+    crm = crm_of(source(state("c1", "yes", days=1), state("c2", "opted out", days=5)), tmp_path)
+    with crm.snapshot() as snapshot:
+        assert snapshot.newest_consent_change("News") == NOON + timedelta(days=1)
+
+
 def test_what_a_delivery_shows_was_observed_when_it_came(tmp_path: Path) -> None:
     delivered, memory = source(state("c1", "opted out")), ListMemory()
     delivered.as_of = datetime.now(UTC) - timedelta(hours=3)

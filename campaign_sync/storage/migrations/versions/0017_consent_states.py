@@ -62,6 +62,9 @@ def upgrade() -> None:
     op.create_table(
         "shown_withdrawal",
         sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=16), nullable=True),
+        sa.Column("address", sa.String(length=16), nullable=True),
+        sa.Column("written_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("event_id"),
     )
     op.create_table(

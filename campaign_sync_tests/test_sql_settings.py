@@ -95,6 +95,7 @@ STATES = {"contact": PERSON, "consent_state": PERSON}
         ),
         (STATEMENTS, "write_back is for a CRM whose tables are mapped"),
         (OPT_INS, "opt_ins is for a CRM whose tables are mapped"),
+        ({"people_max_age": "1h"}, "people_max_age has no effect: the contract's tables on PostgreSQL and SQLite"),
         ({"preset": "sugarcrm"}, "Input should be 'contract' or 'suitecrm'"),
     ],
 )

@@ -79,6 +79,11 @@ class CrmSettings(ConfigModel):
     people_max_age: Duration = timedelta(minutes=10)
     """How old people and selections may be where the CRM is copied. Consents and bounces are read anew each time."""
 
+    def _refuse_people_max_age(self, reason: str) -> None:
+        """Raise ValueError if `people_max_age` is given, for a CRM whose people it can't age."""
+        if "people_max_age" in self.model_fields_set:
+            raise ValueError(f"people_max_age has no effect: {reason}; remove it")
+
     def configured_opt_ins(self) -> list[OptIn]:
         """Return `opt_ins` for the domain."""
         return [

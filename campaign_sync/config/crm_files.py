@@ -148,6 +148,9 @@ class FilesSettings(CrmSettings):
 
     @model_validator(mode="after")
     def _check_tables(self) -> Self:
+        self._refuse_people_max_age(
+            "people are read again as soon as there is a newer delivery, and max_age limits how old that may be"
+        )
         delivered = self.tables.delivered()
         require_people_and_consents(delivered)
         if "opt_in" not in delivered and not self.opt_ins:

@@ -152,6 +152,8 @@ class SqlSettings(CrmSettings):
     @model_validator(mode="after")
     def _check_mapping(self) -> Self:
         if not self.is_mapped:
+            if not self.is_mysql:
+                self._refuse_people_max_age("the contract's tables on PostgreSQL and SQLite are read where they are")
             if self.opt_ins and not self.is_mysql:
                 raise ValueError("opt_ins is for a CRM whose tables are mapped; use the table opt_in, or add tables")
             if self.write_back != SqlWriteBack():

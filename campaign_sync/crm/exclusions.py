@@ -13,7 +13,7 @@ def read_excluded(crm: CrmSnapshot, exclusions: Mapping[str, Pick]) -> Excluded:
     Raises:
         CrmError: an exclusion can't be read completely; the message begins with its place.
     """
-    return Excluded.of(member for place, pick in exclusions.items() for member in _members(crm, place, pick))
+    return Excluded.of({place: _members(crm, place, pick) for place, pick in exclusions.items()})
 
 
 def _members(crm: CrmSnapshot, place: str, pick: Pick) -> Iterator[tuple[Entity, str | None]]:

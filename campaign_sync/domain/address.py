@@ -53,6 +53,14 @@ def normalize_address(raw: str) -> str:
     return _normalized(raw, strictly=True)
 
 
+def is_blank_address(raw: str) -> bool:
+    """Return whether a text has only blanks of all kinds and characters that `normalize_address` removes.
+
+    Such a record has no address; it is no mistake of the CRM.
+    """
+    return not _REMOVED.sub("", raw).strip()
+
+
 def former_recipient_id(raw: str) -> str | None:
     """Return the recipient id that earlier versions gave an address that `normalize_address` refuses; None without one.
 

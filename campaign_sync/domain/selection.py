@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from campaign_sync.domain.address import usable_addresses
+from campaign_sync.domain.address import is_blank_address, usable_addresses
 from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE_PREFIX, ConsentKind
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.exclusion import NOT_EXCLUDED, Excluded
@@ -88,6 +88,6 @@ def _addresses(emails: "pd.Series[str]") -> "tuple[pd.Series[str], pd.Series[str
     flaws = pd.Series(pd.NA, index=emails.index, dtype="str")
     lacking = addresses.isna().to_numpy()
     if lacking.any():
-        blank = [not isinstance(email, str) or not email.strip() for email in emails[lacking]]
+        blank = [not isinstance(email, str) or is_blank_address(email) for email in emails[lacking]]
         flaws[lacking] = [Reason.NO_ADDRESS.value if is_blank else Reason.INVALID_ADDRESS.value for is_blank in blank]
     return addresses, flaws

@@ -1,10 +1,15 @@
 """What MariaDB does otherwise than PostgreSQL and SQLite: collations, character sets, snapshots, drivers, errors."""
 
+import struct
+import traceback
 from collections.abc import Iterator
+from types import FunctionType
 from typing import Any
 
+import pymysql  # type: ignore[import-untyped]
 import pytest
 from pydantic import SecretStr
+from pymysql import connections
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -219,6 +224,31 @@ def test_a_refused_login_is_no_case_for_a_retry(reader_url: str) -> None:
     with pytest.raises(CrmSetupError, match=r"the login was refused; check user and password in crm\.url") as caught:
         source(wrong).check(exports=False)
     assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "remedy"),
+    [
+        (RuntimeError("'pynacl' package is required for geheim"), CrmSetupError, "pip install 'pymysql"),
+        (RuntimeError("geheim"), CrmError, "the driver couldn't read the answer (RuntimeError)"),
+        (struct.error("geheim"), CrmError, "check that crm.url names a database"),
+        (pymysql.err.InternalError("Packet sequence number wrong: geheim"), CrmError, "couldn't read the answer"),
+        (pymysql.err.OperationalError(1999, "geheim"), CrmError, "the database's documentation explains"),
+    ],
+)
+def test_whatever_the_driver_raises_ends_as_an_error_of_the_crm(
+    mariadb_url: str, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[CrmError], remedy: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    in_driver = FunctionType(fail.__code__, vars(connections), closure=fail.__closure__)
+    monkeypatch.setattr(connections.Connection, "_read_packet", in_driver)
+    with pytest.raises(CrmError) as raised:
+        source(mariadb_url).check(exports=False)
+    assert type(raised.value) is expected
+    assert remedy in str(raised.value)
+    assert "geheim" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_a_server_that_isnt_there_is_unreachable(tmp_path: Any) -> None:

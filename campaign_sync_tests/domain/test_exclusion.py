@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.exclusion import Excluded
+from campaign_sync.domain.exclusion import Excluded, check_exclusions
 from campaign_sync.domain.filter import UNREADABLE
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import split_by_consent
@@ -13,11 +13,11 @@ from campaign_sync.domain.suppression import Suppressed
 from campaign_sync_tests.domain.people import crm_selection
 
 EXCLUDED = Excluded.of(
-    [
-        (Entity(EntityType.CONTACT, "1"), None),
-        (Entity(EntityType.LEAD, "7"), " BO@example.org"),
-        (Entity(EntityType.ACCOUNT, "8"), "no address"),
-    ]
+    {
+        "exclude.0": [(Entity(EntityType.CONTACT, "1"), None), (Entity(EntityType.LEAD, "7"), " BO@example.org")],
+        "exclude.1": [(Entity(EntityType.ACCOUNT, "8"), "no address")],
+        "exclude.2": [],
+    }
 )
 
 
@@ -49,3 +49,10 @@ def test_a_record_in_doubt_is_rejected_unless_there_is_another_reason() -> None:
     assert split.rows["entity_id"].tolist() == ["2"]
     assert UNREADABLE not in split.rows
     assert split.rejections["reason"].tolist() == [Reason.NOT_UTF8.value, Reason.NO_CONSENT.value]
+
+
+def test_an_exclusion_without_records_is_a_warning() -> None:
+    empty = check_exclusions(EXCLUDED.counts)
+    assert (empty.passed, empty.stops) == (False, False)
+    assert empty.summary.startswith("exclude.2: no record is in it")
+    assert check_exclusions({"exclude.0": 2}).passed

@@ -45,6 +45,7 @@ def test_a_person_with_a_consent_and_an_address_is_selected(kind: str) -> None:
         ({"email": " ANNA@example.org"}, [BOUNCE], Reason.BOUNCED),
         ({"email": None}, [], Reason.NO_ADDRESS),
         ({"email": "  "}, [], Reason.NO_ADDRESS),
+        ({"email": "\u00a0\t\u200b\ufeff "}, [], Reason.NO_ADDRESS),
         ({"email": "anna"}, [], Reason.INVALID_ADDRESS),
         ({"email": "anna", "consent_kind": None}, [], Reason.NO_CONSENT),
         ({}, [BOUNCE, UNSUBSCRIBE], Reason.UNSUBSCRIBED),

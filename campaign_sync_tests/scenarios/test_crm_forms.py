@@ -95,7 +95,7 @@ def _installed(folder: Path, crm: CrmForm, vendor: VendorState, base_url: str) -
         },
     }
     settings = installation.settings
-    settings["crm"] = crm.settings | ({} if isinstance(crm, ContractTables) else {"people_max_age": "1s"})
+    settings["crm"] = crm.settings | ({"people_max_age": "1s"} if is_suite else {})
     settings["storage"]["crm_copies"] = str(folder / "copies")
     del settings["mandators"]["sued"]
     settings["mandators"]["nord"]["lists"] = {

@@ -39,7 +39,6 @@ def outbox(installation: Installation, server: SftpServer) -> Path:
         "password": {"env": "SAP_PASSWORD"},
         "known_hosts": server.known_hosts(server.folder / "known_hosts"),
         "complete": "*/manifest.json",
-        "people_max_age": "1s",
         "tables": {name: {} for name in TABLES},
     }
     export(installation, server.folder / "outbox")

@@ -4,6 +4,7 @@ import re
 from io import StringIO
 
 import pytest
+from dagster import AssetCheckSeverity
 from rich.console import Console
 from sqlalchemy import text
 
@@ -86,10 +87,28 @@ def test_what_is_excluded_is_described_on_dagsters_pages_without_the_values_of_f
         if spec.key.path == ["nord", "newsletter_selection"]
     ]
 
+    assert selection.kinds == {"sql", "parquet"}
     assert selection.metadata["filter"] == "filter of contacts by city, first_name, last_name"
     assert selection.metadata["excluded"] == f"marketing list “{VIP}” or the query of leads"
     assert f"except for everybody in the marketing list “{VIP}”" in (selection.description or "")
     assert "Bonn" not in str(selection)
+
+
+def test_an_exclusion_without_anybody_is_a_warning_that_stops_nothing(filtered: Installation) -> None:
+    with filtered.crm() as crm:
+        crm.execute(text("DELETE FROM lead"))
+
+    result = filtered.day("nord")
+
+    assert result.success
+    (check,) = [
+        evaluation for evaluation in result.get_asset_check_evaluations() if evaluation.check_name == "exclusions"
+    ]
+    assert (check.passed, check.severity) == (False, AssetCheckSeverity.WARN)
+    assert check.description is not None
+    assert check.description.startswith("mandators.nord.lists.newsletter.exclude.1: no record is in it")
+    (selection,) = result.asset_materializations_for_node("nord__newsletter_selection")
+    assert selection.metadata["in mandators.nord.lists.newsletter.exclude.0"].value == 1
 
 
 @pytest.mark.parametrize(

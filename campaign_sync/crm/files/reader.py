@@ -18,7 +18,7 @@ from campaign_sync.crm.mirror.source import (
     SourceRows,
 )
 from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
-from campaign_sync.domain.consent import GRANTING, OptIn, normalize_word
+from campaign_sync.domain.consent import OptIn, normalize_word
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text, vendor_text
 
@@ -72,25 +72,8 @@ class FilesReader(SourceReader):
         return self._contract("consent_event", (*EVENT_COLUMNS, "text_version"))
 
     def consent_states(self, opt_in_ids: Collection[str] | None) -> SourceRows | None:
-        """Return the consent states of all opt-ins. See `SourceReader.consent_states`.
-
-        Raises:
-            CrmError: a state grants without naming an opt-in, so it would be one for every opt-in.
-        """
-        rows = self._contract("consent_state", (*STATE_COLUMNS, "text_version"))
-        return rows and SourceRows(rows.columns, self._with_opt_ins(rows), rows.expected)
-
-    def _with_opt_ins(self, rows: SourceRows) -> Iterator[Sequence[Row]]:
-        opt_in_id, kind = (rows.columns.index(name) for name in ("opt_in_id", "kind"))
-        words = self._settings.consent_kinds.words
-        for chunk in rows.chunks:
-            kinds = {row[kind] for row in chunk if row[opt_in_id] is None}
-            if any(words.kind_of(word) in GRANTING for word in kinds):
-                raise CrmError(
-                    f"{self._file('consent_state')} grants a consent without an opt_in_id, which would be one for "
-                    "every opt-in; correct the export, or give crm.tables.consent_state a constant opt_in_id"
-                )
-            yield chunk
+        """Return the consent states of all opt-ins. See `SourceReader.consent_states`."""
+        return self._contract("consent_state", (*STATE_COLUMNS, "text_version"))
 
     def address_states(self) -> SourceRows:
         """Return the bounces. See `SourceReader.address_states`."""

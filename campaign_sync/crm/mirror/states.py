@@ -107,7 +107,7 @@ class StateTable:
         nameless = 0
         for entity_type, entity_id, address, opt_in_id, kind, *evidence in rows:
             subject, key = self._subject(entity_type, entity_id, address), self._keys[opt_in_id]
-            if not _is_text(entity_id) and not _is_text(address):
+            if not _is_text(entity_id) and address is None:
                 nameless += 1
             elif subject is None or (key not in self._opt_ins and key != _EVERY):
                 if not self._is_harmless(key, kind):

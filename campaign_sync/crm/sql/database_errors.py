@@ -1,6 +1,7 @@
 """The meaning of the databases' errors, without anything of the people in their rows."""
 
 import sqlite3
+from traceback import walk_tb
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -43,6 +44,40 @@ _MYSQL_ABOUT_ROWS = frozenset(
     | {3819, 4025}
 )
 """MariaDB's and MySQL's errors about a single row: its values, constraints, locks, and what a trigger raises."""
+
+
+_DRIVERS = ("pymysql", "psycopg2")
+"""The packages of the databases' drivers."""
+
+_LACKS_PACKAGE = "package is required"
+"""PyMySQL's words for a login whose method needs a package that isn't installed."""
+
+
+def is_of_driver(error: BaseException) -> bool:
+    """Return whether code of a driver raised an error, which needn't be of the driver's own kinds.
+
+    PyMySQL raises RuntimeErrors, and its code fails in any way when a server's answer is broken.
+    """
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__", "")).startswith(_DRIVERS)
+
+
+def lacks_package(error: BaseException) -> bool:
+    """Return whether a driver lacks a package for the method by which the user logs in."""
+    return isinstance(error, RuntimeError) and _LACKS_PACKAGE in str(error)
+
+
+def explain_of_driver(error: BaseException) -> str:
+    """Return what is wrong where `is_of_driver`, and the remedy, without anything of the error's text."""
+    if lacks_package(error):
+        return (
+            "the user's login needs a package that isn't installed; run pip install 'pymysql[rsa,ed25519]', or have "
+            "the user log in with mysql_native_password"
+        )
+    return (
+        f"the driver couldn't read the answer ({type(error).__name__}); check that {URL_SETTING} names a database, and "
+        "its own log, then try again"
+    )
 
 
 def needs_person(error: SQLAlchemyError) -> bool:
@@ -99,7 +134,9 @@ def _explain_mysql(number: int, original: BaseException) -> str:
         return f"the connection was lost (error {number}); check the database's own log"
     if number == _MYSQL_SYNTAX or number in _MYSQL_ABOUT_STATEMENTS:
         return f"{original.args[1]} (error {number})"
-    return f"{type(original).__name__} (error {number})"
+    if not number:
+        return explain_of_driver(original)
+    return f"{type(original).__name__} (error {number}, which the database's documentation explains)"
 
 
 def _explain_postgresql(original: BaseException) -> str:

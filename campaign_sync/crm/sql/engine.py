@@ -12,7 +12,14 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
 from campaign_sync.crm.port import CrmError, CrmSetupError
-from campaign_sync.crm.sql.database_errors import URL_SETTING, explain, needs_person
+from campaign_sync.crm.sql.database_errors import (
+    URL_SETTING,
+    explain,
+    explain_of_driver,
+    is_of_driver,
+    lacks_package,
+    needs_person,
+)
 from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 
 MYSQL = ("mysql", "mariadb")
@@ -141,7 +148,17 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
     except UserWarning as warning:
         if _LOST_ROWS not in str(warning):
             raise
-        raise CrmError(f"{doing} failed in the CRM at {location(engine.url)}: rows were lost on the way") from None
+        raise CrmError(
+            f"{doing} failed in the CRM at {location(engine.url)}: rows were lost on the way; try again"
+        ) from None
+    except (UnicodeError, ValueError, OverflowError):
+        raise  # about a value; the caller knows its place
+    except Exception as error:
+        if not is_of_driver(error):
+            raise
+        kind = CrmSetupError if lacks_package(error) else CrmError
+        problem = explain_of_driver(error)
+        raise kind(f"{doing} failed in the CRM at {location(engine.url)}: {problem}") from None
 
 
 def _use_sqlite(engine: Engine, url: URL, *, create: bool) -> None:

@@ -23,7 +23,7 @@ _NOW = {
 """What becomes of opt-outs that the CRM didn't know; by whether feedback rows name the opt-in."""
 
 
-def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
+def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "audit"]`: everybody with a granted consent, looked up at the vendor."""
     key, called = asset_key(mandator, AssetKind.AUDIT), settings.display_name(mandator)
     rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
@@ -32,7 +32,7 @@ def audit_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinitio
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"sql", "report"},
+        kinds={crm_kind, "report"},
         description=asset_description(
             f"The CRM compared with Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
             "lacks is imported; lists stay as they are.",

@@ -1,5 +1,7 @@
 """All assets of one mandator: feedback in, then one chain per recipient list."""
 
+import re
+
 import dagster as dg
 
 from campaign_sync.config import Configuration
@@ -18,21 +20,30 @@ from campaign_sync.replacement.list_settings import list_settings
 
 def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
     """Return the assets of `mandator`, a key of the configuration."""
-    settings = configuration.mandators[mandator]
+    settings, crm_kind = configuration.mandators[mandator], _crm_kind(configuration.crm.adapter)
     owners = list(settings.owners)
     lists = [list_settings(configuration, mandator, name) for name in settings.lists]
     report = report_asset(configuration, mandator)
     assets = [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
-        suppression_asset(mandator, settings),
-        audit_asset(mandator, settings),
+        suppression_asset(mandator, settings, crm_kind),
+        audit_asset(mandator, settings, crm_kind),
         list_drift_asset(configuration, mandator),
         *response_assets(mandator, settings),
         *(
-            build(recipient_list)
+            asset
             for recipient_list in lists
-            for build in (selection_asset, snapshot_asset, recipient_list_asset)
+            for asset in (
+                selection_asset(recipient_list, crm_kind),
+                snapshot_asset(recipient_list),
+                recipient_list_asset(recipient_list),
+            )
         ),
         *([report] if report else []),
     ]
     return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]
+
+
+def _crm_kind(adapter: str) -> str:
+    """Return the kind of CRM, by its adapter, as Dagster accepts kinds of assets."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", adapter)

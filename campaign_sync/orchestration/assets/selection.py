@@ -8,7 +8,7 @@ from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
-from campaign_sync.domain.exclusion import Excluded
+from campaign_sync.domain.exclusion import Excluded, check_exclusions
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.selection import Split, split_by_consent
 from campaign_sync.domain.suppression import Suppressed
@@ -49,19 +49,24 @@ CHECKS = {
             "configuration (crm.consent_kinds)."
         ),
     ),
+    "exclusions": (
+        "every exclusion has records in it. One without any is a warning: it leaves no record out.",
+        "correct exclude in the configuration, or who is in it in the CRM.",
+    ),
 }
 """By check: its rule, and what to do if it doesn't hold."""
 
 
-def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
+def selection_asset(settings: ListSettings, crm_kind: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_selection"]`: picked people with a granted consent and a usable address."""
     mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
+    checks = {name: texts for name, texts in CHECKS.items() if name != "exclusions" or settings.exclusions}
     key = asset_key(mandator, AssetKind.SELECTION, settings.name)
 
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"sql", "parquet"},
+        kinds={crm_kind, "parquet"},
         ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE))},
         io_manager_key="parquet",
         dagster_type=FRAME,
@@ -84,7 +89,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 name, asset=key, blocking=True, description=check_description(settings.display_name, *check)
             )
-            for name, check in CHECKS.items()
+            for name, check in checks.items()
         ],
     )
     def selection(
@@ -100,6 +105,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
             outcomes = [
                 check_consents(crm.consent_rows(opt_in_id)),
                 _withdrawals(ports.state, settings, suppression_state),
+                *([check_exclusions(excluded.counts)] if settings.exclusions else []),
             ]
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
@@ -113,6 +119,7 @@ def selection_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 "picked": picked,
                 "selected": len(split.rows),
                 **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
+                **{f"in {place}": count for place, count in excluded.counts.items()},
                 "seconds": attempt.seconds,
                 **copy_metadata(crm.copy_times),
                 **reasons(split.rejections),

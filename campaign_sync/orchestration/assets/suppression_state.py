@@ -56,7 +56,7 @@ _COLUMNS = {
 }
 
 
-def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDefinition:
+def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
     key, called = asset_key(mandator, AssetKind.SUPPRESSION_STATE), settings.display_name(mandator)
     opt_in_readers = settings.feedback.opt_in_readers
@@ -64,7 +64,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings) -> dg.AssetsDef
     @dg.asset(
         key=key,
         group_name=mandator,
-        kinds={"sql", "parquet"},
+        kinds={crm_kind, "parquet"},
         deps=[asset_key(mandator, AssetKind(kind)) for kind in FeedbackKind],
         io_manager_key="parquet",
         dagster_type=FRAME,

@@ -70,6 +70,7 @@ def test_the_script_counts_records_and_not_lines(tmp_path: Path) -> None:
         ({"tables": {"consent_state": {}, "opt_in": {}}}, "tables needs contact, lead or account"),
         ({"tables": {"contact": {}, "opt_in": {}}}, "tables needs consent_event or consent_state"),
         ({"tables": {"contact": {}, "consent_state": {}}}, "name the opt-ins in opt_ins"),
+        ({"people_max_age": "1h"}, "people_max_age has no effect: people are read again"),
         (
             {"tables": {"contact": {}, "consent_state": {}, "opt_in": {}, "marketing_list": {}}},
             "both marketing_list and marketing_list_member",

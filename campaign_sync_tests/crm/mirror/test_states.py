@@ -182,6 +182,13 @@ def test_a_state_of_nothing_at_all_is_refused(tmp_path: Path) -> None:
         kinds(crm_of(source(state(None, "yes"), state(" ", "opted out")), tmp_path))
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\u00a0", "\u200b\ufeff"])
+def test_the_state_of_a_blank_address_is_of_no_record(tmp_path: Path, blank: str) -> None:
+    crm = source(*(state(None, kind, address=blank) for kind in ("yes", "opted out", "?")), state("c2", "yes", days=1))
+    crm.people_of[EntityType.CONTACT][0] = ("c1", blank)
+    assert kinds(crm_of(crm, tmp_path)) == {"c2": "granted"}
+
+
 def test_an_undated_withdrawal_counts_from_its_first_observation(tmp_path: Path) -> None:
     memory = ListMemory()
     crm = crm_of(source(state("c1", "opted out")), tmp_path, memory)

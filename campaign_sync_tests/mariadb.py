@@ -101,13 +101,15 @@ def _server_url() -> str:
 
 def _start_server(folder: Path, url: str) -> None:
     assert _SERVER is not None, MISSING
-    data, owner = folder / "data", ["--user=root"] if os.geteuid() == 0 else []
+    owner = ["--user=root"] if os.geteuid() == 0 else []
+    # A server that starts removes the temporary tables of all others that share its temporary folder.
+    folders = [f"--datadir={folder / 'data'}", f"--tmpdir={folder}"]
     install = shutil.which("mariadb-install-db", path=_SEARCHED)
     assert install is not None, "mariadb-install-db is missing beside mariadbd"
     with (folder / "log").open("wb") as log:
         subprocess.run(
             [
-                *(install, "--no-defaults", f"--datadir={data}", "--skip-test-db", *owner, *_OPTIONS),
+                *(install, "--no-defaults", *folders, "--skip-test-db", *owner, *_OPTIONS),
                 "--auth-root-authentication-method=normal",
             ],
             stdout=log,
@@ -116,7 +118,7 @@ def _start_server(folder: Path, url: str) -> None:
         )
         process = subprocess.Popen(
             [
-                *(_SERVER, "--no-defaults", f"--datadir={data}", f"--socket={folder / 'socket'}", *owner, *_OPTIONS),
+                *(_SERVER, "--no-defaults", *folders, f"--socket={folder / 'socket'}", *owner, *_OPTIONS),
                 f"--pid-file={folder / 'server.pid'}",
             ],
             stdout=log,

@@ -161,8 +161,7 @@ def test_the_same_people_in_three_crms_get_into_the_same_lists(sites: list[Site]
     contacts = [
         entity
         for entity in population.members[NEWSLETTER]
-        if entity.entity_type is EntityType.CONTACT
-        and address_key(population.records[entity]["email"]) in reached
+        if entity.entity_type is EntityType.CONTACT and address_key(population.records[entity]["email"]) in reached
     ]
     addresses = [address_key(population.records[entity]["email"]) or "" for entity in contacts]
     unsubscribed, bounced, opted_out = addresses[:8], addresses[8:12], addresses[12:20]

@@ -1,0 +1,146 @@
+"""Calls to the Web API of Dataverse."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from campaign_sync.config.crm_dataverse import DataverseSettings
+from campaign_sync.crm.dataverse.batch import Operation, decode_batch, encode_batch
+from campaign_sync.crm.dataverse.errors import TITLE, forbidden, judge, refusal
+from campaign_sync.crm.dataverse.login import entra_login
+from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.web_api.answer import Answer
+from campaign_sync.crm.web_api.session import ApiSession
+
+API = "/api/data/v9.2"
+
+_ODATA = {"OData-Version": "4.0", "OData-MaxVersion": "4.0", "Accept": "application/json"}
+
+_ANNOTATIONS = {"Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.*"'}
+
+_CONTINUE = "odata.continue-on-error"
+
+LONGEST_URL = 30_000
+"""Dataverse takes URLs of 32 KB, and of 64 KB inside of a batch."""
+
+OPERATIONS_PER_BATCH = 100
+"""Dataverse takes 1,000; fewer keep a batch below its limit of processing time."""
+
+
+class DataverseApi:
+    """Calls the Web API of an environment.
+
+    Args:
+        settings: the section `crm`.
+    """
+
+    def __init__(self, settings: DataverseSettings) -> None:
+        self._session = ApiSession(
+            TITLE, settings.url, entra_login(settings), judge, headers=_ODATA, ca_file=settings.ca_file
+        )
+        self._url_length = len(settings.url)
+
+    @property
+    def calls(self) -> int:
+        """How many calls were made so far."""
+        return self._session.calls
+
+    def get(self, path: str, title: str, query: Mapping[str, str] | None = None) -> Any:
+        """Return the content of a resource.
+
+        Args:
+            path: below the API's address, beginning with a slash.
+            title: what is read, for messages.
+            query: the options of the query.
+
+        Raises:
+            CrmError: it can't be read.
+        """
+        return content(self._session.call("GET", _target(path, query)), title)
+
+    def find(self, path: str, title: str, query: Mapping[str, str] | None = None) -> Any:
+        """Return the content of a resource; None if there is no such resource."""
+        answer = self._session.call("GET", _target(path, query))
+        return None if answer.status == 404 else content(answer, title)
+
+    def fetch(self, entity_set: str, fetch_xml: str) -> Answer:
+        """Return the answer to a FetchXML query, with Dataverse's own annotations. It may be a refusal."""
+        target = _target(f"/{entity_set}", {"fetchXml": fetch_xml})
+        if self._url_length + len(target) < LONGEST_URL:
+            return self._session.call("GET", target, headers=_ANNOTATIONS)
+        (answer,) = self.batch([Operation("GET", target, headers={**_ODATA, **_ANNOTATIONS})], "a long query")
+        if answer.status == 403:
+            raise forbidden(answer)
+        return answer
+
+    def batch(self, operations: Sequence[Operation], title: str) -> list[Answer]:
+        """Return the answers of operations, in their order. Any of them may be a refusal.
+
+        Args:
+            operations: repeating them must change nothing.
+            title: what they do, for messages.
+
+        Raises:
+            CrmError: the batch as a whole failed.
+        """
+        content_type, data = encode_batch(operations)
+        headers = {"Content-Type": content_type, "Prefer": _CONTINUE}
+        answer = self._session.call("POST", f"{API}/$batch", headers=headers, data=data, repeatable=True)
+        if not answer.ok:
+            raise refusal(answer, title)
+        try:
+            answers = decode_batch(answer)
+        except ValueError:
+            answers = []
+        if len(answers) != len(operations):
+            raise CrmError(f"{TITLE} answered {len(answers)} of {len(operations)} parts of {title}; run again")
+        return answers
+
+
+def write(api: DataverseApi, operations: Sequence[Operation], title: str) -> Iterator[bool]:
+    """Yield for each operation whether it was accepted, batch by batch.
+
+    Raises:
+        CrmError: a whole batch was refused for lack of rights, or failed.
+    """
+    for start in range(0, len(operations), OPERATIONS_PER_BATCH):
+        part = operations[start : start + OPERATIONS_PER_BATCH]
+        answers = api.batch(part, title)
+        if all(answer.status == 403 for answer in answers):
+            raise forbidden(answers[0])
+        for operation, answer in zip(part, answers, strict=True):
+            exists = answer.status == 412 and operation.headers.get("If-None-Match") == "*"
+            yield answer.ok or exists
+
+
+def record_path(entity_set: str, key: str) -> str:
+    """Return the path of a record, for an operation of a batch."""
+    return f"{API}/{entity_set}({quote(key, safe='-')})"
+
+
+def content(answer: Answer, title: str) -> Any:
+    """Return the content of an answer that must be a success.
+
+    Raises:
+        CrmError: it is none, or no JSON.
+    """
+    if not answer.ok:
+        raise refusal(answer, title)
+    try:
+        return answer.json()
+    except ValueError:  # the exception holds the content
+        pass
+    raise CrmError(f"{TITLE} answers {title} with something else than JSON; check crm.url and the proxies on the way")
+
+
+def server_time(answer: Answer) -> str | None:
+    """Return the server's time of an answer as FetchXML takes it; None if it has none."""
+    try:
+        return f"{parsedate_to_datetime(answer.headers.get('Date', '')):%Y-%m-%dT%H:%M:%SZ}"
+    except ValueError:
+        return None
+
+
+def _target(path: str, query: Mapping[str, str] | None) -> str:
+    return f"{API}{path}?{urlencode(query, quote_via=quote)}" if query else API + path

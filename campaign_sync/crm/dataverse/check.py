@@ -1,0 +1,143 @@
+"""What is wrong with an environment of Dynamics 365, or with what the configuration says about it."""
+
+from collections.abc import Callable, Iterator
+
+from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, NO_MAIL, Subjects, consent_columns
+from campaign_sync.crm.dataverse.environment import Environment
+from campaign_sync.crm.dataverse.fetch_xml import FetchXml
+from campaign_sync.crm.dataverse.history import HistoryReader
+from campaign_sync.crm.dataverse.picks import PickFinder
+from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError, Pick
+
+_WHOLE_ORGANIZATION = "Global"
+
+
+def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
+    """Return everything that is missing or can't be read.
+
+    Raises:
+        CrmError: Dynamics 365 can't be reached, or the login is refused.
+    """
+    user_id = environment.api.get("/WhoAmI", "WhoAmI")["UserId"]
+    problems = list(_attempts(environment, needs))
+    return problems + list(_shallow_rights(environment, user_id, _tables(environment, needs)))
+
+
+def _attempts(environment: Environment, needs: CrmNeeds) -> Iterator[str]:
+    """Yield what the checks of tables, columns, opt-ins and selections say."""
+    checks: list[Callable[[], object]] = []
+    for table, columns in _named_columns(environment).items():
+        checks += [lambda table=table, columns=columns: _require(environment, table, columns)]  # type: ignore[misc]
+    checks += [lambda: _require_types(environment), lambda: _require_opt_ins(environment)]
+    finder = PickFinder(environment)
+    for pick in sorted(
+        (pick for pick in needs.picks if pick.kind != "filter"), key=lambda pick: (pick.kind, pick.name)
+    ):
+        checks += [lambda pick=pick: _require_readable(environment, finder, pick)]  # type: ignore[misc]
+    for attempt in checks:
+        try:
+            attempt()
+        except CrmSetupError as error:
+            yield str(error)
+
+
+def _named_columns(environment: Environment) -> dict[str, list[str]]:
+    """Return the columns that the configuration names, by table."""
+    settings = environment.settings
+    columns = {entity_type.value: [*mapping.values(), *NO_MAIL] for entity_type, mapping in environment.people.items()}
+    for entity_type, bounce in settings.bounce.items():
+        columns[entity_type.value] += [bounce.state, *([bounce.at] if bounce.at else [])]
+    for opt_in in settings.opt_ins.values():
+        for entity_type, consent in opt_in.field.items():
+            columns[entity_type.value] += consent_columns(consent)
+    if settings.consents:
+        columns[settings.consents.table] = HistoryReader(environment, settings.consents).columns
+    if any(opt_in.purpose for opt_in in settings.opt_ins.values()):
+        columns[CONSENTS] = list(CONSENT_COLUMNS)
+    return columns
+
+
+def _tables(environment: Environment, needs: CrmNeeds) -> list[str]:
+    """Return the tables that are read."""
+    kinds = {pick.kind for pick in needs.picks}
+    lists = ["list", "listmember"] if "marketing_list" in kinds else []
+    views = ["savedquery", "userquery"] if "report" in kinds else []
+    purposes = ["msdynmkt_purpose", "msdynmkt_topic"] if CONSENTS in _named_columns(environment) else []
+    return [*_named_columns(environment), *purposes, *lists, *views]
+
+
+def _require(environment: Environment, table: str, columns: list[str]) -> None:
+    """Raise CrmSetupError unless a table has the columns and can be read."""
+    history = environment.settings.consents
+    if history and table == history.table and environment.metadata.find(table) is None:
+        candidates = ", ".join(environment.metadata.consent_candidates()) or "none at all"
+        raise CrmSetupError(
+            f"there is no table {table} (crm.consents.table); tables that may hold consents: {candidates}"
+        )
+    known = environment.require(table, columns)
+    first_page = environment.api.fetch(known.entity_set, FetchXml.of_table(table, known.key, columns).page(1, 1, None))
+    if not first_page.ok:
+        raise CrmSetupError(f"the table {table} can't be read (status {first_page.status})")
+
+
+def _require_types(environment: Environment) -> None:
+    """Raise CrmSetupError if a column has a type that can't hold what the configuration says."""
+    settings, problems = environment.settings, []
+    times = [(settings.consents.table, settings.consents.at)] if settings.consents else []
+    for opt_in in settings.opt_ins.values():
+        for entity_type, consent in opt_in.field.items():
+            problems += _type_problem(environment, entity_type.value, consent.granted, ("Boolean",), "Yes/No")
+            times += [(entity_type.value, consent.at)] if consent.at else []
+    for entity_type, bounce in settings.bounce.items():
+        problems += _type_problem(environment, entity_type.value, bounce.state, ("Boolean", "String"), "Yes/No or text")
+        times += [(entity_type.value, bounce.at)] if bounce.at else []
+    for table, column in dict.fromkeys(times):
+        known = environment.metadata.find(table)
+        if known is None or column not in known.columns:
+            continue
+        if known.columns[column] != "DateTime" or environment.metadata.is_date_only(table, column):
+            problems.append(f"{table}.{column} must be a column with date and time")
+    if problems:
+        raise CrmSetupError("; ".join(dict.fromkeys(problems)))
+
+
+def _type_problem(environment: Environment, table: str, column: str, types: tuple[str, ...], title: str) -> list[str]:
+    known = environment.metadata.find(table)
+    if known is None or known.columns.get(column) in (None, *types):
+        return []
+    return [f"{table}.{column} must be a column of the type {title}"]
+
+
+def _require_opt_ins(environment: Environment) -> None:
+    """Raise CrmSetupError unless all purposes and topics exist."""
+    subjects = Subjects(environment)
+    for opt_in in environment.settings.opt_ins.values():
+        if opt_in.purpose:
+            subjects.of(opt_in)
+
+
+def _require_readable(environment: Environment, finder: PickFinder, pick: Pick) -> None:
+    """Raise CrmSetupError unless the first page of a selection can be read."""
+    picked = finder.find(pick)
+    answer = environment.api.fetch(environment.table(picked.query.table).entity_set, picked.query.page(1, 1, None))
+    if not answer.ok:
+        raise CrmSetupError(f"{pick.kind.replace('_', ' ')} {pick.name[:60]!r} can't be read (status {answer.status})")
+
+
+def _shallow_rights(environment: Environment, user_id: str, tables: list[str]) -> Iterator[str]:
+    """Yield the tables of which the application user sees only a part: Dynamics 365 hides the rest without an error."""
+    path = f"/systemusers({user_id})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges()"
+    answer = environment.api.find(path, "the application user's privileges")
+    if answer is None:
+        return
+    depths = {item["PrivilegeName"]: item["Depth"] for item in answer["RolePrivileges"]}
+    for table in dict.fromkeys(tables):
+        try:
+            name = environment.metadata.read_privilege(table)
+        except CrmError:
+            continue
+        if name and depths.get(name) != _WHOLE_ORGANIZATION:
+            yield (
+                f"the application user may read only a part of {table}, or nothing; give its security role the "
+                f"privilege {name} for the whole organization"
+            )

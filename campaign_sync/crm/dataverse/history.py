@@ -1,0 +1,116 @@
+"""Consents in a table with their history, such as that of the vendor's own connector."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from campaign_sync.config.crm_dataverse import ConsentHistory
+from campaign_sync.crm.dataverse.api import record_path
+from campaign_sync.crm.dataverse.batch import Operation
+from campaign_sync.crm.dataverse.environment import Environment
+from campaign_sync.crm.dataverse.fetch_xml import FetchXml
+from campaign_sync.crm.dataverse.metadata import LOOKUPS, Table
+from campaign_sync.crm.dataverse.pages import Record, source_rows
+from campaign_sync.crm.mirror.source import EVENT_COLUMNS, SourceRows, Withdrawal
+from campaign_sync.crm.port import CrmSetupError
+from campaign_sync.domain.text import vendor_text
+
+_NUMBERS = frozenset({"Picklist", "Integer", "BigInt", "State", "Status"})
+
+
+class HistoryReader:
+    """Reads the table as consent events.
+
+    Args:
+        environment: what is read.
+        history: where the table has what.
+    """
+
+    def __init__(self, environment: Environment, history: ConsentHistory) -> None:
+        self._environment, self._history = environment, history
+        optional = [column for column in (history.source, history.evidence) if column]
+        self.columns = [*history.people().values(), history.opt_in, history.kind, history.at, *optional]
+        opt_ins = environment.settings.opt_ins.items()
+        self._opt_in_ids = {opt_in.value or opt_in_id: opt_in_id for opt_in_id, opt_in in opt_ins if opt_in.is_in_table}
+        self._words = dict.fromkeys(history.granted, "granted")
+        self._words |= dict.fromkeys(history.withdrawn, "withdrawn")
+
+    def rows(self) -> SourceRows:
+        """Return all events. Those of opt-ins that aren't configured keep the value that the table has."""
+        table = self._environment.require(self._history.table, self.columns)
+        pages = self._environment.pages(
+            FetchXml.of_table(table.name, table.key, self.columns), f"the table {table.name}"
+        )
+        return source_rows(EVENT_COLUMNS, iter(pages), lambda record: [self._event(record, table)])
+
+    def _event(self, record: Record, table: Table) -> tuple[object, ...]:
+        def text(column: str | None) -> str | None:
+            return vendor_text(record.get(table.property(column))) if column else None
+
+        people = [(kind.value, text(column)) for kind, column in self._history.people().items()]
+        entity = next(((kind, key) for kind, key in people if key), (None, None))
+        opt_in, kind, history = text(self._history.opt_in), text(self._history.kind), self._history
+        return (
+            record[table.key],
+            *entity,
+            self._opt_in_ids.get(opt_in or "", opt_in),
+            self._words.get(kind or "", kind),
+            record.get(history.at),
+            text(history.source) or f"Dynamics 365: {history.table}",
+            text(history.evidence),
+        )
+
+
+class HistoryWriter:
+    """Adds withdrawals to the table, each under its own id, so that a repetition changes nothing.
+
+    Args:
+        environment: what is written.
+        history: where the table has what.
+    """
+
+    def __init__(self, environment: Environment, history: ConsentHistory) -> None:
+        self._environment, self._history = environment, history
+
+    def operations(self, withdrawals: Sequence[Withdrawal]) -> list[Operation]:
+        """Return what adds these withdrawals."""
+        table = self._environment.table(self._history.table)
+        return [
+            Operation(
+                "PATCH",
+                record_path(table.entity_set, withdrawal.event_id),
+                self._body(withdrawal, table),
+                {"If-None-Match": "*"},
+            )
+            for withdrawal in withdrawals
+        ]
+
+    def _body(self, withdrawal: Withdrawal, table: Table) -> dict[str, Any]:
+        history, environment = self._history, self._environment
+        entity = withdrawal.entity
+        person = history.people().get(entity.entity_type)
+        if person is None:
+            raise CrmSetupError(f"crm.consents names no lookup column to {entity.entity_type}; add it")
+        opt_in = environment.settings.opt_ins[withdrawal.opt_in_id].value or withdrawal.opt_in_id
+        body = {
+            **self._bound(table, person, entity.entity_type.value, entity.entity_id),
+            **self._value(table, history.opt_in, opt_in),
+            **self._value(table, history.kind, history.withdrawn[0]),
+            history.at: withdrawal.occurred_at.isoformat(),
+        }
+        texts = {history.source: withdrawal.source, history.evidence: withdrawal.evidence}
+        return body | {column: text for column, text in texts.items() if column}
+
+    def _value(self, table: Table, column: str, value: str) -> dict[str, Any]:
+        kind = table.columns[column]
+        if kind in LOOKUPS:
+            return self._bound(table, column, None, value)
+        if kind in _NUMBERS:
+            return {column: int(value)}
+        return {column: value.lower() == "true" if kind == "Boolean" else value}
+
+    def _bound(self, table: Table, column: str, target: str | None, key: str) -> dict[str, str]:
+        """Return the value of a lookup column, as it is written."""
+        references = self._environment.metadata.references(table.name, column)
+        matching = [item for item in references if target in (None, item.table)] or references
+        name = target or matching[0].table
+        return {f"{matching[0].navigation}@odata.bind": f"/{self._environment.table(name).entity_set}({key})"}

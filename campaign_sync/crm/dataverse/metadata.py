@@ -1,0 +1,122 @@
+"""What Dataverse says about its tables: their names in the API, their columns, and who may read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from campaign_sync.crm.dataverse.api import DataverseApi
+from campaign_sync.crm.port import CrmSetupError
+
+LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
+"""The types of columns that refer to records."""
+
+_CONSENT_WORDS = ("consent", "optin", "opt_in", "optout", "permission", "advert", "subscri", "episerver", "optimizely")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of Dataverse."""
+
+    name: str
+    entity_set: str
+    """Its name in URLs."""
+    key: str
+    """The column of its primary key."""
+    columns: Mapping[str, str] = field(repr=False)
+    """The types of its columns, such as String or Boolean, by name."""
+
+    def property(self, column: str) -> str:
+        """Return the name of a column in answers."""
+        return f"_{column}_value" if self.columns.get(column) in LOOKUPS else column
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a lookup column is called where it is written, and what it refers to."""
+
+    navigation: str
+    table: str
+
+
+class Metadata:
+    """The tables of an environment, each read once.
+
+    Args:
+        api: calls the API.
+    """
+
+    def __init__(self, api: DataverseApi) -> None:
+        self._api = api
+        self._tables: dict[str, Table | None] = {}
+        self._references: dict[str, dict[str, list[Reference]]] = {}
+
+    def table(self, name: str) -> Table:
+        """Return a table.
+
+        Raises:
+            CrmSetupError: there is none of this name.
+        """
+        table = self.find(name)
+        if table is None:
+            raise CrmSetupError(f"Dynamics 365 has no table {name}; {_REMEDIES.get(name, 'correct its name in crm')}")
+        return table
+
+    def find(self, name: str) -> Table | None:
+        """Return a table; None if there is none of this name."""
+        if name not in self._tables:
+            self._tables[name] = self._read(name)
+        return self._tables[name]
+
+    def _read(self, name: str) -> Table | None:
+        title, path = f"the definition of {name}", f"/EntityDefinitions(LogicalName='{name}')"
+        definition = self._api.find(path, title, {"$select": "LogicalName,EntitySetName,PrimaryIdAttribute"})
+        if definition is None:
+            return None
+        attributes = self._api.get(f"{path}/Attributes", title, {"$select": "LogicalName,AttributeType"})["value"]
+        columns = {attribute["LogicalName"]: str(attribute["AttributeType"]) for attribute in attributes}
+        return Table(name, definition["EntitySetName"], definition["PrimaryIdAttribute"], columns)
+
+    def references(self, table: str, column: str) -> list[Reference]:
+        """Return how a lookup column of a table is written, for each table that it can refer to."""
+        if table not in self._references:
+            path = f"/EntityDefinitions(LogicalName='{table}')/ManyToOneRelationships"
+            names = "ReferencingAttribute,ReferencingEntityNavigationPropertyName,ReferencedEntity"
+            relationships = self._api.find(path, f"the definition of {table}", {"$select": names})
+            self._references[table] = _by_column(relationships["value"] if relationships else [])
+        return self._references[table].get(column) or [Reference(column, "")]
+
+    def is_date_only(self, table: str, column: str) -> bool:
+        """Return whether a column takes dates without a time."""
+        path = f"/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
+        definition = self._api.find(path, f"the definition of {table}.{column}") or {}
+        behavior = (definition.get("DateTimeBehavior") or {}).get("Value")
+        return "DateOnly" in (behavior, definition.get("Format"))
+
+    def consent_candidates(self) -> list[str]:
+        """Return the names of customers' own tables that may hold consents, by their names."""
+        query = {"$select": "LogicalName", "$filter": "IsCustomEntity eq true"}
+        tables = self._api.get("/EntityDefinitions", "the definitions of tables", query)["value"]
+        names = sorted(str(table["LogicalName"]) for table in tables)
+        return [name for name in names if any(word in name for word in _CONSENT_WORDS)]
+
+    def read_privilege(self, table: str) -> str | None:
+        """Return the name of the privilege to read a table; None if it has none."""
+        path, title = f"/EntityDefinitions(LogicalName='{table}')", f"the definition of {table}"
+        definition = self._api.get(path, title, {"$select": "LogicalName,Privileges"})
+        names = [item["Name"] for item in definition.get("Privileges") or () if item.get("PrivilegeType") == "Read"]
+        return str(names[0]) if names else None
+
+
+_REMEDIES = {
+    "msdynmkt_contactpointconsent4": "purpose needs Customer Insights - Journeys; use field or crm.consents instead",
+    "lead": "set crm.lead to null",
+    "list": "marketing lists need the sales or the marketing app; use a view or a query instead",
+}
+
+
+def _by_column(relationships: list[dict[str, Any]]) -> dict[str, list[Reference]]:
+    references: dict[str, list[Reference]] = {}
+    for item in relationships:
+        reference = Reference(str(item["ReferencingEntityNavigationPropertyName"]), str(item["ReferencedEntity"]))
+        references.setdefault(str(item["ReferencingAttribute"]), []).append(reference)
+    return references

@@ -1,0 +1,73 @@
+"""Dynamics 365 as a CRM that is copied."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from campaign_sync.config.crm_dataverse import DataverseSettings
+from campaign_sync.crm.dataverse.api import DataverseApi
+from campaign_sync.crm.dataverse.check import flaws
+from campaign_sync.crm.dataverse.environment import Environment
+from campaign_sync.crm.dataverse.pages import PAGE_ROWS
+from campaign_sync.crm.dataverse.reader import DataverseReader
+from campaign_sync.crm.dataverse.write_back import FeedbackWriter
+from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError, RecordedResponses
+from campaign_sync.domain.response import Response
+
+_log = logging.getLogger(__name__)
+
+_NO_EXPORTS = "Dynamics 365 lists no exports; use crm_export.marker"
+
+
+class DataverseSource(Source):
+    """Implements `Source`.
+
+    Args:
+        settings: the section `crm`.
+        needs: what the lists ask of the CRM, for `check`.
+        page_rows: how many rows are read with one call.
+    """
+
+    def __init__(self, settings: DataverseSettings, needs: CrmNeeds, page_rows: int = PAGE_ROWS) -> None:
+        self._settings, self._needs, self._page_rows = settings, needs, page_rows
+        self._api = DataverseApi(settings)
+
+    def check(self, *, exports: bool) -> None:
+        """Raise CrmError unless everything configured exists and may be read. See `Source.check`."""
+        problems = flaws(self._environment(), self._needs)
+        if exports:
+            problems.append(_NO_EXPORTS)
+        if problems:
+            raise CrmSetupError(f"Dynamics 365 can't be used yet: {'; '.join(dict.fromkeys(problems))}")
+
+    @contextmanager
+    def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
+        """Open one read. The definitions of tables are read anew."""
+        before = self._api.calls
+        yield DataverseReader(self._environment(), needs)
+        _log.info("reading Dynamics 365 took %d calls", self._api.calls - before)
+
+    def write_withdrawals(self, withdrawals: Sequence[Withdrawal]) -> Iterator[Sequence[Withdrawal]]:
+        """Write withdrawals where the consents are. See `Source.write_withdrawals`."""
+        return FeedbackWriter(self._environment()).write_withdrawals(withdrawals)
+
+    def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
+        """Write bounces into the columns of `bounce`. See `Source.write_bounces`."""
+        return FeedbackWriter(self._environment()).write_bounces(bounces)
+
+    def takes_responses(self) -> bool:
+        """Return False: opens and clicks aren't written."""
+        return False
+
+    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
+        """Return that no response was written. See `takes_responses`."""
+        return RecordedResponses()
+
+    def last_export(self, name: str) -> datetime | None:
+        """Raise CrmSetupError: Dynamics 365 lists no exports."""
+        raise CrmSetupError(_NO_EXPORTS)
+
+    def _environment(self) -> Environment:
+        return Environment(self._api, self._settings, self._page_rows)

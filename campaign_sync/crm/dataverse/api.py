@@ -1,6 +1,7 @@
 """Calls to the Web API of Dataverse."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -33,11 +34,12 @@ class DataverseApi:
 
     Args:
         settings: the section `crm`.
+        wait: waits for a number of seconds.
     """
 
-    def __init__(self, settings: DataverseSettings) -> None:
+    def __init__(self, settings: DataverseSettings, wait: Callable[[float], None] = time.sleep) -> None:
         self._session = ApiSession(
-            TITLE, settings.url, entra_login(settings), judge, headers=_ODATA, ca_file=settings.ca_file
+            TITLE, settings.url, entra_login(settings), judge, headers=_ODATA, ca_file=settings.ca_file, wait=wait
         )
         self._url_length = len(settings.url)
 

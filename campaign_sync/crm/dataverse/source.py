@@ -1,7 +1,8 @@
 """Dynamics 365 as a CRM that is copied."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -28,11 +29,19 @@ class DataverseSource(Source):
         settings: the section `crm`.
         needs: what the lists ask of the CRM, for `check`.
         page_rows: how many rows are read with one call.
+        wait: waits for a number of seconds.
     """
 
-    def __init__(self, settings: DataverseSettings, needs: CrmNeeds, page_rows: int = PAGE_ROWS) -> None:
+    def __init__(
+        self,
+        settings: DataverseSettings,
+        needs: CrmNeeds,
+        *,
+        page_rows: int = PAGE_ROWS,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._settings, self._needs, self._page_rows = settings, needs, page_rows
-        self._api = DataverseApi(settings)
+        self._api = DataverseApi(settings, wait)
 
     def check(self, *, exports: bool) -> None:
         """Raise CrmError unless everything configured exists and may be read. See `Source.check`."""

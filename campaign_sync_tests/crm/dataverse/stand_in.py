@@ -22,52 +22,33 @@ Row = dict[str, Any]
 
 _CORE = "@Microsoft.Dynamics.CRM."
 
-_PEOPLE = {
-    "emailaddress1": "String",
-    "firstname": "String",
-    "address1_city": "String",
-    "donotbulkemail": "Boolean",
-    "donotemail": "Boolean",
-    "cs_bounced": "Boolean",
-    "cs_bouncedon": "DateTime",
-    "cs_news": "Boolean",
-    "cs_newson": "DateTime",
-    "cs_offers": "Boolean",
-    "cs_offerson": "DateTime",
-    "cs_press": "Boolean",
-    "cs_presson": "DateTime",
-}
+_PEOPLE = (
+    "emailaddress1:String firstname:String address1_city:String donotbulkemail:Boolean donotemail:Boolean "
+    "cs_bounced:Boolean cs_bouncedon:DateTime cs_news:Boolean cs_newson:DateTime cs_offers:Boolean "
+    "cs_offerson:DateTime cs_press:Boolean cs_presson:DateTime"
+)
 
-_VIEW = {"name": "String", "returnedtypecode": "String", "fetchxml": "Memo", "querytype": "Integer"}
+_VIEW = "name:String returnedtypecode:String fetchxml:Memo querytype:Integer"
 
-_TABLES: dict[str, dict[str, str]] = {
-    "contact": _PEOPLE,
-    "lead": _PEOPLE,
-    "account": _PEOPLE,
-    "list": {"listname": "String", "type": "Boolean", "createdfromcode": "Picklist", "query": "Memo"},
-    "listmember": {"listid": "Lookup", "entityid": "Lookup"},
-    "savedquery": _VIEW,
-    "userquery": _VIEW,
-    "msdynmkt_purpose": {"msdynmkt_name": "String"},
-    "msdynmkt_topic": {"msdynmkt_name": "String", "msdynmkt_purposeid": "Lookup"},
-    "msdynmkt_contactpointconsent4": {
-        "msdynmkt_contactpointvalue": "String",
-        "msdynmkt_contactpointtype": "Picklist",
-        "msdynmkt_value": "Picklist",
-        "msdynmkt_contactpointconsenttype": "Picklist",
-        "msdynmkt_purposeid": "Lookup",
-        "msdynmkt_topicid": "Lookup",
-        "msdynmkt_source": "Picklist",
-        "msdynmkt_logicalreason": "Picklist",
-        "msdynmkt_reason": "String",
-    },
-    "cs_consentlog": {
-        "cs_contactid": "Lookup",
-        "cs_consent": "String",
-        "cs_what": "String",
-        "cs_on": "DateTime",
-        "cs_evidence": "String",
-    },
+_TABLES = {
+    name: dict(column.split(":") for column in columns.split())
+    for name, columns in {
+        "contact": _PEOPLE,
+        "lead": _PEOPLE,
+        "account": _PEOPLE,
+        "list": "listname:String type:Boolean createdfromcode:Picklist query:Memo",
+        "listmember": "listid:Lookup entityid:Lookup",
+        "savedquery": _VIEW,
+        "userquery": _VIEW,
+        "msdynmkt_purpose": "msdynmkt_name:String",
+        "msdynmkt_topic": "msdynmkt_name:String msdynmkt_purposeid:Lookup",
+        "msdynmkt_contactpointconsent4": (
+            "msdynmkt_contactpointvalue:String msdynmkt_contactpointtype:Picklist msdynmkt_value:Picklist "
+            "msdynmkt_contactpointconsenttype:Picklist msdynmkt_purposeid:Lookup msdynmkt_topicid:Lookup "
+            "msdynmkt_source:Picklist msdynmkt_logicalreason:Picklist msdynmkt_reason:String"
+        ),
+        "cs_consentlog": "cs_contactid:Lookup cs_consent:String cs_what:String cs_on:DateTime cs_evidence:String",
+    }.items()
 }
 
 _SETS = {"savedquery": "savedqueries", "userquery": "userqueries", "cs_consentlog": "cs_consentlogs"}
@@ -83,8 +64,6 @@ SUM_ROWS = 30
 
 TOTAL_ROWS = 25
 """No total is counted beyond."""
-
-PAGES_WITHOUT_COOKIE = 10
 
 
 class RefusalError(Exception):
@@ -104,9 +83,10 @@ class Dataverse:
         self.calls: list[str] = []
         self.writes: list[tuple[str, str, Row]] = []
         self.cookies: dict[str, tuple[str, str]] = {}
-        self.loses = self.loses_pages = self.hangs_up = self.refuses_all = self.has_no_cookies = self.sums_fail = False
+        self.loses = self.repeats = self.hangs_up = False
+        self.refuses_all = self.has_no_cookies = self.sums_fail = False
         self.refused: set[str] = set()
-        self.throttled = self.expire_after = 0
+        self.throttled = self.expire_after = self.skips = self.logins = 0
         self.shallow: set[str] = set()
         self.lock = threading.Lock()
         self.versions = 0
@@ -134,7 +114,7 @@ class Dataverse:
     def token(self, form: dict[str, list[str]]) -> tuple[int, Any]:
         if form["client_id"] != [CLIENT] or form.get("client_secret", [SECRET]) != [SECRET]:
             return 401, {"error": "invalid_client", "error_codes": [7000215], "error_description": "wrong"}
-        token = str(uuid.uuid4())
+        token, self.logins = str(uuid.uuid4()), self.logins + 1
         self.tokens.add(token)
         return 200, {"token_type": "Bearer", "expires_in": 3599, "access_token": token}
 
@@ -147,7 +127,7 @@ class Dataverse:
             names = [(f"prvRead{table}", "Local" if table in self.shallow else "Global") for table in _TABLES]
             return 200, {"RolePrivileges": [{"PrivilegeName": name, "Depth": depth} for name, depth in names]}
         if path.startswith("EntityDefinitions"):
-            return 200, self._definition(path)
+            return 200, self._definition(path, query.get("$filter", ""))
         table = next((name for name in _TABLES if _entity_set(name) == path.partition("(")[0]), None)
         if table is None:
             raise RefusalError(404, "0x8006088a", "Resource not found")
@@ -157,7 +137,9 @@ class Dataverse:
             return 200, self._fetch(table, query["fetchXml"])
         raise RefusalError(404, "", "No HTTP resource was found")
 
-    def _definition(self, path: str) -> Any:
+    def _definition(self, path: str, condition: str) -> Any:
+        if named := re.search(r"LogicalName eq '(\w+)'", condition):
+            return {"value": [self._definition(f"EntityDefinitions(LogicalName='{named[1]}')", "")]}
         name = re.search(r"LogicalName='(\w+)'\)", path)
         if name is None:
             return {"value": [{"LogicalName": table} for table in _TABLES if table.startswith("cs_")]}
@@ -217,17 +199,20 @@ class Dataverse:
             last, query = self.cookies[cookie]
             assert query == _without_paging(root), "the cookie belongs to another query"
             start = next((at for at, row in enumerate(ordered) if str(row[f"{table}id"]) > last), len(ordered))
+        start = max(0, start - 1) if self.repeats else start
+        if number > 1 and self.skips:
+            self.skips -= 1
+            start += size
         page, more = ordered[start : start + size], len(ordered) > start + size
         answer: Row = {f"{_CORE}morerecords": more, f"{_CORE}totalrecordcount": min(len(rows), TOTAL_ROWS)}
         answer[f"{_CORE}totalrecordcountlimitexceeded"] = len(rows) > TOTAL_ROWS
         if page and not self.has_no_cookies:
             key = str(page[-1][f"{table}id"])
-            cookie = f"<cookie page={quoteattr(str(number))}><{table}id last={quoteattr('{' + key.upper() + '}')} /></cookie>"
+            last = quoteattr("{" + key.upper() + "}")
+            cookie = f'<cookie page="{number}"><{table}id last={last} /></cookie>'
             self.cookies[cookie] = (key, _without_paging(root))
             twice = quote(quote(cookie, safe=""), safe="")
             answer[f"{_CORE}fetchxmlpagingcookie"] = f'<cookie pagenumber="{number + 1}" pagingcookie="{twice}" />'
-        if self.loses_pages:
-            answer[f"{_CORE}morerecords"] = False
         wanted = [element.get("name") for element in entity.findall("attribute")]
         if set(wanted) - self.columns(table).keys():
             raise RefusalError(400, "0x80041103", f"{table} doesn't contain an attribute")
@@ -255,11 +240,11 @@ class Dataverse:
         compared = str(int(value) if isinstance(value, bool) else value).lower()
         match element.get("operator"):
             case "eq":
-                return compared == given.lower()
+                return bool(compared == given.lower())
             case "in":
                 return compared in [child.text.lower() for child in element]
             case "le":
-                return value is not None and compared <= given.lower()
+                return value is not None and bool(compared <= given.lower())
             case "not-null":
                 return value is not None
         raise RefusalError(400, "0x80040203", "unknown operator")
@@ -273,7 +258,7 @@ def _without_paging(root: Any) -> str:
     copy = etree.fromstring(etree.tostring(root))
     for name in ("page", "paging-cookie"):
         copy.attrib.pop(name, None)
-    return etree.tostring(copy, encoding="unicode")
+    return str(etree.tostring(copy, encoding="unicode"))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -283,13 +268,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve(b"")
 
+    def do_PATCH(self) -> None:
+        self._serve(self.rfile.read(int(self.headers["Content-Length"])))
+
     def do_POST(self) -> None:
         self._serve(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _serve(self, body: bytes) -> None:
         with self.dataverse.lock:
             status, content, headers = self._answer(body)
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        data = content if isinstance(content, bytes) else json.dumps(content).encode() if content else b""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), "Date": formatdate(usegmt=True), **headers}.items():
             self.send_header(name, value)
@@ -318,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(url.path.partition("/api/data/v9.2/")[2])
         if path == "$batch":
             return self._batch(body)
-        status, content = self._one(self.command, path, url.query, None, self.headers)
+        status, content = self._one(self.command, path, url.query, json.loads(body) if body else None, self.headers)
         return status, content, {"Content-Type": "application/json"}
 
     def _one(self, method: str, path: str, query: str, body: Any, headers: Any) -> tuple[int, Any]:
@@ -346,8 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
         whole = "".join(f"--answer\r\n{piece}\r\n" for piece in pieces) + "--answer--\r\n"
         return 200, whole.encode(), {"Content-Type": "multipart/mixed; boundary=answer"}
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Print nothing."""
+    def log_message(self, *args: object) -> None: ...
 
 
 @contextmanager

@@ -1,0 +1,224 @@
+import ssl
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import trustme
+from azure.core.credentials import AccessToken
+from PowerPlatform.Dataverse.client import DataverseClient
+from pydantic import SecretStr
+
+from campaign_sync.crm.dataverse import pages
+from campaign_sync.crm.port import Crm, CrmError, CrmSetupError, Pick
+from campaign_sync.crm.testing import NEWS, OFFERS, PRESS
+from campaign_sync.domain.entity import EntityType
+from campaign_sync_tests.crm.conformance.dataverse_tables import dataverse_settings, field_settings
+from campaign_sync_tests.crm.dataverse.conftest import LIST, PAGE_ROWS, OpenCrm, add_people
+from campaign_sync_tests.crm.dataverse.stand_in import SUM_ROWS, Dataverse, serving
+
+QUERY = '<fetch><entity name="contact"><attribute name="fullname"/><order attribute="fullname"/>{}</entity></fetch>'
+
+IN_BONN = '<filter><condition attribute="address1_city" operator="eq" value="Bonn"/></filter>'
+
+SEVERAL_PAGES = 2 * PAGE_ROWS + 3
+
+
+def members(crm: Crm, pick: Pick = LIST) -> list[str]:
+    with crm.snapshot([NEWS]) as snapshot:
+        return [entity_id for frame in snapshot.select(pick, NEWS, []) for entity_id in frame["entity_id"]]
+
+
+def problem(crm: Crm, pick: Pick = LIST) -> str:
+    with pytest.raises(CrmError) as caught:
+        members(crm, pick)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("calls", [2, 9, 13])
+def test_a_token_that_expires_between_pages_is_renewed(dataverse: Dataverse, open_crm: OpenCrm, calls: int) -> None:
+    add_people(dataverse, SEVERAL_PAGES)
+    dataverse.expire_after = calls
+    assert len(members(open_crm())) == SEVERAL_PAGES
+    assert dataverse.logins == 2
+
+
+def test_a_crm_that_asks_to_wait_is_waited_for(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, 3)
+    dataverse.throttled = 3
+    waits: list[float] = []
+    assert len(members(open_crm(waits=waits))) == 3
+    assert sum(waits) >= 3 * 7
+
+
+@pytest.mark.parametrize("sums_fail", [False, True], ids=["by a sum", "by the keys"])
+def test_a_page_that_is_left_out_is_noticed(dataverse: Dataverse, open_crm: OpenCrm, sums_fail: bool) -> None:
+    add_people(dataverse, SUM_ROWS)
+    assert len(members(open_crm())) == SUM_ROWS
+    dataverse.sums_fail, dataverse.skips = sums_fail, 1
+    assert f"{SUM_ROWS - PAGE_ROWS} of {SUM_ROWS} rows" in problem(open_crm())
+    assert len(members(open_crm())) == SUM_ROWS
+
+
+def test_records_that_come_twice_are_noticed(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, SEVERAL_PAGES)
+    dataverse.repeats = True
+    assert "twice" in problem(open_crm())
+
+
+def test_a_query_without_a_cookie_is_refused_beyond_the_pages_by_number(
+    dataverse: Dataverse, open_crm: OpenCrm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_id = add_people(dataverse, 2 * PAGE_ROWS)
+    dataverse.has_no_cookies = True
+    monkeypatch.setattr(pages, "ROWS_WITHOUT_COOKIE", 2 * PAGE_ROWS)
+    assert len(members(open_crm())) == 2 * PAGE_ROWS
+    dataverse.add("listmember", listid=list_id, entityid="c0000")
+    assert "paging cookie" in problem(open_crm())
+
+
+def test_a_record_made_or_deleted_during_the_read_is_no_flaw(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    list_id = add_people(dataverse, SEVERAL_PAGES)
+    later = f"{datetime(2999, 1, 1, tzinfo=UTC):%Y-%m-%dT%H:%M:%SZ}"
+    dataverse.add("contact", "new", createdon=later)
+    dataverse.add("listmember", listid=list_id, entityid="new", createdon=later)
+    assert len(members(open_crm())) == SEVERAL_PAGES + 1
+
+
+def test_dynamic_lists_views_and_queries_yield_whom_they_find(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    dataverse.add("contact", "c1", address1_city="Bonn")
+    dataverse.add("contact", "c2", address1_city="Köln")
+    dataverse.add("contact", "c3", address1_city="Bonn", statecode=1)
+    query = QUERY.format(IN_BONN)
+    dataverse.add("list", listname="Dynamic", type=True, createdfromcode=2, query=query)
+    dataverse.add("savedquery", name="System", returnedtypecode="contact", fetchxml=query)
+    dataverse.add("userquery", name="Personal", returnedtypecode="contact", fetchxml=query)
+    dynamic, system = Pick("marketing_list", "Dynamic"), Pick("report", "System")
+    personal, own = Pick("report", "Personal"), Pick("query", query, EntityType.CONTACT)
+    crm = open_crm(dynamic, system, personal, own)
+    crm.check()
+    assert members(crm, dynamic) == ["c1"]
+    for pick in (system, personal, own):
+        assert members(crm, pick) == ["c1", "c3"]
+
+
+def test_a_query_too_long_for_a_url_goes_in_a_batch(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    values = "".join(f"<value>c{number:060}</value>" for number in range(400))
+    listed = f'<filter><condition attribute="contactid" operator="in">{values}<value>c1</value></condition></filter>'
+    dataverse.add("contact", "c1", address1_city="Ärger")
+    pick = Pick("query", QUERY.format(listed), EntityType.CONTACT)
+    assert members(open_crm(pick), pick) == ["c1"]
+    assert any("$batch" in call for call in dataverse.calls)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ('<fetch top="9"><entity name="contact"/></fetch>', "limits the number"),
+        ('<fetch aggregate="true"><entity name="contact"/></fetch>', "aggregate"),
+        ('<fetch><entity name="task"/></fetch>', "the table task"),
+        ("<fetch>", "no FetchXML"),
+    ],
+)
+def test_a_query_that_cannot_be_read_completely_is_refused(open_crm: OpenCrm, query: str, message: str) -> None:
+    pick = Pick("query", query, EntityType.CONTACT)
+    assert message in problem(open_crm(pick), pick)
+
+
+def test_two_lists_of_a_name_are_refused_with_their_ids(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    first = add_people(dataverse, 1)
+    second = dataverse.add("list", listname=LIST.name, createdfromcode=2)
+    message = problem(open_crm())
+    assert first in message
+    assert second in message
+    by_id = Pick("marketing_list", first)
+    assert members(open_crm(by_id), by_id) == ["c0000"]
+    dataverse.rows["list"][second]["statecode"] = 1
+    assert members(open_crm()) == ["c0000"]
+
+
+def test_inactive_members_are_left_out_of_lists(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, 2)
+    dataverse.rows["contact"]["c0001"]["statecode"] = 1
+    assert members(open_crm()) == ["c0000"]
+
+
+def test_who_wants_no_mail_is_withdrawn_from_everything(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
+    add_people(dataverse, 3)
+    for number, column in enumerate(("donotbulkemail", "donotemail")):
+        dataverse.rows["contact"][f"c000{number}"].update({column: True, "cs_news": True, "cs_newson": "2999-01-01"})
+    with open_crm().snapshot() as snapshot:
+        frame = snapshot.suppression("nord")
+        assert {*snapshot.consenting(NEWS)} == set()
+    assert set(frame["entity_id"]) == {"c0000", "c0001"}
+    assert set(frame["opt_in_id"]) == {NEWS, OFFERS}
+
+
+def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
+    add_people(dataverse, 3)
+    purpose = dataverse.add("msdynmkt_purpose", msdynmkt_name="Commercial")
+    topic = dataverse.add("msdynmkt_topic", msdynmkt_name="News", msdynmkt_purposeid=purpose)
+
+    def consent(number: int, value: int, topic_id: str | None = None, statecode: int = 0) -> None:
+        values: dict[str, Any] = {
+            "msdynmkt_contactpointvalue": f"p{number}@example.org",
+            "msdynmkt_contactpointtype": 534120000,
+            "msdynmkt_value": value,
+            "msdynmkt_contactpointconsenttype": 534120001 if topic_id else 534120000,
+            "msdynmkt_purposeid": purpose,
+            "msdynmkt_topicid": topic_id,
+        }
+        dataverse.add("msdynmkt_contactpointconsent4", **values, statecode=statecode)
+
+    for number in range(3):
+        consent(number, 534120001, topic, statecode=int(number == 2))  # an inactive record grants nothing
+    consent(1, 534120002)
+    settings = dataverse_settings(url, {NEWS: {"purpose": "Commercial", "topic": "News"}})
+    with open_crm(settings=settings).snapshot() as snapshot:
+        assert [key for key, _, _ in snapshot.consenting(NEWS)] == ["contact:c0000"]
+
+
+def test_check_names_all_flaws_at_once(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
+    dataverse.shallow = {"contact"}
+    settings = field_settings(url, contact={"city": "no_such_column"})
+    with pytest.raises(CrmSetupError) as caught:
+        open_crm(settings=settings).check()
+    message = str(caught.value)
+    for part in ("no_such_column", "prvReadcontact", "'Newsletter'", "whole organization"):
+        assert part in message
+
+
+def test_check_lists_tables_that_may_hold_consents(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
+    add_people(dataverse, 1)
+    names = {"contact": "x", "opt_in": "x", "kind": "x", "granted": ["1"], "withdrawn": ["2"], "at": "x"}
+    settings = dataverse_settings(url, {PRESS: {}}, consents={"table": "no_such_table", **names})
+    with pytest.raises(CrmSetupError, match=r"no_such_table.*cs_consentlog"):
+        open_crm(settings=settings).check()
+
+
+def test_a_refused_login_names_the_setting_and_no_secret(open_crm: OpenCrm, url: str) -> None:
+    settings = field_settings(url, client_secret=SecretStr("mistaken"))
+    with pytest.raises(CrmSetupError, match=r"crm\.client_secret") as caught:
+        open_crm(settings=settings).check()
+    assert "mistaken" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_microsofts_own_client_understands_the_stand_in(dataverse: Dataverse, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Credential:
+        def get_token(self, *_: str, **__: object) -> AccessToken:
+            return AccessToken("sdk", 2**40)
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    dataverse.tokens.add("sdk")
+    add_people(dataverse, SEVERAL_PAGES)
+    query = f'<fetch count="{PAGE_ROWS}"><entity name="contact"><attribute name="contactid"/>'
+    query += '<attribute name="emailaddress1"/><order attribute="contactid"/></entity></fetch>'
+    with authority.cert_pem.tempfile() as file, serving(dataverse, context) as url:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", file)
+        client = DataverseClient(url, Credential())
+        rows = [row for page in client.query.fetchxml(query).execute_pages() for row in page]
+        client.records.update("contact", "c0001", {"address1_city": "Bonn"})
+    assert [row["contactid"] for row in rows] == sorted(dataverse.rows["contact"])
+    assert dataverse.rows["contact"]["c0001"]["address1_city"] == "Bonn"

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.config import Configuration, FeedbackSettings, SqlSettings
+from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.base import remove_copy
 from campaign_sync.crm.needs import crm_needs
 from campaign_sync.crm.port import CrmSnapshot
@@ -85,9 +86,7 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
     with findings.expected_errors("crm"):
         exports = [mandator.crm_export for mandator in configuration.mandators.values() if mandator.crm_export]
         ports.crm.check(exports=any(export.table for export in exports))
-        is_mapped = isinstance(configuration.crm, SqlSettings) and configuration.crm.is_mapped
-        tables = "every table that is mapped" if is_mapped else "the contract's tables"
-        findings.add("crm", True, f"the CRM answers and has {tables}")
+        findings.add("crm", True, _answer(configuration))
         crm_answers = True
         _check_tables(configuration, findings)
         if times := ports.crm_snapshot(next(iter(configuration.mandators))).copy_times:
@@ -114,6 +113,14 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
                 _check_selection(settings, crm, findings)
                 if vendor and (finding := unsubscribe_lists_of(settings, vendor, crm)):
                     findings.add(_place(settings), *finding)
+
+
+def _answer(configuration: Configuration) -> str:
+    if isinstance(configuration.crm, FilesSettings):
+        return "the newest delivery is complete, and feedback can be left for the CRM"
+    is_mapped = isinstance(configuration.crm, SqlSettings) and configuration.crm.is_mapped
+    tables = "every table that is mapped" if is_mapped else "the contract's tables"
+    return f"the CRM answers and has {tables}"
 
 
 def _check_tables(configuration: Configuration, findings: _Findings) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
@@ -19,10 +20,13 @@ from campaign_sync.delivered_files.file_source import (
     unfinished_name,
 )
 
+_SHARED_MODE = 0o640
+"""Of files that another program imports: readable by their owner and group, whatever the umask."""
+
 
 def _shared_opener(path: str, flags: int) -> int:
-    """Open a file for `open(opener=…)`: a new one is readable by its owner and group, as another program imports it."""
-    return os.open(path, flags, 0o640)
+    """Open a file for `open(opener=…)`: a new one is never readable by others."""
+    return os.open(path, flags, _SHARED_MODE)
 
 
 class Folder(FileSource):
@@ -72,6 +76,8 @@ class Folder(FileSource):
             with open(unfinished, "xb", opener=_shared_opener) as stream:
                 stream.write(content)
                 stream.flush()
+                with suppress(OSError):  # some network file systems keep no modes
+                    os.fchmod(stream.fileno(), _SHARED_MODE)
                 os.fsync(stream.fileno())
             unfinished.replace(path)
 

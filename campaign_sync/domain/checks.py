@@ -229,7 +229,8 @@ def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None =
         "utf8",
         False,
         f"{format_row_count(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
-        "write those values again as UTF-8. `campaign-sync why` names the column for each person",
+        "write those values again as UTF-8, or correct crm.format.encoding if the CRM delivers files in another "
+        "encoding. `campaign-sync why` names the column for each person",
         warning=not stops,
     )
 
@@ -249,7 +250,7 @@ _KEYWORD = re.compile(r"[^\W\d][\w .:/-]{0,31}")
 """A keyword of the CRM. Other values, and rare ones, may be personal data and aren't shown."""
 
 _REMEDIES = {
-    "kind": "declare the kind in crm.consent_kinds (granted, withdrawn or ignored)",
+    "kind": "declare the kind in crm.consent_kinds (granted, withdrawn or ignored); write an empty state as `none`",
     "entity_type": "write contact, lead or account",
     "opt_in_id": "write an opt-in that the table opt_in defines, or define it there",
     "occurred_at": "write a time as 2026-03-01 12:00:00",

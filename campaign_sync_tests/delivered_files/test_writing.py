@@ -115,8 +115,12 @@ def test_an_existing_file_is_never_replaced(place: UPath, source: FileSource) ->
     assert (place / "withdrawals_1.csv").read_bytes() == b"of yesterday"
 
 
-def test_a_written_file_can_be_read_by_the_group_of_the_importer(outbox: Path) -> None:
-    open_source(str(outbox)).write("withdrawals_1.csv", b"x")
+def test_a_written_file_can_be_read_by_the_group_of_the_importer_whatever_the_umask(outbox: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        open_source(str(outbox)).write("withdrawals_1.csv", b"x")
+    finally:
+        os.umask(before)
     assert (outbox / "withdrawals_1.csv").stat().st_mode & 0o777 == 0o640
 
 

@@ -106,7 +106,7 @@ def test_a_delivery_that_is_cut_short_leaves_the_list_as_it_is(installation: Ins
     clears = installation.clears()
     result = installation.run()
     assert not result.success
-    assert "contact.csv isn't the file that the manifest describes" in str(problems(result))
+    assert f"{newest.name}/contact.csv isn't the file that the manifest describes" in str(problems(result))
     assert installation.addresses() == ADDRESSES
     assert installation.clears() == clears
 
@@ -115,6 +115,7 @@ def test_check_says_of_when_the_delivery_is_and_that_an_old_one_isnt_used(
     installation: Installation, outbox: Path
 ) -> None:
     said = check(installation)
+    assert "the newest delivery is complete, and feedback can be left for the CRM" in said
     assert f"its people and lists are of {datetime.now(UTC):%Y-%m-%d}" in said, said
     for folder in outbox.glob("2*"):
         (folder / "manifest.json").unlink()

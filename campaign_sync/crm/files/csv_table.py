@@ -110,7 +110,8 @@ class CsvTable(TableFile):
                     problem = (
                         f"ends within quotes in line {reader.line_num}: it is cut off, or a quote isn't closed"
                         if ends
-                        else f"isn't CSV as crm.format says in line {reader.line_num}: a quote isn't doubled, perhaps"
+                        else f"isn't CSV as crm.format says in line {reader.line_num}: crm.format has another "
+                        "delimiter or quote, or a quote within a value isn't doubled"
                     )
                 else:
                     if record:

@@ -42,6 +42,10 @@ class Delivery:
         """Return what the manifest says about a file; None without a manifest."""
         return self.manifest.files[name] if self.manifest else None
 
+    def place_of(self, name: str) -> str:
+        """Return how messages name a file: with the subfolder that it is in."""
+        return name if self.subfolder is None else f"{self.subfolder}/{name}"
+
     def folder(self, source: FileSource) -> FileSource:
         """Return the folder of the delivery in the one of the URL."""
         return source if self.subfolder is None else source.folder(self.subfolder)

@@ -26,6 +26,7 @@ class LocalFile:
     """A delivered file on this machine."""
 
     name: str
+    """As messages show it."""
     path: Path
     rows: int | None
     """Its rows by the manifest, without the header line; None without a manifest."""
@@ -64,10 +65,10 @@ class LocalCopy:
         digest = self._stream(name, path)
         if expected and digest != expected.sha256:
             raise CrmError(
-                f"{name} isn't the file that the manifest describes: its sha256 differs, so it was cut off, damaged or "
-                "replaced; have the CRM deliver again, with the manifest written last"
+                f"{self._delivery.place_of(name)} isn't the file that the manifest describes: its sha256 differs, so "
+                "it was cut off, damaged or replaced; have the CRM deliver again, with the manifest written last"
             )
-        return LocalFile(name, path, expected.rows if expected else None)
+        return LocalFile(self._delivery.place_of(name), path, expected.rows if expected else None)
 
     def _stream(self, name: str, path: Path) -> str:
         """Download a file, and return its digest. After a lost connection it goes on where it was."""

@@ -54,7 +54,7 @@ class FilesSource(Source):
         if len(problems) == 1:
             raise problems[0]
         if problems:
-            raise CrmError(" ".join(map(str, problems)))
+            raise CrmError("; ".join(str(problem).removesuffix(".") for problem in problems))
 
     def _read_everything(self) -> None:
         with self.read(CrmNeeds()):

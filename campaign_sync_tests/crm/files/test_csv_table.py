@@ -113,6 +113,7 @@ def test_a_key_that_cant_be_decoded_is_refused_with_its_line(tmp_path: Path) -> 
         (b"id,email\nK1,x\nK2\n", {}, "has 1 values in line 3, and 2 columns; it is cut off"),
         (b"id,email\nK1,anna.geheim@example.org,x\n", {}, "has 3 values in line 2, and 2 columns"),
         (b'id,email\nK1,"anna.geheim@example.org"x"\n', {}, "isn't CSV as crm.format says in line 2"),
+        (b'"id";"email"\n"K1";"anna.geheim@example.org"\n', {}, "line 1: crm.format has another delimiter or quote"),
         (b"id;email\nK1;x\n", {"encoding": "utf-16"}, "has no byte order mark, as UTF-16 needs it"),
         ("id\n".encode("utf-16"), {}, "begins with the byte order mark of utf-16; set crm.format.encoding"),
         (b"\xef\xbb\xbfid,email\n", {"encoding": "cp1252"}, "begins with the byte order mark of utf-8"),

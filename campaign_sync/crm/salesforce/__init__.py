@@ -1,0 +1,24 @@
+"""The adapter for Salesforce, by its REST and Bulk 2.0 APIs.
+
+What belongs here: login, SOQL, jobs, and where consents and bounces are. What doesn't: what all web APIs have in common
+(`web_api`), and what is done with the rows (`mirror`).
+"""
+
+from typing import TYPE_CHECKING
+
+from campaign_sync.config.crm_salesforce import SalesforceSettings
+from campaign_sync.crm.adapter import CrmAdapter, CrmContext
+
+if TYPE_CHECKING:
+    from campaign_sync.crm.port import Crm
+
+
+def _open(settings: SalesforceSettings, context: CrmContext) -> "Crm":
+    from campaign_sync.crm.mirror.adapter import MirrorCrm  # only now: it imports pandas
+    from campaign_sync.crm.salesforce.source import SalesforceSource
+
+    return MirrorCrm(SalesforceSource(settings, context.needs), settings, context, settings.url)
+
+
+ADAPTER = CrmAdapter(SalesforceSettings, _open)
+"""The entry point `salesforce`."""

@@ -1,0 +1,193 @@
+"""Calls of Salesforce's REST API, what its errors mean, and how much of the daily quota is left."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from campaign_sync.config.crm_salesforce import SalesforceSettings
+from campaign_sync.crm.port import CrmError, CrmSetupError
+from campaign_sync.crm.salesforce.login import Login
+from campaign_sync.crm.web_api.answer import Answer, Retry
+from campaign_sync.crm.web_api.session import ApiSession
+
+_log = logging.getLogger(__name__)
+
+_BUSY_SECONDS = 10.0
+"""How long to wait where too many calls run at once, or a record is locked; Salesforce doesn't say."""
+
+_CODE = re.compile(r"[A-Za-z_]{2,80}")
+
+_RIGHTS = (
+    "grant the integration user read access to the object and to every field that the configuration names, in its "
+    "permission set; `campaign-sync check` names what is missing"
+)
+
+_SETUP_PROBLEMS = {
+    "UNSUPPORTED_API_VERSION": "correct crm.api_version",
+    "API_DISABLED_FOR_ORG": "the edition of the org, or the user's profile, must allow the API (API Enabled)",
+    "API_CURRENTLY_DISABLED": "the user's profile must allow the API (API Enabled)",
+    "INSUFFICIENT_ACCESS": _RIGHTS,
+    "INVALID_FIELD": _RIGHTS,
+    "INVALID_TYPE": _RIGHTS,
+    "INVALIDENTITY": "objects that the Bulk API doesn't know can't be read",
+    "MALFORMED_QUERY": "correct the query that the configuration or the list view has",
+    "INVALID_QUERY_FILTER_OPERATOR": "correct the query that the configuration or the list view has",
+}
+
+
+class SalesforceApi:
+    """The API of an org. Safe to use from many threads at once.
+
+    Args:
+        settings: the section `crm`.
+        wait: waits for a number of seconds.
+    """
+
+    def __init__(self, settings: SalesforceSettings, wait: Callable[[float], None] = time.sleep) -> None:
+        self.wait = wait
+        self.login = Login(settings)
+        self._base = f"/services/data/v{settings.api_version}"
+        self._session = ApiSession(
+            "Salesforce",
+            settings.url,
+            self.login,
+            judge,
+            headers={"Accept": "application/json"},
+            ca_file=settings.ca_file,
+            wait=wait,
+        )
+
+    @property
+    def calls(self) -> int:
+        """How many calls were sent so far, logins included."""
+        return self._session.calls
+
+    def call(self, method: str, path: str, doing: str, **arguments: Any) -> Answer:
+        """Call the API, and return an answer that is a success.
+
+        Args:
+            method: of HTTP.
+            path: below the version, beginning with a slash; or as the API gave it, with the version.
+            doing: what fails, for messages.
+            arguments: those of `ApiSession.call`.
+
+        Raises:
+            CrmError: there is no answer, or it isn't a success.
+        """
+        answer = self._session.call(method, path if path.startswith("/services/") else self._base + path, **arguments)
+        if not answer.ok:
+            raise refusal(answer, doing)
+        return answer
+
+    def document(self, method: str, path: str, doing: str, **arguments: Any) -> Any:
+        """Call the API like `call`, and return the answer's JSON. Raises CrmError if it is none."""
+        answer = self.call(method, path, doing, **arguments)
+        try:
+            return answer.json()
+        except ValueError:
+            pass
+        raise CrmError(
+            f"{doing}: Salesforce answers with something else than JSON, as proxies and login portals do; check crm.url"
+        )
+
+    def rows(self, soql: str, doing: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a query with few of them.
+
+        Raises:
+            CrmError: the query is refused, or not all rows came.
+        """
+        page = self.document("GET", "/query", doing, query={"q": soql})
+        count = 0
+        while True:
+            yield from page["records"]
+            count += len(page["records"])
+            if page["done"]:
+                break
+            page = self.document("GET", page["nextRecordsUrl"], doing)
+        if count != page["totalSize"]:
+            raise CrmError(f"{doing}: {count} of {page['totalSize']} rows came from Salesforce; run again")
+
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Return the limits by name: what is left, and the most."""
+        document = self.document("GET", "/limits", "asking for the limits")
+        return {
+            name: (int(limit["Remaining"]), int(limit["Max"]))
+            for name, limit in document.items()
+            if isinstance(limit, dict) and {"Remaining", "Max"} <= limit.keys()
+        }
+
+    def require_calls(self, needed: int, doing: str) -> None:
+        """Report how many calls are left today, before work is begun.
+
+        Raises:
+            CrmError: they aren't enough.
+        """
+        left, most = self.limits().get("DailyApiRequests", (needed, needed))
+        _log.info("Salesforce: %d of %d API calls of 24 hours are left; %s needs about %d", left, most, doing, needed)
+        if left < needed:
+            raise CrmError(
+                f"{doing} needs about {needed} API calls, and Salesforce has {left} of {most} left for these 24 hours; "
+                "run again later, or have the limit raised (Setup, Company Information)"
+            )
+
+
+def judge(answer: Answer) -> Retry | CrmError | None:
+    """Return what an answer means: whether the same call may succeed later, or fails for a known reason."""
+    if answer.ok:
+        return None
+    code, message = error_of(answer)
+    if answer.status == 401:
+        return Retry("Salesforce refuses the token; check that the user of the app may log in", renew_token=True)
+    if code == "REQUEST_LIMIT_EXCEEDED":
+        return _limit(message)
+    if code == "UNABLE_TO_LOCK_ROW":
+        return Retry("Salesforce has a record locked; try again later", _BUSY_SECONDS)
+    return None
+
+
+def _limit(message: str) -> Retry | CrmError:
+    if message.startswith("ConcurrentRequests"):
+        return Retry("too many calls of Salesforce's API run at the same time; try again later", _BUSY_SECONDS)
+    if message.startswith("TotalRequests"):
+        return CrmError(
+            "Salesforce accepts no more API calls in these 24 hours; run again later, or have the limit raised (Setup, "
+            "Company Information)"
+        )
+    return CrmError("Salesforce runs no more reports in this hour; run again later")
+
+
+def refusal(answer: Answer, doing: str) -> CrmError:
+    """Return the error that an answer means. It has the code of Salesforce, never its message."""
+    code, _ = error_of(answer)
+    if code in _SETUP_PROBLEMS:
+        return CrmSetupError(f"{doing}: Salesforce refuses it ({code}); {_SETUP_PROBLEMS[code]}")
+    problem = code or f"status {answer.status}"
+    return CrmError(f"{doing}: Salesforce refuses it ({problem}); run `campaign-sync check`, or try again later")
+
+
+def error_of(answer: Answer) -> tuple[str, str]:
+    """Return the code and the message of an answer that is an error; empty where it has none."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return "", ""
+    errors: Sequence[Any] = document if isinstance(document, list) else [document]
+    first = errors[0] if errors and isinstance(errors[0], dict) else {}
+    return safe_code(first.get("errorCode")), str(first.get("message", ""))
+
+
+def safe_code(value: object) -> str:
+    """Return a code of Salesforce, empty if it can't be one."""
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else ""
+
+
+def literal(text: str) -> str:
+    """Return a text as SOQL writes it."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r") + "'"
+
+
+def literals(texts: Sequence[str]) -> str:
+    """Return a list of texts as SOQL writes it after IN."""
+    return f"({', '.join(map(literal, texts))})"

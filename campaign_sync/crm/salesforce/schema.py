@@ -1,0 +1,83 @@
+"""The objects and fields of an org, as Salesforce describes them for the user who is logged in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from campaign_sync.crm.salesforce.api import SalesforceApi
+from campaign_sync.domain.entity import EntityType
+
+OBJECTS: Final = {EntityType.CONTACT: "Contact", EntityType.LEAD: "Lead", EntityType.ACCOUNT: "Account"}
+"""The object of each type of record. The contact of a person account is a contact."""
+
+_COMPOUND: Final = frozenset({"address", "location"})
+"""Types whose parts are fields of their own; jobs can't read them."""
+
+
+@dataclass(frozen=True)
+class SalesforceField:
+    """A field that the user may read."""
+
+    name: str
+    kind: str
+    updateable: bool
+    relationship: str | None
+    parent: str | None
+    """The object that it refers to, if that is a single one."""
+
+
+class Schema:
+    """Describes objects, each at most once.
+
+    Args:
+        api: of the org.
+    """
+
+    def __init__(self, api: SalesforceApi) -> None:
+        self._api = api
+        self._objects: dict[str, Mapping[str, SalesforceField]] = {}
+
+    def fields(self, name: str) -> Mapping[str, SalesforceField]:
+        """Return the fields of an object by their names in lower case.
+
+        Raises:
+            CrmError: there is no such object, or the user may not read it.
+        """
+        if name not in self._objects:
+            path = f"/sobjects/{quote(name)}/describe"
+            document = self._api.document("GET", path, f"describing the object {name}")
+            self._objects[name] = {str(field["name"]).lower(): _field(field) for field in document["fields"]}
+        return self._objects[name]
+
+    def has(self, name: str, field: str) -> bool:
+        """Return whether an object has a field that the user may read."""
+        return field.lower() in self.fields(name)
+
+    def field(self, name: str, path: str) -> SalesforceField | None:
+        """Return the field that a path names, such as `Account.Name` of a contact; None if it can't be read."""
+        first, _, rest = path.partition(".")
+        if not rest:
+            found = self.fields(name).get(first.lower())
+            return None if found is None or found.kind in _COMPOUND else found
+        parents = [field.parent for field in self.fields(name).values() if _is(field.relationship, first)]
+        return self.field(parents[0], rest) if parents and parents[0] else None
+
+    def business_accounts(self) -> str:
+        """Return the accounts that are no person accounts, for FROM."""
+        return "Account WHERE IsPersonAccount = false" if self.has("Account", "IsPersonAccount") else "Account"
+
+
+def _field(document: Mapping[str, Any]) -> SalesforceField:
+    parents = document.get("referenceTo") or []
+    return SalesforceField(
+        str(document["name"]),
+        str(document["type"]),
+        bool(document["updateable"]),
+        document.get("relationshipName"),
+        parents[0] if len(parents) == 1 else None,
+    )
+
+
+def _is(relationship: str | None, name: str) -> bool:
+    return relationship is not None and relationship.lower() == name.lower()

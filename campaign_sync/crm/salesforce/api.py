@@ -76,21 +76,12 @@ class SalesforceApi:
         Raises:
             CrmError: there is no answer, or it isn't a success.
         """
-        answer = self._session.call(method, path if path.startswith("/services/") else self._base + path, **arguments)
-        if not answer.ok:
-            raise refusal(answer, doing)
-        return answer
+        place = path if path.startswith("/services/") else self._base + path
+        return _accepted(self._session.call(method, place, **arguments), doing)
 
     def document(self, method: str, path: str, doing: str, **arguments: Any) -> Any:
         """Call the API like `call`, and return the answer's JSON. Raises CrmError if it is none."""
-        answer = self.call(method, path, doing, **arguments)
-        try:
-            return answer.json()
-        except ValueError:
-            pass
-        raise CrmError(
-            f"{doing}: Salesforce answers with something else than JSON, as proxies and login portals do; check crm.url"
-        )
+        return _json(self.call(method, path, doing, **arguments), doing)
 
     def rows(self, soql: str, doing: str) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a query with few of them.
@@ -111,7 +102,10 @@ class SalesforceApi:
 
     def limits(self) -> dict[str, tuple[int, int]]:
         """Return the limits by name: what is left, and the most."""
-        document = self.document("GET", "/limits", "asking for the limits")
+        answer = self._session.call("GET", f"{self._base}/limits")
+        if answer.status == 404:
+            raise CrmSetupError("Salesforce doesn't know this version of its API; correct crm.api_version and crm.url")
+        document = _json(answer, "asking for the limits")
         return {
             name: (int(limit["Remaining"]), int(limit["Max"]))
             for name, limit in document.items()
@@ -131,6 +125,22 @@ class SalesforceApi:
                 f"{doing} needs about {needed} API calls, and Salesforce has {left} of {most} left for these 24 hours; "
                 "run again later, or have the limit raised (Setup, Company Information)"
             )
+
+
+def _accepted(answer: Answer, doing: str) -> Answer:
+    if answer.ok:
+        return answer
+    raise refusal(answer, doing)
+
+
+def _json(answer: Answer, doing: str) -> Any:
+    try:
+        return _accepted(answer, doing).json()
+    except ValueError:
+        pass
+    raise CrmError(
+        f"{doing}: Salesforce answers with something else than JSON, as proxies and login portals do; check crm.url"
+    )
 
 
 def judge(answer: Answer) -> Retry | CrmError | None:

@@ -30,9 +30,10 @@ def address_states(api: SalesforceApi, settings: SalesforceSettings) -> SourceRo
             if fields is None:
                 continue
             email, sobject = settings.field_of(entity_type, "email"), OBJECTS[entity_type]
+            paths = ("Id", email, fields.reason, fields.at)
             source = f"{sobject} WHERE {fields.at} != null OR {fields.reason} != null"
-            for chunk in BulkQuery(api, (email, fields.reason, fields.at), source, f"bounces of {sobject}").chunks():
-                rows = [(address, *_read(reason, at)) for address, reason, at in chunk if address]
+            for chunk in BulkQuery(api, paths, source, f"bounces of {sobject}").chunks():
+                rows = [(address, *_read(reason, at)) for _, address, reason, at in chunk if address]
                 yielded += len(rows)
                 yield rows
 

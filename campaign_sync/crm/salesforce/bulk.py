@@ -1,7 +1,9 @@
 """Queries of any size, by jobs of the Bulk API 2.0: complete, or an error."""
 
 import csv
+import hashlib
 import io
+import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -39,7 +41,7 @@ class BulkQuery:
 
     Args:
         api: of the org.
-        paths: the fields that are selected.
+        paths: the fields that are selected; the id among them, so that no two pages are the same.
         source: the SOQL from FROM on, without ORDER BY and LIMIT: both keep Salesforce from reading in parts.
         title: how messages call the rows.
     """
@@ -116,15 +118,21 @@ class BulkQuery:
 
     def _pages(self, job: str, expected: int) -> Iterator[Sequence[Row]]:
         locator: str | None = None
-        seen = set[str]()
+        seen = set[bytes]()
+        came = 0
         while True:
             rows, locator = self._page(job, locator)
+            digest = hashlib.sha256(json.dumps(rows).encode()).digest()
+            if digest in seen or came > expected:
+                raise CrmError(
+                    f"a page of {self.title} came from Salesforce a second time, in place of another; nothing was "
+                    "changed; run again"
+                )
+            seen.add(digest)
+            came += len(rows)
             yield rows
             if locator is None:
                 return
-            if locator in seen or len(seen) > expected:
-                raise CrmError(f"reading {self.title}: Salesforce returns the same page again and again; run again")
-            seen.add(locator)
 
     def _page(self, job: str, locator: str | None) -> tuple[list[Row], str | None]:
         """Return a page and the locator of the next one. One that isn't complete is fetched again."""

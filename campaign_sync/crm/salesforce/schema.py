@@ -58,8 +58,8 @@ class Schema:
         """Return the field that a path names, such as `Account.Name` of a contact; None if it can't be read."""
         first, _, rest = path.partition(".")
         if not rest:
-            found = self.fields(name).get(first.lower())
-            return None if found is None or found.kind in _COMPOUND else found
+            field = self.fields(name).get(first.lower())
+            return None if field is None or field.kind in _COMPOUND else field
         parents = [field.parent for field in self.fields(name).values() if _is(field.relationship, first)]
         return self.field(parents[0], rest) if parents and parents[0] else None
 

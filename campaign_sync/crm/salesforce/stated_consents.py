@@ -12,6 +12,7 @@ from campaign_sync.domain.instant import parse_instant
 CONSENT_RECORD: Final = "ContactPointTypeConsent"
 
 CONSENT_PATHS: Final = (
+    "Id",
     "PartyId",
     "DataUsePurposeId",
     "PrivacyConsentStatus",
@@ -21,7 +22,7 @@ CONSENT_PATHS: Final = (
     "DoubleConsentCaptureDate",
     "CaptureSource",
 )
-"""The fields of a consent record that say what it means."""
+"""The fields of a consent record that say whose it is, and what it means."""
 
 _NEITHER: Final = frozenset({"", "NotSeen", "Seen"})
 

@@ -178,7 +178,7 @@ class SalesforceWriter:
             f"{literals(sorted({purpose_id for _, purpose_id in of_party}))}"
         )
         parties = {party for party, _ in of_party}
-        for row in self._records.rows(CONSENT_RECORD, ("Id", *CONSENT_PATHS), "PartyId", parties, condition):
+        for row in self._records.rows(CONSENT_RECORD, CONSENT_PATHS, "PartyId", parties, condition):
             existing[row["PartyId"], row["DataUsePurposeId"]].append((row, of_record(row, now)))
         for key, group in of_party.items():
             newest = max(group, key=lambda withdrawal: withdrawal.occurred_at)

@@ -114,7 +114,9 @@ class Org:
         parent = {"AccountId": ("Account", ["Account"])} if sobject == "Contact" else {}
         fields = [
             {
-                **{"name": name, "type": kind, "updateable": f"{sobject}.{name}" not in self.read_only},
+                "name": name,
+                "type": kind,
+                "updateable": f"{sobject}.{name}" not in self.read_only,
                 "relationshipName": parent.get(name, (None, []))[0],
                 "referenceTo": parent.get(name, (None, []))[1],
             }
@@ -240,7 +242,7 @@ def serving(org: Org, context: ssl.SSLContext | None = None) -> Iterator[str]:
                 answer = 400, [{"errorCode": str(error), "message": "Geheimrath"}], {}
             return self._send(*answer, cut=org.cuts and "locator" in query)
 
-        do_POST = do_PATCH = do_DELETE = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
         def _log_in(self, form: dict[str, str]) -> None:
             if "assertion" not in form and form.get("client_secret") != CLIENT_SECRET:

@@ -83,13 +83,13 @@ class Soql:
         self._expect("(")
         if self._tokens[:1] == ["SELECT"]:
             (path,), _, rows = self._select()
-            found = [self._value(row, path) for row in rows]
+            values = [self._value(row, path) for row in rows]
         else:
-            found = [_literal(self._tokens.pop(0))]
+            values = [_literal(self._tokens.pop(0))]
             while self._tokens[:1] == [","]:
-                found += [_literal(self._tokens.pop(0) and self._tokens.pop(0))]
+                values += [_literal(self._tokens.pop(0) and self._tokens.pop(0))]
         self._expect(")")
-        return found
+        return values
 
     def _expect(self, token: str) -> None:
         if self._tokens[:1] != [token]:

@@ -2,11 +2,13 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import trustme
-from simple_salesforce import Salesforce, SalesforceMalformedRequest
+from simple_salesforce.api import Salesforce
+from simple_salesforce.exceptions import SalesforceMalformedRequest
 
 from campaign_sync_tests.crm.salesforce.org import Org, serving
 
@@ -23,7 +25,7 @@ def test_simple_salesforce_reads_and_writes_the_stand_in(tmp_path: Path) -> None
     session.trust_env, session.verify = False, str(tmp_path / "ca.pem")
     with serving(org, context) as url:
         instance = url.removeprefix("https://")
-        salesforce = Salesforce(instance=instance, session_id="token0", version="66.0", session=session)
+        salesforce: Any = Salesforce(instance=instance, session_id="token0", version="66.0", session=session)
         names = {field["name"] for field in salesforce.Contact.describe()["fields"]}
         assert names >= {"Id", "HasOptedOutOfEmail"}
         rows = salesforce.query_all("SELECT Id, LastName FROM Contact WHERE Newsletter__c = true")["records"]

@@ -22,6 +22,7 @@ from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind, current_consent, precedence_key
+from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.inquiry.list_archive import SentRow
 from campaign_sync.inquiry.person_query import PersonQuery
@@ -133,6 +134,12 @@ def _proof_lines(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     if proven.since and _day(proven.proven_at, entry.zone) == _day(entry.moment, entry.zone):
         yield "", f"earlier on that day the proof of {local(proven.since)} counted"
     yield "snapshot", f"{proven.snapshot_id}, frozen {local(proven.frozen_at)}"
+    if proven.people_of and proven.consents_of:
+        age = format_duration(proven.frozen_at - min(proven.people_of, proven.consents_of))
+        yield (
+            "",
+            f"from people of {local(proven.people_of)} and consents of {local(proven.consents_of)}, {age} old then",
+        )
     yield "file", proven.file
     yield "sha256", proven.digest
 

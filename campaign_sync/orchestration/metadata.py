@@ -9,10 +9,12 @@ import pandas as pd
 
 from campaign_sync.crm.port import CopyTimes
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
+from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.import_windows import ImportWindow
+from campaign_sync.storage.replacements import StoredSnapshot
 
 if TYPE_CHECKING:
     Materialized = dg.MaterializeResult[Any]
@@ -85,6 +87,17 @@ def copy_metadata(times: CopyTimes | None) -> dict[str, dg.TimestampMetadataValu
     return {
         "people of": dg.MetadataValue.timestamp(times.people),
         "consents of": dg.MetadataValue.timestamp(times.consents),
+    }
+
+
+def age_metadata(snapshot: StoredSnapshot) -> dict[str, Any]:
+    """Return of when the data of a snapshot are, and how old they were when it was frozen. See `copy_metadata`."""
+    if snapshot.people_of is None or snapshot.consents_of is None:
+        return {}
+    oldest = min(snapshot.people_of, snapshot.consents_of)
+    return {
+        **copy_metadata(CopyTimes(snapshot.people_of, snapshot.consents_of)),
+        "age of the data": format_duration(snapshot.created_at - oldest),
     }
 
 

@@ -49,6 +49,7 @@ class ReplacementOutcome:
     """What a proven replacement did."""
 
     replace_id: str
+    snapshot: StoredSnapshot
     preflight: tuple[CheckOutcome, ...]
     dropped: dict[str, int]
     """How many were taken out at the last moment, by reason."""
@@ -206,6 +207,7 @@ class ListReplacer:
                 instruments().count(metric, taken_out, mandator=settings.mandator, list=settings.name, reason=reason)
         return ReplacementOutcome(
             replace_id=entry.id,
+            snapshot=preflight.stored,
             preflight=preflight.outcomes,
             dropped=dropped,
             sent=len(rows),

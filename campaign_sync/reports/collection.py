@@ -234,6 +234,7 @@ def _reported_proof(newest: ProvenList, last: Replacement) -> ReportedProof:
         snapshot_id=newest.snapshot_id,
         digest=newest.digest,
         incomplete_for=_incomplete_for(last),
+        data_of=min((at for at in (newest.people_of, newest.consents_of) if at is not None), default=None),
     )
 
 

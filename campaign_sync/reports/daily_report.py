@@ -42,6 +42,8 @@ class ReportedProof:
     digest: str
     """SHA-256 of the file of the snapshot."""
     incomplete_for: timedelta | None
+    data_of: datetime | None = None
+    """The moment of the CRM's oldest data, where a copy or a delivery of it was read."""
 
 
 @dataclass(frozen=True)

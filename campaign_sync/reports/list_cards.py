@@ -98,6 +98,8 @@ def _proof_facts(entry: ListReport, localizer: Localizer) -> list[tuple[str, str
         (localizer.gettext("Proven"), localizer.date_time(proof.proven_at)),
         (localizer.gettext("Equal rows"), equal),
     ]
+    if proof.data_of is not None:
+        facts.append((localizer.gettext("Data of the CRM"), localizer.date_time(proof.data_of)))
     if proof.incomplete_for is not None:
         facts.append((localizer.gettext("Incomplete while filled"), localizer.duration(proof.incomplete_for)))
     return facts

@@ -23,6 +23,9 @@ class ProvenList(ProvenReplacement):
     file: str
     digest: str
     """SHA-256 of the file."""
+    people_of: datetime | None
+    consents_of: datetime | None
+    """The moments that a copy or a delivery of the CRM showed; None where the CRM itself was read."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class ReplacementHistory:
         query = (
             select(
                 *replace.c["run_id", "state", "started_at", "finished_at", "in_list"],
-                *snapshot.c["id", "file", "digest", "created_at"],
+                *snapshot.c["id", "file", "digest", "created_at", "people_of", "consents_of"],
                 snapshot.c.run_id.label("snapshot_run_id"),
             )
             .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
@@ -75,6 +78,8 @@ class ReplacementHistory:
                         snapshot_id=row.id,
                         file=row.file,
                         digest=row.digest,
+                        people_of=row.people_of,
+                        consents_of=row.consents_of,
                     )
                 )
         return proven[::-1]

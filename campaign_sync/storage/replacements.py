@@ -39,6 +39,10 @@ class StoredSnapshot:
     run_id: str
     created_at: datetime
     id: str
+    people_of: datetime | None = None
+    """The moment that people and lists show, where a copy or a delivery of the CRM was read."""
+    consents_of: datetime | None = None
+    """That of consents and bounces."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,11 @@ class Snapshots:
         self._engine = engine
 
     def add(self, mandator: str, name: str, rows: int, file: tuple[str, str], run_id: str,
-            now: datetime) -> StoredSnapshot:  # fmt: skip
-        """Record a frozen snapshot; `file` is its name and digest in the file storage."""
+            now: datetime, people_of: datetime | None = None, consents_of: datetime | None = None,
+            ) -> StoredSnapshot:  # fmt: skip
+        """Record a frozen snapshot; `file` is its name and digest in the file storage. See `StoredSnapshot`."""
         path, digest = file
-        entry = StoredSnapshot(mandator, name, rows, digest, path, run_id, now, str(uuid4()))
+        entry = StoredSnapshot(mandator, name, rows, digest, path, run_id, now, str(uuid4()), people_of, consents_of)
         with self._engine.begin() as connection:
             connection.execute(snapshot.insert().values(**vars(entry)))
         return entry

@@ -190,6 +190,8 @@ snapshot = Table(
     Column("file", Text, nullable=False),
     Column("run_id", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("people_of", UtcDateTime),
+    Column("consents_of", UtcDateTime),
 )
 
 replace = Table(

@@ -4,17 +4,21 @@ import csv
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from sqlalchemy import select
 
+from campaign_sync.cli.prove import print_proof
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync_tests import terminal
 from campaign_sync_tests.crm.files.deliveries import deliver
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, SftpServer, serve_sftp
 from campaign_sync_tests.installation import ADDRESSES, Installation
+from campaign_sync_tests.reports.pages import report_of
 
 TABLES = ("contact", "lead", "account", "opt_in", "consent_event", "address_state", "marketing_list",
           "marketing_list_member", "report")  # fmt: skip
@@ -76,6 +80,17 @@ def test_a_delivery_fills_the_list_and_feedback_comes_back_as_a_file(installatio
     assert installation.addresses() == ADDRESSES
     [selection] = result.asset_materializations_for_node("nord__newsletter_selection")
     assert {"people of", "consents of"} <= set(selection.metadata)
+    [proof] = [evaluation for evaluation in result.get_asset_check_evaluations() if evaluation.check_name == "proof"]
+    assert {"people of", "consents of", "age of the data"} <= set(proof.metadata)
+    reported = report_of(installation).lists[0].proof
+    assert reported is not None
+    assert reported.data_of is not None
+    assert reported.data_of.timestamp() == proof.metadata["people of"].value
+    shown = StringIO()
+    print_proof(
+        installation.configuration, "contact:c1", [("nord", "newsletter")], None, Console(file=shown, width=300)
+    )
+    assert "from people of" in shown.getvalue()
 
     installation.leave(ADDRESSES[0])
     export(installation, outbox)

@@ -14,7 +14,7 @@ from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, pick_metadata, table
+from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
@@ -152,7 +152,12 @@ def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult
         check_name="proof",
         passed=proof.holds,
         description=str(proof),
-        metadata={"expected": proof.expected, "in list": proof.in_list, "digest of the list": proof.digest},
+        metadata={
+            "expected": proof.expected,
+            "in list": proof.in_list,
+            "digest of the list": proof.digest,
+            **age_metadata(outcome.snapshot),
+        },
     )
 
 
@@ -203,6 +208,7 @@ def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, 
         "in list": outcome.proof.in_list,
         "proof": str(outcome.proof),
         "digest of the list": outcome.proof.digest,
+        **age_metadata(outcome.snapshot),
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),
         "strategy": settings.recipient_list.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),

@@ -16,7 +16,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, check_result, column_schema, reasons
+from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -108,7 +108,17 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{settings.name}", now, rows)
             state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
-            stored = state.snapshots.add(mandator, settings.name, len(rows), file, context.run.run_id, now)
+            times = crm.copy_times
+            stored = state.snapshots.add(
+                mandator,
+                settings.name,
+                len(rows),
+                file,
+                context.run.run_id,
+                now,
+                people_of=times.people if times else None,
+                consents_of=times.consents if times else None,
+            )
             results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
             if stopped:
                 report_unevaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
@@ -120,6 +130,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
                 **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
                 **reasons(split.rejections),
                 "snapshot": stored.id,
+                **age_metadata(stored),
                 "file": stored.file,
                 "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])),
                 "recipient list id": str(settings.recipient_list_id),

@@ -241,7 +241,7 @@ def sandbox(
         ".campaign_sync/sandbox.db"
     ),
 ) -> None:
-    """Run the stand-in for Optimizely Campaign alone."""
+    """Run the stand-in for Optimizely Campaign alone, with the mandators and lists in --data; a new file has none."""
     from campaign_sync.sandbox.__main__ import main as serve_sandbox
 
     serve_sandbox(data, port)

@@ -96,7 +96,8 @@ def suppression_text(reason: SuppressionReason, key: str | None, opt_in_id: str,
     if reason.reason is Reason.UNDATED_REGRANT:
         return (
             f"{opt_in_id} was withdrawn{since}, and the CRM shows it as granted again without a newer date; it counts "
-            "once that is accepted (`campaign-sync run --accept-withdrawals REASON`), or the grant has a newer date"
+            "once that is accepted (`campaign-sync run MANDATOR --list LIST --accept-withdrawals REASON`), "
+            "or the grant has a newer date"
         )
     if reason.reason is Reason.ON_UNSUBSCRIBE_LIST:
         return (

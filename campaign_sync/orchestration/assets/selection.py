@@ -37,7 +37,7 @@ CHECKS = {
             "no withdrawal that the CRM once had has vanished from it, or become a grant without a newer date, without "
             "a newer consent."
         ),
-        "load what was lost into the CRM again. Void ones: `campaign-sync run --accept-withdrawals`, once.",
+        "load what was lost into the CRM again. Void ones: `campaign-sync run MANDATOR --list LIST --accept-withdrawals REASON`, once.",
     ),
     "consents": (
         (

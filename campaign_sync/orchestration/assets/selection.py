@@ -37,7 +37,10 @@ CHECKS = {
             "no withdrawal that the CRM once had has vanished from it, or become a grant without a newer date, without "
             "a newer consent."
         ),
-        "load what was lost into the CRM again. Void ones: `campaign-sync run MANDATOR --list LIST --accept-withdrawals REASON`, once.",
+        (
+            "load what was lost into the CRM again. Void ones, once: "
+            "`campaign-sync run MANDATOR --list LIST --accept-withdrawals REASON`."
+        ),
     ),
     "consents": (
         (

@@ -51,7 +51,10 @@ CHECK_DESCRIPTIONS = {
     ),
     "plausible_size": (
         "the list keeps its limits and doesn't jump against its last proven size.",
-        "check whether the CRM picks the right people. If the size is right: `campaign-sync run MANDATOR --list LIST --accept-size REASON`, once.",
+        (
+            "check whether the CRM picks the right people. If the size is right, once: "
+            "`campaign-sync run MANDATOR --list LIST --accept-size REASON`."
+        ),
     ),
 }
 """By check: its rule, and what to do if it doesn't hold."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.crm.mirror.retention import remove_unused_copies
 from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.optimizely.client import Optimizely, connect
@@ -74,6 +75,14 @@ class Resources:
     def frames(self) -> FileStorage:
         """Open the file storage."""
         return FileStorage(self._configuration.storage.frames)
+
+    def remove_unused_copies(self, now: datetime) -> None:
+        """Remove copies of a CRM that nothing has used for long, whatever the adapter is by now.
+
+        Raises:
+            CrmError: a file can't be removed.
+        """
+        remove_unused_copies(Path(self._configuration.storage.crm_copies), now)
 
     @cached_property
     def crm(self) -> Crm:

@@ -22,6 +22,7 @@ from campaign_sync.crm.mirror.loading import (
     require_columns,
     require_unique_ids,
 )
+from campaign_sync.crm.mirror.retention import FILE, mark_used
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, Source, SourceReader
 from campaign_sync.crm.mirror.stored_values import Stored
 from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
@@ -32,8 +33,6 @@ from campaign_sync.storage.private_files import create_private_file, folder_lock
 
 SCHEMA = "base"
 """The name under which the file is attached."""
-
-FILE = "people.sqlite"
 
 UNFINISHED = ".*.part"
 """Pattern of files that are being written, or were left by a process that died."""
@@ -143,6 +142,7 @@ class Base:
             _detach(connection)
             return None
         if facts.has(self.needs, self.configuration) and facts.is_current(version, max_age, datetime.now(UTC)):
+            mark_used(self.file)
             return facts
         _detach(connection)
         return None

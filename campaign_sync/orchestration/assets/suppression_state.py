@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.domain.progress import Progress, report
@@ -98,6 +99,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
                 settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else {},
             ).run(pending)
             _remove_expired_files(mandator, feedback.keep_files, state, ports.frames)
+            _remove_unused_copies(context, ports)
             vendor = ports.vendor(mandator)
             released = recheck_blocklist(mandator, vendor, state.blocked_addresses)
             opt_in_ids = {recipient_list.opt_in_id for recipient_list in settings.lists.values()}
@@ -172,6 +174,14 @@ def _attributions(pending: PendingFeedback, written: WriteBackSummary) -> dict[s
         "opt-outs whose row is awaited": written.pending,
         "opt-outs whose row didn't come": written.given_up,
     }
+
+
+def _remove_unused_copies(context: dg.AssetExecutionContext, ports: Resources) -> None:
+    """Remove unused copies of the CRM. What can't be removed stops no list: the next run tries it again."""
+    try:
+        ports.remove_unused_copies(datetime.now(UTC))
+    except CrmError as error:
+        context.log.warning(str(error))
 
 
 def _remove_expired_files(mandator: str, keep: timedelta, state: State, frames: FileStorage) -> None:

@@ -15,7 +15,7 @@ import pytest
 import time_machine
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
-from campaign_sync.crm.mirror.base import FILE
+from campaign_sync.crm.mirror.retention import FILE
 from campaign_sync.crm.mirror.source import SourceRows
 from campaign_sync.crm.port import CopyTimes, CrmError, CrmSetupError, Pick
 from campaign_sync.domain.consent import OptIn

@@ -1,0 +1,44 @@
+"""The end of copies of people that nothing uses any more, like those of an adapter that was configured before."""
+
+import os
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from campaign_sync.crm.mirror.loading import copy_errors
+from campaign_sync.storage.private_files import folder_lock
+
+FILE: Final = "people.sqlite"
+"""The file of picks and people in the folder of copies."""
+
+KEPT_UNUSED: Final = timedelta(days=7)
+"""How long a copy is kept that nothing uses. It is personal data, and made again when it is needed."""
+
+
+def mark_used(file: Path) -> None:
+    """Remember that a copy is used now, by the time of its last change: complete copies never change."""
+    with suppress(OSError):  # another process has replaced it, or its owner is another user
+        os.utime(file)
+
+
+def remove_unused_copies(folder: Path, now: datetime) -> None:
+    """Remove the copy of people in a folder, and unfinished ones, unless they were used within `KEPT_UNUSED`.
+
+    Raises:
+        CrmError: a file can't be removed.
+    """
+    if not any(_unused(folder, now)):
+        return
+    with copy_errors("removing an unused copy", (OSError,)), folder_lock(folder):
+        for file in _unused(folder, now):
+            file.unlink(missing_ok=True)
+
+
+def _unused(folder: Path, now: datetime) -> list[Path]:
+    files = [folder / FILE, *folder.glob(f".{FILE}.*.part")]
+    return [file for file in files if file.exists() and _age(file, now) > KEPT_UNUSED]
+
+
+def _age(file: Path, now: datetime) -> timedelta:
+    return timedelta(seconds=now.timestamp() - file.stat().st_mtime)

@@ -1,5 +1,6 @@
 """Fixtures for the tests of all packages."""
 
+import gc
 import os
 import time
 from collections import defaultdict
@@ -96,6 +97,13 @@ def _is_quick(item: pytest.Item) -> bool:
         or INSTALLATIONS & set(item.fixturenames)
         or any(parameter in ("postgresql", "mariadb") for parameter in parameters)
     )
+
+
+def pytest_collection_finish() -> None:
+    """Search for garbage a tenth as often, and never among the modules and tests, which remain until the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10 * gc.get_threshold()[0], *gc.get_threshold()[1:])
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,6 +4,7 @@ Importing would take a new Python seconds. Everything after it is as in a new pr
 """
 
 import atexit
+import gc
 import importlib
 import os
 import pickle
@@ -90,6 +91,8 @@ def _serve() -> None:
     """Run every command that arrives on stdin, and answer with its exit code, one per line."""
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else every child copies all memory when it ends, and looks for garbage once more
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         while True:
             try:

@@ -1,5 +1,6 @@
 """Processes that have everything imported already: a new Python for every replacement would take seconds."""
 
+import gc
 import os
 import pickle
 import signal
@@ -58,6 +59,7 @@ def _worker(role: str) -> subprocess.Popen[bytes]:
 
 def _work(role: str) -> None:
     """Do every job that is read from stdin, and answer with an exit code per line."""
+    gc.freeze()  # else a search for garbage in a child copies all memory
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed
         while True:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
@@ -11,18 +12,18 @@ from zlib import crc32
 
 import pandera.pandas  # noqa: F401 - sets environment variables of its own when it is imported first
 import pytest
-from alembic.config import Config
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from tenacity import nap
 
 from campaign_sync.orchestration import retry_policy
 from campaign_sync.orchestration.retry_policy import RetryPolicy
-from campaign_sync_tests import databases, mariadb, tmpfs
+from campaign_sync_tests import databases, first_day, mariadb, migrations, tmpfs
 from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
 _mariadb_folder = pytest.StashKey[Path]()
+_first_days = pytest.StashKey[Path]()
 
 INSTALLATIONS = {"shop", "installation", "two_days", "week", "production", "surveys", "postgres_url", "mariadb_url"}
 """Fixtures that take seconds: whole installations, PostgreSQL and MariaDB. Tests with one of them are thorough."""
@@ -111,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # the process that starts the workers, not one of them
         config.stash[_server_folder] = databases.prepare_server_folder()
         config.stash[_mariadb_folder] = mariadb.prepare_server_folder()
+        config.stash[_first_days] = first_day.prepare_folder()
         tmpfs.use_for_temporary_folders()
 
 
@@ -119,6 +121,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if folder is not None:
         databases.stop_server(folder)
         mariadb.stop_server(config.stash[_mariadb_folder])
+        shutil.rmtree(config.stash[_first_days], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
@@ -156,17 +159,8 @@ def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture(autouse=True, scope="session")
 def _migrations_read_once() -> Iterator[None]:
     """Cache Alembic's scripts, ours and Dagster's: else every opening of a database reads some 200 files."""
-    read: dict[tuple[str | None, str | None], ScriptDirectory] = {}
-    from_config = ScriptDirectory.from_config
-
-    def read_once(config: Config) -> ScriptDirectory:
-        place = (config.get_main_option("script_location"), config.get_main_option("version_locations"))
-        if place not in read:
-            read[place] = from_config(config)
-        return read[place]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", read_once)
+        patch.setattr(ScriptDirectory, "from_config", migrations.reading_once())
         yield
 
 

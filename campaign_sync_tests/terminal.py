@@ -19,6 +19,11 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import dagster as dg
+from alembic.script import ScriptDirectory
+
+from campaign_sync.storage.revisions import revisions
+from campaign_sync_tests import migrations
 from campaign_sync_tests.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[1]
@@ -26,6 +31,8 @@ _IMPORTED = (
     *(f"campaign_sync.cli.{name}" for name in ("check", "dagster_instance", "diff", "prove", "run", "sample", "why")),
     "campaign_sync.crm.sql.schema",
     "campaign_sync.definitions",
+    *("dagster._core.execution.execute_in_process", "dagster._core.executor.in_process", "zeep.wsdl.bindings.soap"),
+    *("pandera.backends.pandas.register", "pyarrow.dataset"),
 )
 
 
@@ -89,10 +96,7 @@ def _fork_server(columns: str) -> "subprocess.Popen[bytes]":
 
 def _serve() -> None:
     """Run every command that arrives on stdin, and answer with its exit code, one per line."""
-    for name in _IMPORTED:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # else every child copies all memory when it ends, and looks for garbage once more
+    _prepare()
     with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
         while True:
             try:
@@ -106,6 +110,18 @@ def _serve() -> None:
             _, status = os.waitpid(child, 0)
             answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
             answers.flush()
+
+
+def _prepare() -> None:
+    """Import what commands import, and read the scripts of all migrations."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    ScriptDirectory.from_config = migrations.reading_once()  # type: ignore[method-assign, assignment]
+    revisions()
+    with dg.instance_for_test():
+        pass
+    gc.collect()
+    gc.freeze()  # else every child copies all memory while it searches for garbage, at the latest when it ends
 
 
 def _execute(command: _Command) -> None:

@@ -292,7 +292,7 @@ def halve(installation: Installation) -> None:
 
 
 def test_an_implausible_size_is_accepted_once_with_a_reason(installation: Installation) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
     halve(installation)
 
     refused = campaign_sync(installation.folder, "run", "nord", "--list", "newsletter")
@@ -338,7 +338,7 @@ def test_vanished_withdrawals_are_accepted_once_with_a_reason(installation: Inst
 def test_replay_restores_the_last_proven_snapshot_without_those_who_unsubscribed_since(
     installation: Installation,
 ) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
     installation.vendor.unsubscribe(NORD, "person3@example.org")
     installation.fill_by_hand(NEWSLETTER, ["stranger@example.com"])
 

@@ -64,7 +64,7 @@ def change_much(installation: Installation) -> None:
 
 
 def test_people_who_joined_left_or_changed_are_counted_with_reasons_and_columns(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     change_much(installation)
     installation.day()
 
@@ -88,7 +88,7 @@ def test_people_who_joined_left_or_changed_are_counted_with_reasons_and_columns(
 
 
 def test_the_csv_file_has_all_people_by_their_crm_ids_alone(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     change_much(installation)
     installation.day()
     file = installation.folder / "changes.csv"
@@ -112,14 +112,14 @@ def test_the_csv_file_has_all_people_by_their_crm_ids_alone(installation: Instal
 
 
 def test_a_day_without_changes_says_so(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.day()
 
     assert "No one joined, left or changed." in output_of(installation)
 
 
 def test_a_person_whom_the_vendor_refuses_every_day_leaves_once(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.vendor.refuse(NORD, "person3@example.org", 6)
     installation.day()
     assert ["contact:c3", "left", "vendor: a filter at the vendor refused the row"] in lines(output_of(installation))
@@ -129,7 +129,7 @@ def test_a_person_whom_the_vendor_refuses_every_day_leaves_once(installation: In
 
 
 def test_another_address_is_a_change_of_the_same_person(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.crm() as crm:
         crm.execute(update(contact).where(contact.c.id == "c1").values(email="new@example.org"))
     installation.day()
@@ -138,7 +138,7 @@ def test_another_address_is_a_change_of_the_same_person(installation: Installati
 
 
 def test_of_many_people_a_few_of_every_kind_are_shown(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     for number in range(30):
         installation.add_contact(f"n{number:02}", f"new{number}@example.org")
     with installation.crm() as crm:

@@ -91,7 +91,7 @@ def remove_evidence(installation: Installation) -> None:
 
 
 def test_the_consent_event_is_shown_with_time_source_evidence_and_text_version(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
 
     sign, printed = lines(output_of(installation, "Person1@Example.org"))
     assert sign == "✓ yes"
@@ -106,7 +106,7 @@ def test_the_consent_event_is_shown_with_time_source_evidence_and_text_version(i
 
 
 def test_the_snapshot_is_named_with_the_digest_of_its_file(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
 
     text = output_of(installation, "contact:c1")
     (file,), (digest,) = labelled("file", text), labelled("sha256", text)
@@ -119,7 +119,7 @@ def test_the_snapshot_is_named_with_the_digest_of_its_file(installation: Install
 
 def test_missing_evidence_is_shown_as_not_recorded(installation: Installation) -> None:
     keep_evidence(installation, None, None)
-    installation.day()
+    installation.first_day()
 
     text = output_of(installation, "contact:c1")
     assert "evidence: not recorded" in text
@@ -129,7 +129,7 @@ def test_missing_evidence_is_shown_as_not_recorded(installation: Installation) -
 def test_a_later_withdrawal_is_shown_and_leaves_the_proof_of_the_day_before(
     installation: Installation,
 ) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
     installation.consent("c1", "newsletter-nord", "withdrawn", HOURS_AGO)
     installation.day()
@@ -151,7 +151,7 @@ def test_a_later_withdrawal_is_shown_and_leaves_the_proof_of_the_day_before(
 
 
 def test_a_consent_granted_again_is_shown_after_the_withdrawal(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
     installation.consent("c1", "newsletter-nord", "withdrawn", HOURS_AGO)
     installation.consent("c1", "newsletter-nord", "granted", HOURS_AGO + timedelta(hours=1))
@@ -163,7 +163,7 @@ def test_a_consent_granted_again_is_shown_after_the_withdrawal(installation: Ins
 
 
 def test_a_withdrawal_that_came_late_with_an_early_date_is_marked(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.consent("c1", "newsletter-nord", "withdrawn", LONG_AGO + timedelta(days=1))
 
     text = output_of(installation, "contact:c1")
@@ -172,7 +172,7 @@ def test_a_withdrawal_that_came_late_with_an_early_date_is_marked(installation: 
 
 
 def test_a_person_erased_from_the_crm_is_still_proven_by_the_snapshot(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
     with installation.crm() as crm:
         for table, key in ((schema.contact, "id"), (schema.consent_event, "entity_id")):
@@ -193,7 +193,7 @@ def test_a_person_erased_from_the_crm_is_still_proven_by_the_snapshot(installati
 
 
 def test_the_evidence_stays_as_it_was_when_the_crm_is_edited_later(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     keep_evidence(installation, "made up afterwards", "2099-12")
     with installation.crm() as crm:
         crm.execute(update(schema.consent_event).values(kind="confirmed").where(schema.consent_event.c.id == EVENT))
@@ -206,7 +206,7 @@ def test_the_evidence_stays_as_it_was_when_the_crm_is_edited_later(installation:
 
 
 def test_an_older_snapshot_without_evidence_falls_back_on_the_crm_and_says_so(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     remove_evidence(installation)
 
     text = output_of(installation, "contact:c1")
@@ -221,7 +221,7 @@ def test_an_older_snapshot_without_evidence_falls_back_on_the_crm_and_says_so(in
 
 
 def test_an_older_snapshot_without_evidence_serves_every_other_command(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     remove_evidence(installation)
     assert installation.configuration
 
@@ -255,7 +255,7 @@ def test_a_confirmation_leads_to_the_grant_that_it_confirms(installation: Instal
 
 def test_the_evidence_is_never_sent_to_the_vendor(installation: Installation) -> None:
     keep_evidence(installation, "kept in the archive", "wording seven")
-    installation.day()
+    installation.first_day()
 
     sent = str(installation.vendor.recipients(NEWSLETTER_ID))
     assert "person1@example.org" in sent
@@ -296,7 +296,7 @@ def test_membership_is_unknown_if_the_rejections_leave_it_open(installation: Ins
 
 
 def test_a_bounce_after_that_day_is_shown(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
     installation.vendor.publish(
         NORD, "getOutBounces", [["person3@example.org", str(int(HOURS_AGO.timestamp() * 1000))]]
@@ -311,7 +311,7 @@ def test_a_bounce_after_that_day_is_shown(installation: Installation) -> None:
 
 
 def test_an_old_address_is_proven_and_the_new_one_is_shown(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
     with installation.crm() as crm:
         crm.execute(update(schema.contact).where(schema.contact.c.id == "c1").values(email="new@example.org"))
@@ -324,7 +324,7 @@ def test_an_old_address_is_proven_and_the_new_one_is_shown(installation: Install
 
 
 def test_the_end_of_the_day_in_the_mandators_time_zone_decides(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
 
     assert lines(output_of(installation, "contact:c1", day(2)))[0] == "✓ yes"
@@ -334,7 +334,7 @@ def test_the_end_of_the_day_in_the_mandators_time_zone_decides(installation: Ins
 
 
 def test_membership_in_a_list_that_was_incomplete_by_then_is_unknown(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     pass_days(installation, 2)
     leave_a_replacement_unfinished(installation.settings["storage"]["state_url"], "newsletter")
 
@@ -349,7 +349,7 @@ def test_membership_in_a_list_that_was_incomplete_by_then_is_unknown(installatio
 
 
 def test_a_missing_snapshot_is_named(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     for file in (installation.folder / "frames" / "snapshots" / "nord" / "newsletter").iterdir():
         file.unlink()
 
@@ -365,7 +365,7 @@ def test_a_day_in_the_future_is_refused(installation: Installation) -> None:
 
 @pytest.mark.two_lists
 def test_the_command_takes_a_list_with_and_without_its_mandator(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     assert installation.configuration
 
     for name, expected in (
@@ -380,7 +380,7 @@ def test_the_command_takes_a_list_with_and_without_its_mandator(installation: In
 
 @pytest.mark.two_lists
 def test_an_unknown_person_exits_with_1_and_an_unknown_list_with_2(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
 
     unknown = campaign_sync(installation.folder, "prove", "unknown@example.org", new_python=True)
     assert unknown.returncode == 1

@@ -45,7 +45,7 @@ def of_list(text: str, name: str = "nord/newsletter") -> list[list[str]]:
 
 @pytest.mark.smoke
 def test_a_recipient_is_shown_with_consent_and_proof(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
 
     sign, proven, consent = of_list(output_of(installation, "contact:c1"))
     assert sign == ["✓ yes"]
@@ -54,7 +54,7 @@ def test_a_recipient_is_shown_with_consent_and_proof(installation: Installation)
 
 
 def test_before_the_first_proof_membership_is_unknown(installation: Installation) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
 
     sign, proven, *_ = of_list(output_of(installation, "contact:c1"), "sued/newsletter")
     assert (sign, proven) == (["?"], ["proven", "never yet"])
@@ -85,7 +85,7 @@ def test_a_refusal_by_the_vendor_is_shown_with_its_code(installation: Installati
 
 
 def test_a_person_who_was_not_selected_is_shown_with_the_marketing_list(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.crm() as crm:
         crm.execute(schema.lead.insert().values(id="l1", email="lea@example.org"))
 
@@ -117,7 +117,7 @@ def test_a_withdrawal_by_another_record_with_the_same_address_names_that_record(
 def test_a_consent_withdrawn_after_the_proof_is_shown_beside_the_one_that_was_sent_on(
     installation: Installation,
 ) -> None:
-    installation.day()
+    installation.first_day()
     installation.consent("c1", "newsletter-nord", "withdrawn", datetime.now(UTC))
 
     sign, _, consent, by_now, now = of_list(output_of(installation, "contact:c1"))
@@ -128,7 +128,7 @@ def test_a_consent_withdrawn_after_the_proof_is_shown_beside_the_one_that_was_se
 
 
 def test_a_rejection_by_a_later_run_without_a_proof_is_shown_as_newer(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.consent("c1", "newsletter-nord", "withdrawn", HOURS_AGO)
     installation.list_settings()["limits"] = {"min_rows": 100}
     assert not installation.run().success
@@ -155,7 +155,7 @@ def test_former_reasons_come_last_with_their_dates(installation: Installation) -
 
 @pytest.mark.two_lists
 def test_a_person_deleted_from_the_crm_is_found_by_the_address_that_was_sent(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.crm() as crm:
         crm.execute(schema.contact.delete().where(schema.contact.c.id == "c1"))
 
@@ -174,7 +174,7 @@ def test_a_person_deleted_from_the_crm_is_found_by_the_address_that_was_sent(ins
 
 
 def test_an_old_address_leads_to_its_former_owner_and_their_other_lists(installation: Installation) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
     with installation.crm() as crm:
         crm.execute(schema.contact.update().where(schema.contact.c.id == "c1").values(email="new@example.org"))
     installation.day("sued")
@@ -207,7 +207,7 @@ def test_an_address_that_only_the_feedback_has_is_known(installation: Installati
 
 
 def test_membership_in_an_incomplete_list_is_unknown(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     leave_a_replacement_unfinished(installation.settings["storage"]["state_url"], "newsletter")
 
     sign, beware, *_ = of_list(output_of(installation, "contact:c1"))
@@ -217,7 +217,7 @@ def test_membership_in_an_incomplete_list_is_unknown(installation: Installation)
 
 @pytest.mark.two_lists
 def test_a_missing_snapshot_is_named_and_the_other_lists_are_shown(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     for file in (installation.folder / "frames" / "snapshots" / "nord" / "newsletter").iterdir():
         file.unlink()
 
@@ -250,7 +250,7 @@ def test_the_output_fits_into_100_columns(installation: Installation) -> None:
 def test_an_unknown_person_is_answered_in_one_sentence_without_the_address(
     installation: Installation, who: str, sentence: str
 ) -> None:
-    installation.day()
+    installation.first_day()
     with pytest.raises(InquiryError) as caught:
         output_of(installation, who)
     assert sentence in str(caught.value)
@@ -259,7 +259,7 @@ def test_an_unknown_person_is_answered_in_one_sentence_without_the_address(
 
 
 def test_the_command_exits_with_0_for_a_known_person_and_with_1_for_an_unknown_one(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
 
     known = campaign_sync(installation.folder, "why", "person1@example.org")
     assert known.returncode == 0, known.stderr

@@ -56,7 +56,7 @@ def test_a_first_import_that_never_succeeds_fails_the_check_where_imports_are_sc
 def test_an_import_that_stopped_shows_on_the_check_though_nothing_runs(
     shop: Installation, hours: int, severity: dg.AssetCheckSeverity, said: str
 ) -> None:
-    shop.day()
+    shop.first_day()
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours, minutes=1)):
         event = evaluation(watch(shop))
     assert (event.passed, event.severity) == (False, severity)
@@ -64,7 +64,7 @@ def test_an_import_that_stopped_shows_on_the_check_though_nothing_runs(
 
 
 def test_when_imports_succeed_again_the_check_passes_once(shop: Installation) -> None:
-    shop.day()
+    shop.first_day()
     result = watch(shop, cursor="alarm")
     assert evaluation(result).passed
     assert isinstance(result, dg.SensorResult)

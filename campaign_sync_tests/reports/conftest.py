@@ -20,7 +20,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 def two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Two days of the mandator nord, with many changes between them; then a replacement of products is interrupted."""
     with running_installation(tmp_path_factory.mktemp("two_days")) as built:
-        built.day()
+        built.first_day()
         state_url = built.settings["storage"]["state_url"]
         let_days_pass(state_url, 1)
         change_much(built)

@@ -180,7 +180,7 @@ def test_without_feedback_of_today_no_list_is_called_ready(installation: Install
 
 
 def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None
@@ -201,7 +201,7 @@ def test_a_list_that_was_changed_after_its_proof_is_not_called_ready(installatio
 
 
 def test_a_list_that_may_be_half_full_is_neither_ready_nor_complete(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.state() as state:
         state.recipient_lists.record_partial_fill(PartialFill("nord", "newsletter", 2, 5, datetime.now(UTC)))
     report = report_of(installation)
@@ -228,7 +228,7 @@ def test_a_check_without_a_result_does_not_count_as_passed(installation: Install
 
 
 def test_without_dagster_no_list_is_called_ready(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.state() as state:
         frames = FileStorage(installation.settings["storage"]["frames"])
         report = gather(installation.configuration, "nord", state, frames, datetime.now(UTC), None)

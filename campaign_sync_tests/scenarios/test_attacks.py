@@ -25,7 +25,7 @@ def last_proven_snapshot(installation: Installation) -> str:
 
 
 def test_a_vendor_that_refuses_most_recipients_does_not_leave_a_proven_list(installation: Installation) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
     for address in ADDRESSES[:3]:
         installation.vendor.refuse(NORD, address, 7)
 

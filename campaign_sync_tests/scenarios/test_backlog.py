@@ -76,7 +76,7 @@ def write_backs(installation: Installation) -> set[tuple[object, ...]]:
 def test_a_backlog_is_imported_the_same_at_once_twice_and_after_a_kill(
     installation: Installation, second_installation: Installation, backlog: Backlog
 ) -> None:
-    installation.day()
+    installation.first_day()
     assert installation.addresses() == backlog.remaining
     with installation.state() as state:
         unmatched = state.feedback_imports.unmatched("nord")

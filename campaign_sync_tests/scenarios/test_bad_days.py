@@ -66,7 +66,7 @@ def test_a_full_disk_is_reported_in_one_sentence_with_its_remedy_and_the_list_st
 
 
 def test_a_file_that_cannot_be_written_fails_its_asset_with_one_sentence(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     shutil.rmtree(installation.folder / "frames" / "assets")
     (installation.folder / "frames" / "assets").write_text("a file where a folder should be")
 
@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_written_fails_its_asset_with_one_sentence(install
 
 
 def test_a_snapshot_without_its_selection_says_what_to_materialize(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     shutil.rmtree(installation.folder / "frames")
 
     message = " ".join(problems(installation.run("nord", assets=[("nord", "newsletter_snapshot")])))

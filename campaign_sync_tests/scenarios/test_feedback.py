@@ -66,7 +66,7 @@ def test_an_unsubscribe_with_a_mailing_withdraws_the_consent_of_the_mailings_lis
 
 
 def test_a_person_whose_address_has_changed_is_found_by_the_snapshot_that_was_sent(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
     installation.leave("person2@example.org", at=datetime.now(UTC))
@@ -136,7 +136,7 @@ def test_rows_that_do_not_fit_the_layout_are_reported_and_do_not_stop_the_others
 
 
 def test_an_export_file_that_comes_late_is_read_in_the_overlap(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     before_the_last_import = datetime.now(UTC) - timedelta(minutes=90)
     left = [["person2@example.org", epoch_ms(YESTERDAY)]]
     installation.vendor.publish(NORD, "getUnsubscribes", left, published_at=before_the_last_import)
@@ -184,7 +184,7 @@ def test_fetched_rows_that_are_lost_before_they_are_in_the_crm_are_fetched_again
 
 
 def test_raw_rows_are_removed_after_their_retention_and_the_watermark_stays(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     raw = installation.folder / "frames" / "feedback" / "nord"
     fetched = set(raw.rglob("*.csv"))
     installation.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
@@ -331,7 +331,7 @@ def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
 
 
 def test_the_time_of_opt_outs_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     assert check(installation.day(), "propagation").metadata["opt-outs"].value == 0
     installation.leave("person2@example.org", at=datetime.now(UTC))
     installation.day()
@@ -383,7 +383,7 @@ def test_the_audit_imports_unsubscribes_that_no_export_has_and_reports_both_dire
 
 
 def test_an_unsubscribe_of_one_mandator_does_not_withdraw_the_others_consents(installation: Installation) -> None:
-    installation.day("sued")
+    installation.first_day("sued")
     installation.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
     installation.day("nord")
     installation.day("sued")
@@ -458,7 +458,7 @@ def test_a_row_that_is_read_again_withdraws_nothing_more(installation: Installat
 def test_a_vendor_that_reports_everybody_as_unsubscribed_is_not_believed(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installation.day()
+    installation.first_day()
     monkeypatch.setattr(Unsubscribes, "contains_all", lambda _, ids: [True] * len(ids))
 
     assert not installation.run().success
@@ -470,7 +470,7 @@ def test_a_vendor_that_reports_everybody_as_unsubscribed_is_not_believed(
 
 
 def test_an_unsubscribe_does_not_withdraw_the_consent_of_an_addresss_former_owner(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
     installation.add_contact("c9", "person2@example.org")

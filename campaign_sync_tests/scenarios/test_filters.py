@@ -122,7 +122,7 @@ def test_an_exclusion_without_anybody_is_a_warning_that_stops_nothing(filtered: 
 def test_what_can_not_be_read_completely_refuses_the_list_untouched(
     filtered: Installation, change: str, place: str, problem: str
 ) -> None:
-    filtered.day("nord")
+    filtered.first_day("nord")
     with filtered.crm() as crm:
         crm.execute(text(change))
 

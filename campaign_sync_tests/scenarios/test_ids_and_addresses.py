@@ -95,7 +95,7 @@ def test_the_same_mailbox_in_another_spelling_is_equal_and_another_mailbox_is_no
 
 
 def test_the_attribute_names_are_found_on_the_first_day_of_an_empty_list(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
 
     with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
@@ -183,7 +183,7 @@ def test_names_are_tried_one_by_one_if_the_vendor_rejects_unknown_names(
 
 def test_the_differential_strategy_needs_no_id_attribute_if_the_ids_are_found(installation: Installation) -> None:
     installation.list_settings()["strategy"] = "differential"
-    installation.day()
+    installation.first_day()
     installation.leave("person1@example.org")
 
     installation.day()

@@ -29,7 +29,7 @@ def proven(installation: Installation) -> Installation:
     for number in range(6, PEOPLE + 1):
         installation.add_contact(f"c{number}", f"person{number}@example.org")
     installation.list_settings()["limits"] = {"max_shrink": 1}
-    installation.day()
+    installation.first_day()
     return installation
 
 

@@ -210,7 +210,7 @@ def test_a_bounce_that_the_crm_cannot_match_suppresses_the_address_in_every_mand
 def test_an_opt_in_that_is_not_for_e_mail_is_refused_and_the_list_keeps_its_recipients(
     installation: Installation, media_type: str, reason: str
 ) -> None:
-    installation.day()
+    installation.first_day()
     with installation.crm() as crm:
         crm.execute(
             schema.opt_in.update().where(schema.opt_in.c.opt_in_id == "newsletter-nord").values(media_type=media_type)

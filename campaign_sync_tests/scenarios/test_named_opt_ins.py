@@ -30,7 +30,7 @@ def installation(installation: Installation) -> Installation:
     installation.settings["mandators"]["nord"]["feedback"] = {"readers": readers}
     for section in installation.settings["mandators"]["nord"]["lists"].values():
         section["limits"] = {"max_shrink": 1}
-    installation.day()
+    installation.first_day()
     return installation
 
 

@@ -247,7 +247,7 @@ def halve_selection(installation: Installation) -> None:
 
 
 def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installation) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
     clears = installation.clears()
     halve_selection(installation)
 
@@ -259,7 +259,7 @@ def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installati
 
 
 def test_an_accepted_size_counts_for_one_run_only(installation: Installation) -> None:
-    installation.day("nord")
+    installation.first_day("nord")
     halve_selection(installation)
     with installation.state() as state:
         state.recipient_lists.accept_size(

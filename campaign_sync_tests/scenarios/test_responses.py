@@ -28,7 +28,7 @@ def responding(installation: Installation) -> Installation:
     installation.settings["mandators"]["nord"]["responses"] = {
         "readers": {"getOpens": {}, "getClicks": {"link": 3}},
     }
-    installation.day("nord")
+    installation.first_day("nord")
     installation.vendor.add_mailing(NORD, MAILING, "Sale", status="DONE", list_ids=[NEWSLETTER])
     installation.vendor.add_mailing(NORD, OTHER_MAILING, "To both", status="DONE", list_ids=[NEWSLETTER, PRODUCTS])
     return installation

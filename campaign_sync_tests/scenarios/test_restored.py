@@ -145,7 +145,7 @@ def test_the_preflight_alone_detects_a_half_full_list_as_well(installation: Inst
 
 @pytest.mark.usefixtures("_one_recipient_a_batch")
 def test_a_half_full_list_is_filled_by_the_next_run_after_an_older_state_database(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     _backup(installation, "state.db")
     assert len(_leave_half_full(installation)) < len(ADDRESSES)
     _restore(installation, "state.db")

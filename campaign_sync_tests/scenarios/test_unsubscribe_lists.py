@@ -96,7 +96,7 @@ def test_a_person_who_leaves_one_list_stays_in_the_other_with_its_consent(instal
 
 @pytest.mark.two_lists
 def test_a_person_who_leaves_both_lists_in_turn_is_withdrawn_from_both(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     installation.day()
     installation.vendor.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
@@ -159,7 +159,7 @@ def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
 
 @pytest.mark.two_lists
 def test_a_feedback_row_of_a_person_on_the_clients_list_withdraws_all_consents(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.leave("person2@example.org")
 
     installation.day()
@@ -213,7 +213,7 @@ def test_an_unsubscribe_from_an_unknown_list_still_withdraws_nothing_after_the_v
 def test_a_person_who_is_added_to_the_crm_later_is_withdrawn_from_the_list_they_left(
     installation: Installation, read_again: bool
 ) -> None:
-    installation.day()
+    installation.first_day()
     installation.vendor.unsubscribe_from_list(PRODUCTS, "new@example.org")
     publish(installation, "new@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
@@ -247,7 +247,7 @@ def test_a_person_who_is_added_to_the_crm_later_is_withdrawn_from_the_list_they_
 def test_every_row_of_a_person_who_is_added_to_the_crm_later_counts(
     installation: Installation, lists: tuple[int | None, int], ended: set[str], read_again: bool
 ) -> None:
-    installation.day()
+    installation.first_day()
     for list_id in lists:
         if list_id:
             installation.vendor.unsubscribe_from_list(list_id, "new@example.org")
@@ -292,7 +292,7 @@ def test_rows_with_and_without_an_opt_in_of_one_address_each_count(installation:
 def test_a_consent_given_again_stays_although_the_person_is_still_on_the_lists_unsubscribe_list(
     installation: Installation,
 ) -> None:
-    installation.day()
+    installation.first_day()
     installation.vendor.unsubscribe_from_list(NEWSLETTER, "person2@example.org")
     publish(installation, "person2@example.org", datetime.now(UTC) - timedelta(minutes=5))
     installation.day()
@@ -506,7 +506,7 @@ def test_a_canary_does_not_prove_a_list_regular_without_permission_for_lists(
 
 @pytest.mark.two_lists
 def test_the_audit_withdraws_the_consent_of_the_list_that_was_left_and_no_other(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     installation.vendor.unsubscribe(NORD, "person4@example.org")
 

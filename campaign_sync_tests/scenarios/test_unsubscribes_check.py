@@ -94,7 +94,7 @@ def test_bounces_of_ids_that_are_no_address_are_not_reported(installation: Insta
 
 @pytest.mark.two_lists
 def test_an_unsubscribe_older_than_the_consent_changes_nothing_and_is_counted_once(installation: Installation) -> None:
-    installation.day()
+    installation.first_day()
     for entity_id in ("c2", "c3"):
         for opt_in_id in ("newsletter-nord", "products-nord"):
             installation.consent(entity_id, opt_in_id, "granted", datetime.now(UTC) - timedelta(hours=1))

@@ -33,6 +33,7 @@ _SETUP_PROBLEMS = {
     "INVALID_TYPE": _RIGHTS,
     "INVALIDENTITY": "objects that the Bulk API doesn't know can't be read",
     "MALFORMED_QUERY": "correct the query that the configuration or the list view has",
+    "INVALID_SOQL_COMPATIBILITY": "such a list view can't be read; select a campaign, a report or a query instead",
     "INVALID_QUERY_FILTER_OPERATOR": "correct the query that the configuration or the list view has",
 }
 

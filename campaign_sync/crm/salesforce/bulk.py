@@ -79,10 +79,6 @@ class BulkQuery:
         finally:
             self._remove(job)
 
-    def validate(self) -> None:
-        """Raise CrmError if Salesforce refuses the query. No rows are read."""
-        self._remove(self._created())
-
     def _created(self) -> str:
         job = self.api.document(
             "POST",

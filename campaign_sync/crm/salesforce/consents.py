@@ -11,6 +11,7 @@ from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
 from campaign_sync.crm.port import CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal, literals
 from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
+from campaign_sync.crm.salesforce.ids import is_id
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import (
     CONSENT_PATHS,
@@ -157,11 +158,6 @@ def id_of(api: SalesforceApi, sobject: str, name: str, place: str) -> str:
             f"{place}: Salesforce has {len(ids)} {sobject} records {name!r}; name it by its id: {', '.join(ids)}"
         )
     raise CrmSetupError(f"{place}: Salesforce has no {sobject} {name!r} that the user may see; correct the name or id")
-
-
-def is_id(text: str) -> bool:
-    """Return whether a text has the form of an id."""
-    return len(text) in (15, 18) and text.isascii() and text.isalnum() and text[:1].isdigit()
 
 
 def _states_of_record(

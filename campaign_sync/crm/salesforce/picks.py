@@ -1,20 +1,32 @@
-"""The people of campaigns and queries."""
+"""The people of campaigns, reports, list views and queries."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, SourceRows
 from campaign_sync.crm.port import CrmSetupError, Pick
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
 from campaign_sync.crm.salesforce.consents import id_of
-from campaign_sync.crm.salesforce.schema import Schema
+from campaign_sync.crm.salesforce.ids import is_id
+from campaign_sync.crm.salesforce.reports import Report
+from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.text import normalize_text
 
 _QUERY = re.compile(r"\s*SELECT\s+([A-Za-z][\w.]*)\s+FROM\s+(.+?)\s*;?\s*", re.IGNORECASE | re.DOTALL)
 
 _TEXTS = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
+
+_VIEW = re.compile(
+    r"SELECT .+? FROM (?P<object>\w+)(?: USING SCOPE (?P<scope>\w+))?(?: (?P<where>WHERE .+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_TYPES = {sobject: entity_type for entity_type, sobject in OBJECTS.items()}
 
 _NOT_IN_JOBS = re.compile(r"\b(ORDER\s+BY|LIMIT|OFFSET|GROUP\s+BY)\b", re.IGNORECASE)
 
@@ -30,6 +42,8 @@ class PickReader:
 
     api: SalesforceApi
     schema: Schema
+    columns: Collection[str] = ()
+    """The columns that lists name; reports may have some of them."""
 
     def rows(self, pick: Pick) -> SourceRows:
         """Return everybody in a pick. See `SourceReader.pick`.
@@ -40,17 +54,13 @@ class PickReader:
         match pick.kind:
             case "marketing_list":
                 return self._campaign(pick)
+            case "report":
+                source = self._report_or_view(pick)
+                return source.rows(self.columns) if isinstance(source, Report) else _members_of(*source)
             case "query" if pick.entity_type:
                 return self._query(pick, pick.entity_type)
             case _:
-                raise CrmSetupError(f"a {pick.kind} of Salesforce can't be read; select a campaign or a query instead")
-
-    def validate(self, pick: Pick) -> None:
-        """Raise CrmError unless a pick exists and can be read completely. None of its people is read."""
-        if pick.kind == "query" and pick.entity_type:
-            self._query_of(pick).validate()
-        else:
-            self.rows(pick)
+                raise CrmSetupError(f"a {pick.kind} without an entity type can't be read from Salesforce")
 
     def _campaign(self, pick: Pick) -> SourceRows:
         campaign = id_of(self.api, "Campaign", pick.name, f"the {pick.title}")
@@ -62,12 +72,30 @@ class PickReader:
 
     def _query(self, pick: Pick, entity_type: EntityType) -> SourceRows:
         query = self._query_of(pick)
-        rows = SourceRows(
-            MEMBER_COLUMNS,
-            ([(entity_type.value, row[0]) for row in chunk if row[0]] for chunk in query.chunks()),
-            lambda: 0,
-        )
-        return replace(counted(rows), entity_type=entity_type)
+        return _members_of(query, entity_type)
+
+    def _report_or_view(self, pick: Pick) -> "Report | tuple[BulkQuery, EntityType]":
+        """Return the report of this name or id, or else the list view.
+
+        Raises:
+            CrmError: there is neither, or there are several.
+        """
+        key = "Id" if is_id(pick.name) else "Name"
+        title, named = f"the {pick.title}", f"WHERE {key} = {literal(pick.name)}"
+        saved = self.api.rows(f"SELECT Id, Name FROM Report {named}", title)  # noqa: S608
+        reports = [row for row in saved if _is(row, pick)]
+        listed = self.api.rows(f"SELECT Id, Name, SobjectType FROM ListView {named}", title)  # noqa: S608
+        views = [row for row in listed if row["SobjectType"] in _TYPES and _is(row, pick)]
+        if len(reports) + len(views) != 1:
+            ids = sorted(row["Id"] for row in (*reports, *views))
+            raise CrmSetupError(
+                f"{title}: Salesforce has {len(ids) or 'no'} reports and list views of this name for the user; "
+                + (f"name it by its id: {', '.join(ids)}" if ids else "correct the name, or share its folder")
+            )
+        if reports:
+            return Report(self.api, str(reports[0]["Id"]), title)
+        sobject = str(views[0]["SobjectType"])
+        return view_query(self.api, sobject, str(views[0]["Id"]), title), _TYPES[sobject]
 
     def _query_of(self, pick: Pick) -> BulkQuery:
         match = _QUERY.fullmatch(pick.name)
@@ -82,17 +110,49 @@ class PickReader:
         return BulkQuery(self.api, [match[1]], match[2], f"a {pick.title}")
 
 
-def counted(rows: SourceRows) -> SourceRows:
-    """Return rows whose number is compared with Salesforce's own count already, before others are made of them."""
+def view_query(api: SalesforceApi, sobject: str, view_id: str, title: str) -> BulkQuery:
+    """Return the query of a list view.
+
+    Raises:
+        CrmError: it is relative to who looks: "my" records are those of the integration user.
+    """
+    path = f"/sobjects/{sobject}/listviews/{quote(view_id)}/describe"
+    described = api.document("GET", path, f"describing {title}")
+    match = _VIEW.fullmatch(_without_order(str(described["query"])))
+    if (
+        match is None
+        or match["scope"] not in (None, "everything")
+        or described.get("scope") not in (None, "everything")
+    ):
+        raise CrmSetupError(
+            f"{title} shows only some records of each user, such as their own; filter it by all records, or select a "
+            "campaign or query instead"
+        )
+    return BulkQuery(api, ["Id"], f"{match['object']} {match['where'] or ''}".strip(), title)
+
+
+def _without_order(soql: str) -> str:
+    masked = _TEXTS.sub(lambda match: "x" * len(match[0]), soql)
+    position = masked.upper().rfind(" ORDER BY ")
+    return soql[:position] if position >= 0 else soql
+
+
+def _is(row: Mapping[str, Any], pick: Pick) -> bool:
+    return is_id(pick.name) or normalize_text(str(row["Name"])) == normalize_text(pick.name)
+
+
+def _members_of(query: BulkQuery, entity_type: EntityType) -> SourceRows:
+    """Return the records whose ids a query yields. Rows without an id are none."""
     count = 0
 
-    def chunks() -> Iterator[Sequence[Sequence[object]]]:
+    def chunks() -> Iterator[Sequence[tuple[str, str]]]:
         nonlocal count
-        for chunk in rows.chunks:
-            count += len(chunk)
-            yield chunk
+        for chunk in query.chunks():
+            members = [(entity_type.value, row[0]) for row in chunk if row[0]]
+            count += len(members)
+            yield members
 
-    return replace(rows, chunks=chunks(), expected=lambda: count)
+    return SourceRows(MEMBER_COLUMNS, chunks(), lambda: count, entity_type)
 
 
 def _rows(query: BulkQuery, columns: tuple[str, ...]) -> SourceRows:

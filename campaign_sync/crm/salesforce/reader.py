@@ -31,8 +31,8 @@ class SalesforceReader(SourceReader):
         self._schema = Schema(api)
 
     def pick(self, pick: Pick) -> SourceRows:
-        """Return everybody in a campaign or query. See `SourceReader.pick`."""
-        return PickReader(self._api, self._schema).rows(pick)
+        """Return everybody in a campaign, report, list view or query. See `SourceReader.pick`."""
+        return PickReader(self._api, self._schema, self._needs.columns).rows(pick)
 
     def people(self, entity_type: EntityType) -> SourceRows:
         """Return all records of a type with the columns that lists name. See `SourceReader.people`.

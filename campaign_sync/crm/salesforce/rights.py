@@ -9,7 +9,6 @@ from campaign_sync.crm.port import CrmError, CrmNeeds
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY
 from campaign_sync.crm.salesforce.consents import OPTED_OUT, purpose_ids
-from campaign_sync.crm.salesforce.picks import PickReader
 from campaign_sync.crm.salesforce.records import person_field
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, CONSENT_RECORD
@@ -42,7 +41,7 @@ class Rights:
     needs: CrmNeeds
 
     def flaws(self) -> list[str]:
-        """Return everything that is missing, in sentences.
+        """Return everything that is missing, in sentences. Whether lists can be read shows when they are.
 
         Raises:
             CrmError: Salesforce can't be reached, or refuses the login.
@@ -54,7 +53,6 @@ class Rights:
             *(flaw for wanted in objects for flaw in _field_flaws(schema, wanted)),
             *self._view_all_flaws(schema),
             *self._purpose_flaws(),
-            *self._pick_flaws(schema),
         ]
 
     def _objects(self, schema: Schema) -> Iterator[_Object]:
@@ -125,15 +123,6 @@ class Rights:
             if opt_in.purpose:
                 try:
                     purpose_ids(self.api, {opt_in_id: opt_in.purpose})
-                except CrmError as error:
-                    yield str(error)
-
-    def _pick_flaws(self, schema: Schema) -> Iterator[str]:
-        reader = PickReader(self.api, schema)
-        for pick in sorted(self.needs.picks, key=lambda pick: (pick.kind, pick.name)):
-            if pick.kind != "filter":
-                try:
-                    reader.validate(pick)
                 except CrmError as error:
                     yield str(error)
 

@@ -35,7 +35,10 @@ _CONSENTS: Final = {NEWS: ("Newsletter__c", "Newsletter_Date__c"), "offers": ("O
 
 
 class SalesforceUnderTest(CrmUnderTest):
-    """An org with a server of its own. The opt-in `press` has consent records, the others have checkboxes."""
+    """An org with a server of its own. The opt-in `press` has consent records, the others have checkboxes.
+
+    Reports are tested elsewhere: by its id, Salesforce says of which type a record is, and the ids here aren't such.
+    """
 
     capabilities = frozenset(Capability) - {
         Capability.EVENTS,

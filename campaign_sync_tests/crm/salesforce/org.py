@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from campaign_sync_tests.crm.salesforce.analytics import StandInReport
 from campaign_sync_tests.crm.salesforce.soql import Soql, SoqlError
 
 CLIENT_ID, CLIENT_SECRET, USER_ID = "consumer key", "consumer secret", "005000000000001AAA"
@@ -26,6 +27,8 @@ _PERSON = {
 _STRINGS = {
     "Campaign": "Id Name",
     "CampaignMember": "Id CampaignId ContactId LeadId AccountId",
+    "Report": "Id Name",
+    "ListView": "Id Name SobjectType",
     "Individual": "Id LastName",
     "DataUsePurpose": "Id Name",
     "ContactPointTypeConsent": (
@@ -71,6 +74,8 @@ class Org:
     hidden: set[str] = field(default_factory=set)
     token: int = 0
     jobs: dict[str, tuple[Soql, list[Any]]] = field(default_factory=dict)
+    reports: dict[str, StandInReport] = field(default_factory=dict)
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         strings = {name: dict.fromkeys(names.split(), "string") for name, names in _STRINGS.items()}
@@ -194,6 +199,14 @@ class Org:
                 return 204, b"", {}
             case "PATCH" | "POST", ["composite", "sobjects"]:
                 return 200, self.write(body["records"]), {}
+            case "GET", ["sobjects", _, "listviews", view, "describe"]:
+                return 200, self.views[view], {}
+            case "GET", ["analytics", "reports", report, "describe"]:
+                return 200, self.reports[report].describe(), {}
+            case "POST", ["analytics", "reports", report, "instances"]:
+                return 200, self.reports[report].start(body), {}
+            case "GET", ["analytics", "reports", report, "instances", run]:
+                return 200, self.reports[report].result(run), {}
             case "GET", ["limits"]:
                 return 200, {"DailyApiRequests": {"Max": self.limit, "Remaining": self.limit - len(self.calls)}}, {}
         return 404, [{"errorCode": "NOT_FOUND", "message": ""}], {}

@@ -485,7 +485,7 @@ VALUE_MISTAKES = [
     ),
     ("sqlite:///crm.db", "crm.db", "2:12 crm.url: a database URL is expected, like postgresql://"),
     ("sqlite:///crm.db", "dbase://crm", "2:12 crm.url: SQLAlchemy has no such kind of database"),
-    ("crm: {url", "crm: {adapter: rest, url", "2:16 crm.adapter: there is no such adapter; installed are files, sql"),
+    ("crm: {url", "crm: {adapter: rest, url", "2:16 crm.adapter: there is no such adapter; installed are "),
     (
         "crm: {",
         "storage: {state_url: oracle://x/y}\ncrm: {",

@@ -1,6 +1,8 @@
 """Calls to the Web API of Dataverse."""
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -8,11 +10,13 @@ from urllib.parse import quote, urlencode
 
 from campaign_sync.config.crm_dataverse import DataverseSettings
 from campaign_sync.crm.dataverse.batch import Operation, decode_batch, encode_batch
-from campaign_sync.crm.dataverse.errors import TITLE, forbidden, judge, refusal
+from campaign_sync.crm.dataverse.errors import TITLE, error_code, forbidden, judge, refusal
 from campaign_sync.crm.dataverse.login import entra_login
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.crm.web_api.session import ApiSession
+
+_log = logging.getLogger(__name__)
 
 API = "/api/data/v9.2"
 
@@ -111,9 +115,15 @@ def write(api: DataverseApi, operations: Sequence[Operation], title: str) -> Ite
         answers = api.batch(part, title)
         if all(answer.status == 403 for answer in answers):
             raise forbidden(answers[0])
+        for reason, count in Counter(_reason(answer) for answer in answers if not answer.ok).items():
+            _log.warning("%s: %s refused %d of %d: %s", title, TITLE, count, len(part), reason)
         for operation, answer in zip(part, answers, strict=True):
             exists = answer.status == 412 and operation.headers.get("If-None-Match") == "*"
             yield answer.ok or exists
+
+
+def _reason(answer: Answer) -> str:
+    return " ".join(filter(None, (f"status {answer.status}", error_code(answer))))
 
 
 def record_path(entity_set: str, key: str) -> str:

@@ -138,9 +138,11 @@ class PurposeConsents:
         return source_rows(STATE_COLUMNS, iter(self._environment.pages(query, "consents")), self._states)
 
     def _states(self, record: Record) -> list[tuple[object, ...]]:
-        word = _word(record)
+        word, address = _word(record), record.get("msdynmkt_contactpointvalue")
+        if not address:
+            return []
         return [
-            (None, None, record.get("msdynmkt_contactpointvalue"), opt_in_id, word, None, *_evidence(record))
+            (None, None, address, opt_in_id, word, None, *_evidence(record))
             for opt_in_id, subject in self._subjects.items()
             # Who opted out of the purpose is opted out of its topics.
             if subject.matches(record) or (word == "withdrawn" and subject.is_of_purpose(record))

@@ -1,6 +1,6 @@
 """Consents in a table with their history, such as that of the vendor's own connector."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from campaign_sync.config.crm_dataverse import ConsentHistory
@@ -73,18 +73,19 @@ class HistoryWriter:
 
     def operations(self, withdrawals: Sequence[Withdrawal]) -> list[Operation]:
         """Return what adds these withdrawals."""
-        table = self._environment.table(self._history.table)
+        table, texts = self._environment.table(self._history.table), (self._history.source, self._history.evidence)
+        lengths = {column: self._environment.metadata.length(table.name, column) for column in texts if column}
         return [
             Operation(
                 "PATCH",
                 record_path(table.entity_set, withdrawal.event_id),
-                self._body(withdrawal, table),
+                self._body(withdrawal, table, lengths),
                 {"If-None-Match": "*"},
             )
             for withdrawal in withdrawals
         ]
 
-    def _body(self, withdrawal: Withdrawal, table: Table) -> dict[str, Any]:
+    def _body(self, withdrawal: Withdrawal, table: Table, lengths: Mapping[str, int | None]) -> dict[str, Any]:
         history, environment = self._history, self._environment
         entity = withdrawal.entity
         person = history.people().get(entity.entity_type)
@@ -98,7 +99,7 @@ class HistoryWriter:
             history.at: withdrawal.occurred_at.isoformat(),
         }
         texts = {history.source: withdrawal.source, history.evidence: withdrawal.evidence}
-        return body | {column: text for column, text in texts.items() if column}
+        return body | {column: text[: lengths[column]] for column, text in texts.items() if column}
 
     def _value(self, table: Table, column: str, value: str) -> dict[str, Any]:
         kind = table.columns[column]

@@ -5,11 +5,6 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from campaign_sync.config.crm_dataverse import DataverseSettings
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.web_api.answer import Answer
@@ -61,6 +56,15 @@ def _assertion(pem: bytes, client_id: str, url: str) -> str:
 
     See https://learn.microsoft.com/entra/identity-platform/certificate-credentials.
     """
+    try:
+        import jwt
+        from cryptography import x509
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise CrmSetupError(
+            "the login with a certificate needs the extra dataverse; run pip install 'campaign-sync[dataverse]'"
+        ) from None
     now = int(time.time())
     claims = {"aud": url, "iss": client_id, "sub": client_id, "jti": str(uuid.uuid4()), "nbf": now, "iat": now}
     try:

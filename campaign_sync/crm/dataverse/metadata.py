@@ -83,14 +83,30 @@ class Metadata:
             names = "ReferencingAttribute,ReferencingEntityNavigationPropertyName,ReferencedEntity"
             relationships = self._api.find(path, f"the definition of {table}", {"$select": names})
             self._references[table] = _by_column(relationships["value"] if relationships else [])
-        return self._references[table].get(column) or [Reference(column, "")]
+        return self._references[table].get(column) or self._by_convention(table, column)
+
+    def _by_convention(self, table: str, column: str) -> list[Reference]:
+        targets = [str(target) for target in self._attribute(table, column).get("Targets") or ()]
+        if not targets:
+            raise CrmSetupError(f"{table}.{column} refers to no table, so no record can be named in it; correct crm")
+        if len(targets) == 1:
+            return [Reference(column, targets[0])]
+        return [Reference(f"{column}_{target}", target) for target in targets]
 
     def is_date_only(self, table: str, column: str) -> bool:
         """Return whether a column takes dates without a time."""
-        path = f"/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
-        definition = self._api.find(path, f"the definition of {table}.{column}") or {}
+        definition = self._attribute(table, column)
         behavior = (definition.get("DateTimeBehavior") or {}).get("Value")
         return "DateOnly" in (behavior, definition.get("Format"))
+
+    def length(self, table: str, column: str) -> int | None:
+        """Return how many characters a text column takes; None if Dataverse doesn't say."""
+        length = self._attribute(table, column).get("MaxLength")
+        return length if isinstance(length, int) else None
+
+    def _attribute(self, table: str, column: str) -> dict[str, Any]:
+        path = f"/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
+        return self._api.find(path, f"the definition of {table}.{column}") or {}
 
     def consent_candidates(self) -> list[str]:
         """Return the names of customers' own tables that may hold consents, by their names."""

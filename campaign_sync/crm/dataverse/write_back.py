@@ -68,14 +68,14 @@ class FeedbackWriter:
         for (place, entity_type, opt_in_id), group in places.items():
             plan = self._plan(place, entity_type, opt_ins[opt_in_id])
             for part in _parts(group):
-                yield self._written(plan(part), part, "the writing of withdrawals")
+                yield self._written(plan, part, "the writing of withdrawals")
 
     def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
         """Write bounces, and yield those that Dynamics 365 has now. See `Source.write_bounces`."""
         columns = self._environment.settings.bounce
         possible = [mark for mark in bounces if any(entity.entity_type in columns for entity, _ in mark.holders)]
         for part in _parts(possible):
-            yield self._written(self._plan_bounces(part), part, "the writing of bounces")
+            yield self._written(self._plan_bounces, part, "the writing of bounces")
 
     def _plan(
         self, place: str, entity_type: EntityType | None, opt_in: DataverseOptInSettings
@@ -94,15 +94,22 @@ class FeedbackWriter:
             }
         return lambda part: {}  # the type of record has no such consent
 
-    def _written(self, planned: _Planned, part: Sequence[Item], title: str) -> Sequence[Item]:
+    def _written(self, plan: Callable[[Sequence[Item]], _Planned], part: Sequence[Item], title: str) -> Sequence[Item]:
+        """Write, and return what Dynamics 365 has now: what it accepted, and what needs no change any more.
+
+        The second is of a batch whose answer was lost, so that it was sent twice.
+        """
+        planned = plan(part)
         operations = {id(operation): operation for own in planned.values() for operation in own}
         outcomes = write(self._environment.api, list(operations.values()), title)
         accepted = dict(zip(operations, outcomes, strict=True))
-        return [
+        refused = [
             item
             for item in part
-            if item.event_id in planned and all(accepted[id(operation)] for operation in planned[item.event_id])
+            if item.event_id not in planned or not all(accepted[id(operation)] for operation in planned[item.event_id])
         ]
+        settled = plan(refused) if refused else {}
+        return [item for item in part if item not in refused or settled.get(item.event_id) == []]
 
     # Columns of records
 

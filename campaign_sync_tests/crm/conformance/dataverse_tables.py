@@ -251,6 +251,7 @@ class HistoryTables(DataverseTables):
             )
 
     def withdrawn(self) -> Collection[tuple[str, str]]:
+        assert all(len(row.get("cs_evidence") or "") <= 40 for row in self._dataverse.rows["cs_consentlog"].values())
         return [
             (f"contact:{row['cs_contactid']}", row["cs_consent"][1:])
             for row in self._dataverse.rows["cs_consentlog"].values()

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -83,7 +82,7 @@ class Dataverse:
         self.calls: list[str] = []
         self.writes: list[tuple[str, str, Row]] = []
         self.cookies: dict[str, tuple[str, str]] = {}
-        self.loses = self.repeats = self.hangs_up = False
+        self.loses = self.loses_answer = self.repeats = self.hangs_up = False
         self.refuses_all = self.has_no_cookies = self.sums_fail = False
         self.refused: set[str] = set()
         self.throttled = self.expire_after = self.skips = self.logins = 0
@@ -154,7 +153,7 @@ class Dataverse:
             listed = [(column, *_REFERENCES[column]) for column in columns if column in _REFERENCES]
             return {"value": [dict(zip(names, values, strict=True)) for values in listed]}
         if rest.startswith("/Attributes("):
-            return {"LogicalName": "cs_on", "DateTimeBehavior": {"Value": "UserLocal"}}
+            return {"DateTimeBehavior": {"Value": "UserLocal"}, "MaxLength": 40}
         return {
             "LogicalName": table, "EntitySetName": _entity_set(table), "PrimaryIdAttribute": f"{table}id",
             "Privileges": [{"PrivilegeType": "Read", "Name": f"prvRead{table}"}],
@@ -169,8 +168,7 @@ class Dataverse:
                 values[column] = re.search(r"\(([^)]+)\)", values.pop(f"{navigation}@odata.bind"))[1]  # type: ignore[index]
         if unknown := values.keys() - self.columns(table).keys():
             raise RefusalError(400, "0x0", f"Invalid property '{unknown}'")
-        names = {key, *values.values(), *(present or {}).values()}
-        if self.refuses_all or self.refused & {str(name) for name in names}:
+        if self.refuses_all or self.refused & {key, *map(str, values.values()), *map(str, (present or {}).values())}:
             raise RefusalError(
                 403 if self.refuses_all else 400, "0x80040220", "missing prvWriteContact of Anna Geheimrath"
             )
@@ -279,15 +277,12 @@ class _Handler(BaseHTTPRequestHandler):
             status, content, headers = self._answer(body)
         data = content if isinstance(content, bytes) else json.dumps(content).encode() if content else b""
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), "Date": formatdate(usegmt=True), **headers}.items():
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         is_later_page = "page%3D%222%22" in self.path
         self.wfile.write(data[: len(data) // 2] if self.dataverse.hangs_up and is_later_page else data)
         self.close_connection = self.dataverse.hangs_up
-
-    def date_time_string(self, timestamp: float | None = None) -> str:
-        return formatdate(timestamp, usegmt=True)
 
     def _answer(self, body: bytes) -> tuple[int, Any, dict[str, str]]:
         dataverse, url = self.dataverse, urlsplit(self.path)
@@ -305,7 +300,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 429, {"error": error}, {"Retry-After": "7"}
         path = unquote(url.path.partition("/api/data/v9.2/")[2])
         if path == "$batch":
-            return self._batch(body)
+            answer = self._batch(body)
+            lost, dataverse.loses_answer = dataverse.loses_answer, False
+            return (502, b"", {}) if lost else answer
         status, content = self._one(self.command, path, url.query, json.loads(body) if body else None, self.headers)
         return status, content, {"Content-Type": "application/json"}
 

@@ -62,6 +62,16 @@ def test_a_record_that_changes_at_the_same_moment_stays_pending(dataverse: Datav
     assert (result.written, result.unmatched) == (1, ("p0@example.org",))
 
 
+def test_a_batch_whose_answer_is_lost_is_written_once(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, 2)
+    for key in ("c0000", "c0001"):
+        dataverse.rows["contact"][key].update(cs_news=True, cs_newson="2026-01-01T00:00:00Z")
+    dataverse.loses_answer = True
+    result = open_crm().record_unsubscribes([unsubscribe(0), unsubscribe(1)])
+    assert (result.written, result.unmatched) == (2, ())
+    assert len(dataverse.writes) == 2
+
+
 def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(dataverse: Dataverse, url: str) -> None:
     add_people(dataverse, 1)
     purpose = dataverse.add("msdynmkt_purpose", msdynmkt_name="Commercial")

@@ -8,6 +8,7 @@ from campaign_sync.crm.dataverse.fetch_xml import FetchXml
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.picks import PickFinder
 from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError, Pick
+from campaign_sync.crm.sql.picks import pick_title
 
 _WHOLE_ORGANIZATION = "Global"
 
@@ -117,11 +118,8 @@ def _require_opt_ins(environment: Environment) -> None:
 
 
 def _require_readable(environment: Environment, finder: PickFinder, pick: Pick) -> None:
-    """Raise CrmSetupError unless the first page of a selection can be read."""
-    picked = finder.find(pick)
-    answer = environment.api.fetch(environment.table(picked.query.table).entity_set, picked.query.page(1, 1, None))
-    if not answer.ok:
-        raise CrmSetupError(f"{pick.kind.replace('_', ' ')} {pick.name[:60]!r} can't be read (status {answer.status})")
+    """Raise CrmSetupError unless a selection can be read completely."""
+    environment.pages(finder.find(pick).query, f"the {pick_title(pick)}").require_readable()
 
 
 def _shallow_rights(environment: Environment, user_id: str, tables: list[str]) -> Iterator[str]:

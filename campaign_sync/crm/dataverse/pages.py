@@ -71,15 +71,27 @@ class Pages:
             answer = self._api.fetch(self._entity_set, self._query.page(number, self._page_rows, cookie))
             page = content(answer, self._title)
             self._begun_at = self._begun_at or server_time(answer) or f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            rows, more = page["value"], str(page.get(f"{_ANNOTATION}morerecords")).lower() == "true"
+            rows, more = page["value"], _is_true(page.get(f"{_ANNOTATION}morerecords"))
             cookie = paging_cookie(page.get(f"{_ANNOTATION}fetchxmlpagingcookie"))
             self._check_page(rows, cookie, more)
             yield rows, _total(page)
             if more and cookie is None and (number + 1) * self._page_rows > ROWS_WITHOUT_COOKIE:
-                raise CrmSetupError(
-                    f"{self._title} has more than {ROWS_WITHOUT_COOKIE:,} records, and {TITLE} gives no paging cookie "
-                    "for its query, so the rest can't be read; simplify the query, or make it a static marketing list"
-                )
+                raise self._too_many()
+
+    def require_readable(self) -> None:
+        """Raise CrmSetupError if there are more records than can be read without a paging cookie. Reads no more."""
+        first = content(self._api.fetch(self._entity_set, self._query.page(1, 1, None)), self._title)
+        if first["value"] and paging_cookie(first.get(f"{_ANNOTATION}fetchxmlpagingcookie")) is None:
+            last_page = self._query.page(ROWS_WITHOUT_COOKIE // self._page_rows, self._page_rows, None)
+            last = content(self._api.fetch(self._entity_set, last_page), self._title)
+            if _is_true(last.get(f"{_ANNOTATION}morerecords")):
+                raise self._too_many()
+
+    def _too_many(self) -> CrmSetupError:
+        return CrmSetupError(
+            f"{self._title} has more than {ROWS_WITHOUT_COOKIE:,} records, and {TITLE} gives no paging cookie for its "
+            "query, so the rest can't be read; simplify the query, or make it a static marketing list"
+        )
 
     def _check_page(self, rows: Sequence[Record], cookie: str | None, more: bool) -> None:
         keys = [str(row[self._query.key]).lower() for row in rows]
@@ -135,6 +147,10 @@ def source_rows(
             yield rows
 
     return SourceRows(tuple(columns), chunks(), lambda: yielded, entity_type)
+
+
+def _is_true(annotation: object) -> bool:
+    return str(annotation).lower() == "true"
 
 
 def _total(page: Record) -> int | None:

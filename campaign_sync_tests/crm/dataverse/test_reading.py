@@ -72,9 +72,12 @@ def test_a_query_without_a_cookie_is_refused_beyond_the_pages_by_number(
     list_id = add_people(dataverse, 2 * PAGE_ROWS)
     dataverse.has_no_cookies = True
     monkeypatch.setattr(pages, "ROWS_WITHOUT_COOKIE", 2 * PAGE_ROWS)
+    open_crm().check()
     assert len(members(open_crm())) == 2 * PAGE_ROWS
     dataverse.add("listmember", listid=list_id, entityid="c0000")
     assert "paging cookie" in problem(open_crm())
+    with pytest.raises(CrmSetupError, match="paging cookie"):
+        open_crm().check()
 
 
 def test_a_record_made_or_deleted_during_the_read_is_no_flaw(dataverse: Dataverse, open_crm: OpenCrm) -> None:

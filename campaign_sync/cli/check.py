@@ -118,7 +118,9 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
 def _answer(configuration: Configuration) -> str:
     if isinstance(configuration.crm, FilesSettings):
         return "the newest delivery is complete, and feedback can be left for the CRM"
-    is_mapped = isinstance(configuration.crm, SqlSettings) and configuration.crm.is_mapped
+    if not isinstance(configuration.crm, SqlSettings):
+        return "the CRM answers, and what the configuration names can be read and changed there"
+    is_mapped = configuration.crm.is_mapped
     tables = "every table that is mapped" if is_mapped else "the contract's tables"
     return f"the CRM answers and has {tables}"
 

@@ -1,14 +1,20 @@
 """The check of the login and of what the user may see and change."""
 
+from pathlib import Path
+
 import jwt
 import pytest
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr, ValidationError
 
+import campaign_sync
+from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.salesforce.login import Login
 from campaign_sync.crm.web_api.session import ApiSession
+from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.salesforce.conftest import OpenCrm
 from campaign_sync_tests.crm.salesforce.org import CLIENT_ID, Org
 from campaign_sync_tests.crm.salesforce.settings import salesforce_settings
@@ -90,3 +96,11 @@ def test_a_jwt_is_signed_for_the_user(org: Org, url: str) -> None:
 def test_a_mistake_in_the_section_is_named(changes: dict[str, object], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         salesforce_settings("https://acme.my.salesforce.com", **changes)
+
+
+def test_the_configuration_in_the_documentation_is_valid() -> None:
+    document = Path(campaign_sync.__file__).parents[1] / "docs/crm-salesforce.md"
+    section = yaml.safe_load(document.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0])["crm"]
+    secrets = {name: SecretStr("x") for name in ("client_id", "client_secret")}
+    settings = SalesforceSettings.model_validate({**section, **secrets})
+    assert settings.field_of(EntityType.LEAD, "city") == "City"

@@ -3,7 +3,6 @@
 import hashlib
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
@@ -33,8 +32,7 @@ def state_kind(raw: object, words: ConsentWords) -> ConsentKind | None:
     return None if normalize_word(raw) == NEITHER else words.kind_of(raw)
 
 
-@dataclass(frozen=True, slots=True)
-class ConsentState:
+class ConsentState(NamedTuple):
     """What the CRM shows now about one consent of one record or address."""
 
     subject: str
@@ -48,8 +46,7 @@ class ConsentState:
     text_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StateEvent:
+class StateEvent(NamedTuple):
     """The consent event that a state means."""
 
     subject: str
@@ -64,8 +61,7 @@ class StateEvent:
     text_version: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedConsent:
+class ObservedConsent(NamedTuple):
     """What earlier reads of the CRM showed of one consent."""
 
     granted: bool
@@ -138,9 +134,9 @@ def _grant(
     if before is None or before.withdrawn_at is None or (at and at > before.withdrawn_at):
         return ObservedConsent(True, since, stated_at=at)
     if before.granted:
-        return replace(before, stated_at=at)
+        return before._replace(stated_at=at)
     until = max(before.since, last_read or before.since)
-    return replace(_regranted(since, before, before.withdrawn_at, at), withdrawn_until=until)
+    return _regranted(since, before, before.withdrawn_at, at)._replace(withdrawn_until=until)
 
 
 def _regranted(
@@ -163,7 +159,7 @@ def note_withdrawal(observed: ObservedConsent, withdrawn_at: datetime) -> Observ
     """Return the memory of a consent that was also withdrawn elsewhere. A consent that is granted now stays so."""
     if observed.granted or observed.withdrawn_at is None or observed.withdrawn_at >= withdrawn_at:
         return observed
-    return replace(observed, withdrawn_at=withdrawn_at)
+    return observed._replace(withdrawn_at=withdrawn_at)
 
 
 def note_unshown(
@@ -215,12 +211,12 @@ def may_be_accepted_unasked(observed: ObservedConsent) -> bool:
 
 def accept_regrant(observed: ObservedConsent, now: datetime, accepted_by: str) -> ObservedConsent:
     """Return the memory of a consent whose undated regrant counts, from its last withdrawn state on."""
-    return replace(observed, accepted_at=now, accepted_by=accepted_by)
+    return observed._replace(accepted_at=now, accepted_by=accepted_by)
 
 
 def refuse_regrant(observed: ObservedConsent) -> ObservedConsent:
     """Return the memory of a consent whose regrant isn't accepted any more."""
-    return replace(observed, accepted_at=None, accepted_by=None)
+    return observed._replace(accepted_at=None, accepted_by=None)
 
 
 def state_event(
@@ -262,7 +258,7 @@ def _accepted_event(
 
 
 def _shown_as(kind: ConsentKind, dated: str) -> str:
-    return f"shown as {kind.value}, {dated}"
+    return "shown as " + kind + ", " + dated
 
 
 def _after(moment: datetime | None) -> datetime:
@@ -279,7 +275,7 @@ def _event(
 
 def _event_id(subject: str, opt_in_id: str, kind: ConsentKind, at: datetime | None) -> str:
     """Return what `uuid.uuid5` returns for the event, in a third of the time: there may be millions."""
-    name = f"{subject}\n{opt_in_id}\n{kind}\n{_iso_format(at) if at else ''}"
+    name = "\n".join((subject, opt_in_id, kind, _iso_format(at) if at else ""))
     digest = bytearray(hashlib.sha1(_EVENTS.bytes + name.encode("utf-8", "surrogatepass")).digest()[:16])  # noqa: S324
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80

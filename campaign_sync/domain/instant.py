@@ -92,6 +92,11 @@ def latest64() -> np.datetime64:
     return np.datetime64(LATEST.replace(tzinfo=None), "us")
 
 
+def as_datetimes(moments: Instants) -> list[datetime | None]:
+    """Return `as_datetime` of every element, several times as fast."""
+    return [None if at is None else at.replace(tzinfo=UTC) for at in moments.tolist()]
+
+
 def as_datetime(at: np.datetime64) -> datetime | None:
     """Return an element of `Instants` as a datetime in UTC; None for NaT."""
     return None if np.isnat(at) else at.astype(datetime).replace(tzinfo=UTC)

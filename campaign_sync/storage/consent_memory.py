@@ -159,7 +159,9 @@ class _ConsentReading:
         known |= {subject: self._changed[subject] for subject in self._changed.keys() & set(subjects)}
         events = []
         for subject, state in zip(subjects, states, strict=True):
-            before = self._with_overdue(subject, known.get(subject), state)
+            before = known.get(subject)
+            if subject in self._overdue:
+                before = self._with_overdue(subject, before, state)
             if needs_whole_read(before, state, self._now):
                 self._held.append((subject, state))
                 continue
@@ -176,9 +178,9 @@ class _ConsentReading:
         self, subject: str, before: ObservedConsent | None, state: ConsentState
     ) -> ObservedConsent | None:
         """Return what is remembered, with a withdrawal that the CRM should show and contradicts."""
-        overdue = self._overdue.get(subject)
-        if overdue is None or before is None:
-            return before
+        overdue = self._overdue[subject]
+        if before is None:
+            return None
         after = note_unshown(before, state, overdue[-1].occurred_at, self._now)
         if after != before:
             self._change(subject, before, after)
@@ -259,9 +261,9 @@ class _ConsentReading:
             self._changed.clear()
 
     def _note_shown(self, subjects: Sequence[str], states: Sequence[ConsentState]) -> None:
-        pairs = list(zip(subjects, states, strict=True))
-        self._granted.append(_numbers(subject for subject, state in pairs if shows_grant(state, self._now)))
-        self._withdrawn.append(_numbers(subject for subject, state in pairs if state.kind in _ENDING))
+        numbers = _numbers(subjects)
+        self._granted.append(numbers[[shows_grant(state, self._now) for state in states]])
+        self._withdrawn.append(numbers[[state.kind in _ENDING for state in states]])
 
     def _among(self, shown: list[_Numbers]) -> set[str]:
         """Return the held subjects that are among those shown."""
@@ -277,4 +279,4 @@ def _accepted_unasked(observed: ObservedConsent, now: datetime) -> ObservedConse
 
 
 def _numbers(subjects: Iterable[str]) -> _Numbers:
-    return np.fromiter((int(f"0x{subject[2:]}", 0) for subject in subjects), np.int64)
+    return np.fromiter((int(subject.removeprefix("p_"), 16) for subject in subjects), np.int64)

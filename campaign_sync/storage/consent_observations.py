@@ -3,10 +3,10 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Text, and_, func, select, type_coerce, update
 
 from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.consent_state import UNDATED_GRANT, ObservedConsent, is_undated_regrant
@@ -14,9 +14,15 @@ from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.consent_tables import consent_observation as observations
 from campaign_sync.storage.consent_tables import consent_read
 from campaign_sync.storage.id_batches import batches
+from campaign_sync.storage.tables import UtcDateTime
 from campaign_sync.storage.upsert import upsert
 
-_MEMORY = tuple(ObservedConsent.__dataclass_fields__)
+_MEMORY = ObservedConsent._fields
+
+_STORED = [
+    type_coerce(column, Text) if isinstance(column.type, UtcDateTime) else column for column in observations.c[_MEMORY]
+]
+"""Times as they are stored."""
 
 _SUBJECTS_AT_ONCE = 20_000
 
@@ -44,11 +50,12 @@ class ConsentObservations:
     def find(self, opt_in_id: str, subjects: Collection[str]) -> dict[str, ObservedConsent]:
         """Return what is remembered of these subjects."""
         remembered: dict[str, ObservedConsent] = {}
+        observed = _Observed()
         ordered = sorted(subjects)
         with self._engine.connect() as connection:
             for start in range(0, len(ordered), _SUBJECTS_AT_ONCE):
-                query = _named(connection, opt_in_id, ordered[start : start + _SUBJECTS_AT_ONCE], "subject", *_MEMORY)
-                remembered.update((row[0], ObservedConsent(*row[1:])) for row in connection.execute(query))
+                query = _named(connection, opt_in_id, ordered[start : start + _SUBJECTS_AT_ONCE])
+                remembered.update((row[0], observed[row[1:]]) for row in connection.execute(query).all())
         return remembered
 
     def save(self, opt_in_id: str, changed: Mapping[str, ObservedConsent], read: ConsentRead | None = None) -> None:
@@ -142,11 +149,36 @@ def _is_refused(key: str) -> ColumnElement[bool]:
     )
 
 
-def _named(connection: Connection, opt_in_id: str, subjects: Sequence[str], *columns: str) -> Select[Any]:
-    """Return a query for many subjects that passes them as one value."""
+class _Observed(dict[tuple[Any, ...], ObservedConsent]):
+    """What stored rows mean, each found out once: among millions many are the same."""
+
+    def __missing__(self, stored: tuple[Any, ...]) -> ObservedConsent:
+        granted, since, withdrawn_at, accepted_at, accepted_by, stated_at, until, reported_at, before = stored
+        self[stored] = observed = ObservedConsent(
+            granted,
+            _moment(since),
+            withdrawn_at and _moment(withdrawn_at),
+            accepted_at and _moment(accepted_at),
+            accepted_by,
+            stated_at and _moment(stated_at),
+            until and _moment(until),
+            reported_at and _moment(reported_at),
+            before and _moment(before),
+        )
+        return observed
+
+
+def _moment(stored: str | datetime) -> datetime:
+    if isinstance(stored, str):  # of SQLite
+        return datetime.fromisoformat(stored).replace(tzinfo=UTC)
+    return stored.astimezone(UTC)
+
+
+def _named(connection: Connection, opt_in_id: str, subjects: Sequence[str]) -> Select[Any]:
+    """Return a query for many subjects that passes them as one value, with times as they are stored."""
     subject: Any = observations.c.subject
     if connection.dialect.name == "postgresql":
         is_named = subject == func.any(func.string_to_array(",".join(subjects), ","))
     else:
         is_named = subject.in_(select(func.json_each(json.dumps(subjects)).table_valued("value").c.value))
-    return select(*observations.c[columns]).where(observations.c.opt_in_id == normalize_word(opt_in_id), is_named)
+    return select(subject, *_STORED).where(observations.c.opt_in_id == normalize_word(opt_in_id), is_named)

@@ -1,5 +1,6 @@
 """How observed states of consents become events."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from campaign_sync.domain.consent_state import (
 )
 
 NOW = datetime(2026, 11, 20, 5, tzinfo=UTC)
+EVENTS = UUID("0e2f6f0c-6f0b-5c0e-9a55-3d1b8f0a7c11")
 GRANTED, CONFIRMED, WITHDRAWN, UNCLEAR = (
     ConsentKind.GRANTED,
     ConsentKind.CONFIRMED,
@@ -175,6 +177,19 @@ def test_events_of_the_same_state_have_the_same_id_and_others_another() -> None:
     }
     assert len(ids) == 4
     assert {UUID(event_id).version for event_id in ids} == {5}
+
+
+@given(st.text(st.characters()), st.text(), st.sampled_from(list(ConsentKind)), st.none() | st.datetimes())
+def test_the_id_of_an_event_is_a_uuid_of_its_name(
+    subject: str, opt_in_id: str, kind: ConsentKind, at: datetime | None
+) -> None:
+    at = at.replace(tzinfo=UTC) if at else None
+    name = f"{subject}\n{opt_in_id}\n{kind.value}\n{at.isoformat() if at else ''}"
+    digest = hashlib.sha1(EVENTS.bytes + name.encode("utf-8", "surrogatepass"), usedforsecurity=False).digest()
+    expected = UUID(bytes=digest[:16], version=5)
+    event = state_event(ConsentState(subject, kind, at), opt_in_id, None, at or NOW)
+    if event and event.occurred_at == at:
+        assert event.event_id == str(expected)
 
 
 KINDS = st.sampled_from([GRANTED, CONFIRMED, WITHDRAWN, UNCLEAR, None])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.instant import LATEST, as_datetime, parse_instant, parse_instants
+from campaign_sync.domain.instant import LATEST, as_datetime, as_datetimes, parse_instant, parse_instants
 
 NINE = datetime(2026, 6, 1, 9, tzinfo=UTC)
 ZONES = st.sampled_from([None, UTC, *(timezone(timedelta(minutes=offset)) for offset in (-330, 60, 120, 845))])
@@ -87,6 +87,7 @@ def test_times_are_compared_regardless_of_their_text() -> None:
 @given(st.lists(st.none() | WRITTEN) | st.lists(ODD | WRITTEN) | st.lists(st.none() | MOMENTS))
 def test_many_times_are_parsed_like_single_ones(values: list[object]) -> None:
     assert list(map(as_datetime, parse_instants(values))) == [parse_instant(value) for value in values]
+    assert as_datetimes(parse_instants(values)) == [parse_instant(value) for value in values]
 
 
 @given(FORMS, st.lists(MOMENTS, min_size=1))

@@ -1,5 +1,7 @@
 """Pseudonyms of people."""
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ def test_a_pseudonym_is_stable_short_and_depends_on_the_key(value: str) -> None:
     assert token == Pseudonyms(KEY).of(value) != Pseudonyms(KEY[::-1]).of(value)
     assert token.startswith("p_")
     assert len(token) == 14
+    assert token[2:] == hmac.digest(KEY, value.encode("utf-8", "surrogatepass"), "sha256").hex()[:12]
 
 
 @given(st.emails(), st.emails())

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
 from campaign_sync.crm.mirror.memory import ConsentMemory
@@ -248,6 +250,28 @@ def test_only_what_differs_is_written(memory: RememberedConsents, monkeypatch: p
     monkeypatch.setattr(memory.observations, "save", counted)
     read(memory, [*shown[1:], ("contact:0", WITHDRAWN)], NOON + DAY, 100)
     assert saved == [1]
+
+
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+TIMES = st.none() | MOMENTS
+OBSERVED = st.builds(
+    ObservedConsent,
+    st.booleans(),
+    MOMENTS,
+    *(TIMES, TIMES, st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)),
+    *(TIMES, TIMES, TIMES, TIMES),
+)
+
+
+@given(st.lists(OBSERVED, max_size=9), st.permutations(range(9)))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_remembered_comes_back_as_it_was(state: State, drawn: list[ObservedConsent], order: list[int]) -> None:
+    remembered = {f"p_{number:012x}": observed for number, observed in zip(order, drawn, strict=False)}
+    state.consent_observations.save("News", remembered)
+    found_again = state.consent_observations.find("news", remembered.keys())
+    assert found_again == remembered
+    moments = [moment for observed in found_again.values() for moment in observed if isinstance(moment, datetime)]
+    assert all(moment.tzinfo is UTC for moment in moments)
 
 
 def test_nothing_personal_is_stored(memory: RememberedConsents, database_url: str) -> None:

@@ -16,7 +16,7 @@ from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
 from campaign_sync.domain.consent_state import ADDRESS_PREFIX, ConsentState, StateEvent, state_kind
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant import as_datetime, parse_instants
+from campaign_sync.domain.instant import as_datetimes, parse_instants
 from campaign_sync.domain.text import normalize_text
 
 Meaning = TypeVar("Meaning")
@@ -34,6 +34,8 @@ _ODD_EVENTS = uuid.UUID("c8b7f2f5-62c5-4b3f-8f3a-8a9d4f2b7d10")
 """Namespace of the ids of events that states mean which aren't understood."""
 
 _CHUNK = 20_000
+
+_WORDS = {kind: kind.value for kind in ConsentKind}
 
 _INSERT = (
     "INSERT INTO consent_event (id, entity_type, entity_id, opt_in_id, kind, occurred_at, source, evidence, "
@@ -149,25 +151,26 @@ class StateTable:
         rows = self._connection.execute(query, (key, _EVERY))
         while chunk := rows.fetchmany(_CHUNK):
             unclear |= {row[0]: row[1] for row in chunk if self._kinds[row[1]] is ConsentKind.UNCLEAR}
-            moments = map(as_datetime, parse_instants([row[2] for row in chunk]))
+            moments = as_datetimes(parse_instants([row[2] for row in chunk]))
             yield [
-                ConsentState(subject, self._kinds[kind], changed_at, *map(_readable, evidence))
-                for (subject, kind, _, *evidence), changed_at in zip(chunk, moments, strict=True)
+                ConsentState(row[0], self._kinds[row[1]], at, _readable(row[3]), _readable(row[4]), _readable(row[5]))
+                for row, at in zip(chunk, moments, strict=True)
             ]
 
     def _insert(self, opt_in_id: str, events: Sequence[StateEvent], unclear: Mapping[str, Stored]) -> None:
-        rows: dict[bool, list[Sequence[object]]] = {True: [], False: []}
-        for event in events:
+        of_records: list[Sequence[object]] = []
+        of_addresses: list[Sequence[object]] = []
+        for subject, event_id, kind, occurred_at, *evidence in events:
             # A word of the CRM that isn't understood stays so; the consents that it may end are out of all lists.
-            kind = unclear.get(event.subject) if event.kind is ConsentKind.UNCLEAR else event.kind.value
-            at = event.occurred_at.isoformat() if event.occurred_at else None
-            evidence = (opt_in_id, kind, at, event.source, event.evidence, event.text_version)
-            is_address = event.subject.startswith(ADDRESS_PREFIX)
-            entity_type, _, key = event.subject.partition(":")
-            named = (key, event.event_id) if is_address else (event.event_id, entity_type, key)
-            rows[is_address].append((*named, *evidence))
-        self._connection.executemany(_OF_RECORD, rows[False])
-        self._connection.executemany(_OF_ADDRESS, rows[True])
+            word = unclear.get(subject) if kind is ConsentKind.UNCLEAR else _WORDS[kind]
+            at = occurred_at.isoformat() if occurred_at else None
+            entity_type, _, key = subject.partition(":")
+            if subject.startswith(ADDRESS_PREFIX):
+                of_addresses.append((key, event_id, opt_in_id, word, at, *evidence))
+            else:
+                of_records.append((event_id, entity_type, key, opt_in_id, word, at, *evidence))
+        self._connection.executemany(_OF_RECORD, of_records)
+        self._connection.executemany(_OF_ADDRESS, of_addresses)
 
     def _insert_odd(self) -> None:
         """Add states that aren't understood as events that aren't either: the rules of consent events judge them."""

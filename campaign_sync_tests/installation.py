@@ -95,6 +95,7 @@ class Installation:
         kept = first_day.kept(self.folder, self.settings, self.settings["optimizely"]["base_url"], *more)
         if kept and kept.exists():
             first_day.restore(kept, self.folder)
+            assert self.configuration  # writes the file, as a day does
             return
         self.day(mandator)
         if kept:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 _ROOT_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
@@ -20,6 +21,8 @@ MEMORY = next((folder for folder in (Path("/dev/shm"),) if _has_room(folder)), N
 
 
 def use_for_temporary_folders() -> None:
-    """Have `tmp_path` created in memory, where there is room and no other folder is set."""
+    """Have `tmp_path` and `tempfile` create in memory, where there is room and no other folder is set."""
     if MEMORY is not None:
         os.environ.setdefault(_ROOT_VARIABLE, str(MEMORY))
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = None  # it was chosen before

@@ -1,5 +1,6 @@
 """`campaign-sync alarms`: what is wrong now, and whether alarms are delivered."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,18 +14,38 @@ from campaign_sync.cli.alarms import send_test_notices, show_incidents
 from campaign_sync.cli.run import problems
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.domain.list_drift import ListDrift
+from campaign_sync_tests import first_day
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 from campaign_sync_tests.installation import Installation, running_installation
 
+pytestmark = pytest.mark.xdist_group("alerts")
 
-@pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    """Run an installation whose lists are all proven, on the instance of Dagster that the commands use."""
-    monkeypatch.chdir(tmp_path)
-    with dg.instance_for_test() as instance, running_installation(tmp_path) as running:
+
+@pytest.fixture(scope="module")
+def proven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run an installation whose lists are all proven, and return its folder with Dagster's in it."""
+    folder = tmp_path_factory.mktemp("proven")
+    (folder / "dagster").mkdir()
+    with (
+        dg.instance_for_test(temp_dir=str(folder / "dagster")) as instance,
+        running_installation(folder) as running,
+    ):
         for mandator in ("nord", "sued"):
             result = running.run(mandator, instance)
             assert result.success, problems(result)
+    return folder
+
+
+@pytest.fixture
+def installation(proven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """Copy an installation whose lists are all proven, on the instance of Dagster that the commands use."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(proven / "dagster", tmp_path / "dagster")
+    with (
+        dg.instance_for_test(temp_dir=str(tmp_path / "dagster")),
+        running_installation(tmp_path) as running,
+    ):
+        first_day.restore(proven, tmp_path)
         yield running
 
 

@@ -21,8 +21,6 @@ from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine, make_url
 
-from campaign_sync_tests import tmpfs
-
 URL_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_URL"
 FOLDER_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_FOLDER"
 """Folder of the session's server; set by the pytest process that stops it, inherited by the workers."""
@@ -36,8 +34,8 @@ WITHOUT_DURABILITY = "-c fsync=off -c synchronous_commit=off -c full_page_writes
 
 def prepare_server_folder() -> Path:
     """Create the folder of this session's server. Starts nothing yet."""
-    # Short: it holds a socket, whose path is limited.
-    folder = Path(tempfile.mkdtemp(prefix="campaign-sync-pg-", dir=tmpfs.MEMORY))
+    # Short: it holds a socket, whose path is limited. Not in memory, where programs often can't be executed.
+    folder = Path(tempfile.mkdtemp(prefix="campaign-sync-pg-"))
     os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
 

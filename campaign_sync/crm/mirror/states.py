@@ -49,6 +49,20 @@ _OF_ADDRESS = (
     "FROM address_holder WHERE address = ?1"
 )
 
+_FIND_OPT_OUTS = (
+    "INSERT INTO opted_out SELECT DISTINCT subject FROM state WHERE opt_in = ? AND changed_at IS NULL AND ends(kind)"
+)
+
+_SPREAD_OPT_OUTS = (
+    "INSERT INTO opted_out SELECT h.entity_type || ':' || h.entity_id FROM opted_out o "
+    "JOIN address_holder h ON o.subject = :prefix || h.address"
+)
+
+_DROP_GRANTS = (
+    "DELETE FROM consent_event WHERE from_state = 1 AND kind IN (?, ?) "
+    "AND entity_type || ':' || entity_id IN (SELECT subject FROM opted_out)"
+)
+
 
 class StateTable:
     """The states of one read.
@@ -98,6 +112,7 @@ class StateTable:
             unclear: dict[str, Stored] = {}
             for events in memory.events(opt_in_id, self._states(key, unclear), now):
                 self._insert(opt_in_id, events, unclear)
+        self._drop_grants_of_opted_out()
         self._insert_odd()
         self._connection.execute("DROP TABLE state")
         self._connection.execute("DROP TABLE odd_state")
@@ -171,6 +186,19 @@ class StateTable:
                 of_records.append((event_id, entity_type, key, opt_in_id, word, at, *evidence))
         self._connection.executemany(_OF_RECORD, of_records)
         self._connection.executemany(_OF_ADDRESS, of_addresses)
+
+    def _drop_grants_of_opted_out(self) -> None:
+        """Remove the grants of records that are withdrawn from every opt-in without a date.
+
+        Such a withdrawal holds while it is shown. Its time is when it was first seen, and a form may grant later.
+        """
+        self._connection.create_function("ends", 1, lambda raw: self._kinds[raw] is ConsentKind.WITHDRAWN)
+        self._connection.execute("CREATE TABLE opted_out (subject TEXT)")
+        self._connection.execute(_FIND_OPT_OUTS, (_EVERY,))
+        self._connection.execute(_SPREAD_OPT_OUTS, {"prefix": ADDRESS_PREFIX})
+        self._connection.execute("CREATE INDEX opted_out_subject ON opted_out (subject)")
+        self._connection.execute(_DROP_GRANTS, [kind.value for kind in sorted(GRANTING)])
+        self._connection.execute("DROP TABLE opted_out")
 
     def _insert_odd(self) -> None:
         """Add states that aren't understood as events that aren't either: the rules of consent events judge them."""

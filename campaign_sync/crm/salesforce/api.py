@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.port import CrmError, CrmSetupError
@@ -84,6 +85,16 @@ class SalesforceApi:
         """Call the API like `call`, and return the answer's JSON. Raises CrmError if it is none."""
         return _json(self.call(method, path, doing, **arguments), doing)
 
+    def described(self, sobject: str) -> Any:
+        """Return the description of an object; None if there is no such object for the user.
+
+        Raises:
+            CrmError: Salesforce can't be reached, or fails.
+        """
+        doing = f"describing the object {sobject}"
+        answer = self._session.call("GET", f"{self._base}/sobjects/{quote(sobject)}/describe")
+        return None if answer.status == 404 else _json(answer, doing)
+
     def rows(self, soql: str, doing: str) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a query with few of them.
 
@@ -102,10 +113,12 @@ class SalesforceApi:
             raise CrmError(f"{doing}: {count} of {page['totalSize']} rows came from Salesforce; run again")
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """Return the limits by name: what is left, and the most."""
+        """Return the limits by name: what is left, and the most. None for a user who may not see them."""
         answer = self._session.call("GET", f"{self._base}/limits")
         if answer.status == 404:
             raise CrmSetupError("Salesforce doesn't know this version of its API; correct crm.api_version and crm.url")
+        if answer.status == 403:  # it takes the permission View Setup and Configuration
+            return {}
         document = _json(answer, "asking for the limits")
         return {
             name: (int(limit["Remaining"]), int(limit["Max"]))
@@ -119,7 +132,11 @@ class SalesforceApi:
         Raises:
             CrmError: they aren't enough.
         """
-        left, most = self.limits().get("DailyApiRequests", (needed, needed))
+        limit = self.limits().get("DailyApiRequests")
+        if limit is None:
+            _log.info("Salesforce doesn't show how many API calls are left; %s needs about %d", doing, needed)
+            return
+        left, most = limit
         _log.info("Salesforce: %d of %d API calls of 24 hours are left; %s needs about %d", left, most, doing, needed)
         if left < needed:
             raise CrmError(

@@ -22,6 +22,10 @@ _LOCK_SECONDS = 2.0
 
 _NO_CODE = "no reason given"
 
+_HEADERS: Final = {"Sforce-Auto-Assign": "FALSE", "Sforce-Duplicate-Rule-Header": "allowSave=true"}
+"""Without the first, Salesforce gives every lead that is written a new owner by the org's assignment rules; without the
+second, duplicate rules that only alert refuse the record."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -100,6 +104,7 @@ class RecordWriter:
             "/composite/sobjects",
             "writing records",
             json={"allOrNone": False, "records": [change.document for change in changes]},
+            headers=_HEADERS,
             repeatable=not is_new,
         )
         if not isinstance(results, list) or len(results) != len(changes):

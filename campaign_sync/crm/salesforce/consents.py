@@ -12,10 +12,12 @@ from campaign_sync.crm.port import CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal, literals
 from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
 from campaign_sync.crm.salesforce.ids import is_id
+from campaign_sync.crm.salesforce.opt_outs import opt_out_paths, ticked
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import (
-    CONSENT_PATHS,
+    BRAND,
     CONSENT_RECORD,
+    consent_paths,
     end_of_day,
     of_checkbox,
     of_record,
@@ -23,9 +25,6 @@ from campaign_sync.crm.salesforce.stated_consents import (
 from campaign_sync.domain.consent import ConsentKind, normalize_word
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text
-
-OPTED_OUT = "HasOptedOutOfEmail"
-"""The standard checkbox of contacts and leads: no e-mail at all."""
 
 _SOURCE = "Salesforce"
 
@@ -83,7 +82,7 @@ class ConsentReader:
         if is_account and not fields:
             return
         names = [name for field in fields.values() for name in (field.granted, field.at) if name]
-        opted_out = [] if is_account else [OPTED_OUT]
+        opted_out = opt_out_paths(self.schema, entity_type)
         paths = list(dict.fromkeys(["Id", *opted_out, *names, *(_CONVERTED if is_lead else ())]))
         source = self.schema.business_accounts() if is_account else OBJECTS[entity_type]
         query = BulkQuery(self.api, paths, source, f"consents of {OBJECTS[entity_type]}")
@@ -91,20 +90,21 @@ class ConsentReader:
             yield [
                 state
                 for row in chunk
-                for state in _states_of_record(entity_type, dict(zip(paths, row, strict=True)), fields)
+                for state in _states_of_record(entity_type, dict(zip(paths, row, strict=True)), fields, opted_out)
             ]
 
     def _of_purposes(self, opt_ins: Mapping[str, Sequence[str]]) -> Iterator[Sequence[State]]:
         """Yield the states of consent records; `opt_ins` has those of each purpose."""
+        paths = consent_paths(self.schema.has(CONSENT_RECORD, BRAND))
         query = BulkQuery(
             self.api,
-            CONSENT_PATHS,
+            paths,
             f"{CONSENT_RECORD} WHERE ContactPointType = 'Email' AND DataUsePurposeId IN {literals(sorted(opt_ins))}",
             "consent records",
         )
         with closing(_Parties(self.api)) as parties:
             for chunk in query.chunks():
-                rows = [dict(zip(CONSENT_PATHS, row, strict=True)) for row in chunk]
+                rows = [dict(zip(paths, row, strict=True)) for row in chunk]
                 holders = parties.of([row["PartyId"] for row in rows])
                 yield [
                     (
@@ -161,7 +161,10 @@ def id_of(api: SalesforceApi, sobject: str, name: str, place: str) -> str:
 
 
 def _states_of_record(
-    entity_type: EntityType, row: Mapping[str, str | None], fields: Mapping[str, ConsentFields]
+    entity_type: EntityType,
+    row: Mapping[str, str | None],
+    fields: Mapping[str, ConsentFields],
+    opt_outs: Sequence[str],
 ) -> Iterator[State]:
     kind, entity_id, opted_out_at = entity_type.value, row["Id"], None
     stated = {
@@ -180,8 +183,8 @@ def _states_of_record(
             return
     for opt_in_id, (field, state) in stated.items():
         yield kind, entity_id, None, opt_in_id, state.kind, state.at, _SOURCE, f"{OBJECTS[entity_type]}.{field.granted}"
-    if row.get(OPTED_OUT) == "true":
-        evidence = f"{OBJECTS[entity_type]}.{OPTED_OUT}"
+    if opted_out := ticked(row, opt_outs):
+        evidence = f"{OBJECTS[entity_type]}.{opted_out}"
         yield kind, entity_id, None, None, ConsentKind.WITHDRAWN.value, opted_out_at, _SOURCE, evidence
 
 

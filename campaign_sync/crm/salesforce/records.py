@@ -58,6 +58,14 @@ class Records:
         return entity_type is EntityType.CONTACT and self.schema.has("Contact", "IsPersonAccount")
 
 
+def value_at(record: Record, path: str) -> Any:
+    """Return the value of a field, or of a parent's field such as `Account.Email__c`; None without such a parent."""
+    value: Any = record
+    for name in path.split("."):
+        value = next((inner for key, inner in (value or {}).items() if key.lower() == name.lower()), None)
+    return value
+
+
 def person_field(name: str) -> str:
     """Return the name on the account of a field of a person account's contact."""
     return f"{name[:-3]}__pc" if name.endswith("__c") else f"Person{name}"

@@ -8,7 +8,8 @@ from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.port import CrmError, CrmNeeds
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY
-from campaign_sync.crm.salesforce.consents import OPTED_OUT, purpose_ids
+from campaign_sync.crm.salesforce.consents import purpose_ids
+from campaign_sync.crm.salesforce.opt_outs import INDIVIDUAL_OPT_OUTS, OPTED_OUT
 from campaign_sync.crm.salesforce.records import person_field
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, CONSENT_RECORD
@@ -24,6 +25,7 @@ class _Object:
     name: str
     read: Sequence[str]
     write: Sequence[str] = ()
+    create: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,18 @@ class Rights:
         has_purposes = any(opt_in.purpose for opt_in in self.settings.opt_ins.values())
         for entity_type in self.settings.entity_types:
             read, write = self._fields(entity_type, has_purposes)
-            yield _Object(OBJECTS[entity_type], read, write)
-            if entity_type is EntityType.CONTACT and _has_person_accounts(schema):
+            has_persons = entity_type is EntityType.CONTACT and _has_person_accounts(schema)
+            yield _Object(OBJECTS[entity_type], [*read, *(["AccountId"] if has_persons else [])], write)
+            if has_persons:
                 yield _Object("Account", ["IsPersonAccount"], [person_field(name) for name in write])
         yield _Object("Campaign", ["Name"])
         yield _Object("CampaignMember", ["CampaignId", "ContactId", "LeadId"])
         if has_purposes:
             yield _Object("DataUsePurpose", ["Name"])
+            yield _Object("Individual", INDIVIDUAL_OPT_OUTS)
             written = ("PrivacyConsentStatus", "CaptureDate", "CaptureSource")
-            yield _Object(CONSENT_RECORD, (*CONSENT_PATHS, "ContactPointType"), written)
+            added = ("PartyId", "DataUsePurposeId", "ContactPointType", "CaptureContactPointType")
+            yield _Object(CONSENT_RECORD, (*CONSENT_PATHS, "ContactPointType"), written, added)
 
     def _fields(self, entity_type: EntityType, has_purposes: bool) -> tuple[list[str], list[str]]:
         """Return the fields of a type that are read, and those that are written."""
@@ -148,6 +153,10 @@ def _field_flaws(schema: Schema, wanted: _Object) -> Iterator[str]:
         field = schema.field(wanted.name, name)
         if field and not field.updateable:
             yield f"{wanted.name}.{name} can't be written: grant the user edit access to the field"
+    for name in wanted.create:
+        field = schema.field(wanted.name, name)
+        if field is None or not field.createable:
+            yield f"{wanted.name}.{name} can't be set on a new record: grant Create, and edit access to the field"
 
 
 def _has_person_accounts(schema: Schema) -> bool:

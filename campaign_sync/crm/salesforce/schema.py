@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
 
+from campaign_sync.crm.port import CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.domain.entity import EntityType
 
@@ -21,6 +21,7 @@ class SalesforceField:
 
     name: str
     kind: str
+    createable: bool
     updateable: bool
     relationship: str | None
     parent: str | None
@@ -44,11 +45,18 @@ class Schema:
         Raises:
             CrmError: there is no such object, or the user may not read it.
         """
-        if name not in self._objects:
-            path = f"/sobjects/{quote(name)}/describe"
-            document = self._api.document("GET", path, f"describing the object {name}")
-            self._objects[name] = {str(field["name"]).lower(): _field(field) for field in document["fields"]}
+        if not self.knows(name):
+            raise CrmSetupError(
+                f"Salesforce has no object {name} that the user may read: grant Read on it in the permission set"
+            )
         return self._objects[name]
+
+    def knows(self, name: str) -> bool:
+        """Return whether there is an object that the user may read."""
+        if name not in self._objects:
+            document = self._api.described(name) or {"fields": ()}
+            self._objects[name] = {str(field["name"]).lower(): _field(field) for field in document["fields"]}
+        return bool(self._objects[name])
 
     def has(self, name: str, field: str) -> bool:
         """Return whether an object has a field that the user may read."""
@@ -61,7 +69,8 @@ class Schema:
             field = self.fields(name).get(first.lower())
             return None if field is None or field.kind in _COMPOUND else field
         parents = [field.parent for field in self.fields(name).values() if _is(field.relationship, first)]
-        return self.field(parents[0], rest) if parents and parents[0] else None
+        parent = parents[0] if parents else None
+        return self.field(parent, rest) if parent and self.knows(parent) else None
 
     def business_accounts(self) -> str:
         """Return the accounts that are no person accounts, for FROM."""
@@ -73,6 +82,7 @@ def _field(document: Mapping[str, Any]) -> SalesforceField:
     return SalesforceField(
         str(document["name"]),
         str(document["type"]),
+        bool(document["createable"]),
         bool(document["updateable"]),
         document.get("relationshipName"),
         parents[0] if len(parents) == 1 else None,

@@ -24,6 +24,9 @@ CONSENT_PATHS: Final = (
 )
 """The fields of a consent record that say whose it is, and what it means."""
 
+BRAND: Final = "BusinessBrandId"
+"""The brand of a consent record, where the org has brands. A grant for a brand is none for others."""
+
 _NEITHER: Final = frozenset({"", "NotSeen", "Seen"})
 
 _DATE: Final = len("2026-03-01")
@@ -70,8 +73,13 @@ def end_of_day(at: str | None) -> str | None:
     return f"{at}T23:59:59-12:00" if at and len(at) == _DATE else at
 
 
+def consent_paths(has_brands: bool) -> tuple[str, ...]:
+    """Return the fields of consent records in an org with or without brands."""
+    return (*CONSENT_PATHS, BRAND) if has_brands else CONSENT_PATHS
+
+
 def of_record(row: Mapping[str, str | None], now: datetime) -> StatedConsent:
-    """Return what a consent record says now, by the fields of `CONSENT_PATHS`."""
+    """Return what a consent record says now, by the fields of `CONSENT_PATHS` and, where it has one, its brand."""
     status = row["PrivacyConsentStatus"] or ""
     if status in _NEITHER:
         return StatedConsent(NEITHER, row["CaptureDate"])
@@ -79,14 +87,17 @@ def of_record(row: Mapping[str, str | None], now: datetime) -> StatedConsent:
         return StatedConsent(ConsentKind.WITHDRAWN.value, row["CaptureDate"])
     if status != "OptIn":
         return StatedConsent(status, row["CaptureDate"])
+    if row.get(BRAND):
+        return StatedConsent(NEITHER, row["CaptureDate"])
     end = parse_instant(row["EffectiveTo"])
     if end is not None and end <= now:
         return StatedConsent(ConsentKind.WITHDRAWN.value, row["EffectiveTo"])
     confirmed = row["DoubleConsentCaptureDate"]
     kind = ConsentKind.CONFIRMED if confirmed else ConsentKind.GRANTED
-    return StatedConsent(kind.value, _later(confirmed or row["CaptureDate"], row["EffectiveFrom"]))
+    # Who consents again keeps the date of the first confirmation.
+    return StatedConsent(kind.value, _latest(row["CaptureDate"], confirmed, row["EffectiveFrom"]))
 
 
-def _later(at: str | None, other: str | None) -> str | None:
-    moments = [(moment, text) for text in (at, other) if (moment := parse_instant(text))]
-    return max(moments)[1] if moments else at
+def _latest(*texts: str | None) -> str | None:
+    moments = [(moment, text) for text in texts if (moment := parse_instant(text))]
+    return max(moments)[1] if moments else texts[0]

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from campaign_sync.config.crm_salesforce import ConsentFields, SalesforceSettings
+from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.mirror.source import BounceMark, Withdrawal
 from campaign_sync.crm.salesforce.api import SalesforceApi, literals
 from campaign_sync.crm.salesforce.bounces import reason_of, takes_precedence
 from campaign_sync.crm.salesforce.collections import MOST_RECORDS, Change, RecordWriter
 from campaign_sync.crm.salesforce.consents import purpose_ids
-from campaign_sync.crm.salesforce.records import Record, Records, whole_second, written_time
+from campaign_sync.crm.salesforce.records import Record, Records, value_at, whole_second, written_time
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import (
-    CONSENT_PATHS,
+    BRAND,
     CONSENT_RECORD,
     StatedConsent,
+    consent_paths,
     of_checkbox,
     of_record,
 )
@@ -178,7 +180,8 @@ class SalesforceWriter:
             f"{literals(sorted({purpose_id for _, purpose_id in of_party}))}"
         )
         parties = {party for party, _ in of_party}
-        for row in self._records.rows(CONSENT_RECORD, CONSENT_PATHS, "PartyId", parties, condition):
+        paths = consent_paths(self._records.schema.has(CONSENT_RECORD, BRAND))
+        for row in self._records.rows(CONSENT_RECORD, paths, "PartyId", parties, condition):
             existing[row["PartyId"], row["DataUsePurposeId"]].append((row, of_record(row, now)))
         for key, group in of_party.items():
             newest = max(group, key=lambda withdrawal: withdrawal.occurred_at)
@@ -200,10 +203,15 @@ class SalesforceWriter:
             ids = {entity.entity_id for entity in holders if entity.entity_type is entity_type}
             if fields is None or not ids:
                 continue
-            for record_id, record in self._records.read(entity_type, ids, (fields.reason, fields.at)).items():
+            email = self._settings.field_of(entity_type, "email")
+            for record_id, record in self._records.read(entity_type, ids, (email, fields.reason, fields.at)).items():
                 group = holders[Entity(entity_type, record_id)]
                 for bounce in group:
                     plan.settle(bounce.event_id)
+                # Since the copy was made, the record may have got another address, which has not bounced.
+                group = [bounce for bounce in group if bounce.address == address_key(value_at(record, email))]
+                if not group:
+                    continue
                 newest = max(group, key=lambda bounce: bounce_precedence(bounce.kind, bounce.occurred_at))
                 written_at = whole_second(newest.occurred_at)
                 if not takes_precedence(record[fields.reason], record[fields.at], newest, written_at):

@@ -90,6 +90,8 @@ class Org:
             | {"PersonEmailBouncedReason": "string"},
             **strings,
         }
+        opt_outs = ("HasOptedOutSolicit", "HasOptedOutProcessing", "ShouldForget")
+        self.fields["Individual"] |= dict.fromkeys(opt_outs, "boolean")
         for name in _VIEW_ALL:
             self.add("ObjectPermissions", ParentId="set", SobjectType=name, PermissionsViewAllRecords=True)
         self.add("PermissionSetAssignment", AssigneeId=USER_ID, PermissionSetId="set")
@@ -106,7 +108,11 @@ class Org:
 
     def select(self, text: str) -> Soql:
         """Return the result of a query."""
-        relationships = {"CampaignMember": {"Lead": "Lead"}, "Contact": {"Account": "Account"}}
+        relationships = {
+            "CampaignMember": {"Lead": "Lead"},
+            "Contact": {"Account": "Account", "Individual": "Individual"},
+            "Lead": {"Individual": "Individual"},
+        }
         relationships["PermissionSetAssignment"] = {"PermissionSet": "PermissionSet"}
         visible = {
             name: {key: key for key in fields if f"{name}.{key}" not in self.hidden} | relationships.get(name, {})
@@ -116,11 +122,12 @@ class Org:
 
     def describe(self, sobject: str) -> dict[str, Any]:
         """Return the description of an object."""
-        parent = {"AccountId": ("Account", ["Account"])} if sobject == "Contact" else {}
+        parent = {"AccountId": ("Account", ["Account"]), "IndividualId": ("Individual", ["Individual"])}
         fields = [
             {
                 "name": name,
                 "type": kind,
+                "createable": f"{sobject}.{name}" not in self.read_only,
                 "updateable": f"{sobject}.{name}" not in self.read_only,
                 "relationshipName": parent.get(name, (None, []))[0],
                 "referenceTo": parent.get(name, (None, []))[1],

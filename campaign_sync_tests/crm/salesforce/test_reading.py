@@ -145,6 +145,9 @@ def test_consents_of_an_individual_are_those_of_all_its_records(org: Org, open_c
     [
         ({}, "granted", "2026-01-01T00:00:00Z"),
         ({"DoubleConsentCaptureDate": "2026-01-02T00:00:00Z"}, "confirmed", "2026-01-02T00:00:00Z"),
+        ({"DoubleConsentCaptureDate": "2025-01-02T00:00:00Z"}, "confirmed", "2026-01-01T00:00:00Z"),
+        ({"BusinessBrandId": "Brand"}, "none", "2026-01-01T00:00:00Z"),
+        ({"BusinessBrandId": "Brand", "PrivacyConsentStatus": "OptOut"}, "withdrawn", "2026-01-01T00:00:00Z"),
         ({"EffectiveFrom": "2026-06-01T00:00:00Z"}, "granted", "2026-06-01T00:00:00Z"),
         ({"EffectiveTo": "2026-02-01T00:00:00Z"}, "withdrawn", "2026-02-01T00:00:00Z"),
         ({"EffectiveTo": "2026-06-01T00:00:00Z"}, "granted", "2026-01-01T00:00:00Z"),
@@ -192,3 +195,33 @@ def test_a_bounce_that_salesforce_saw_is_final(org: Org, open_crm: OpenCrm) -> N
     with open_crm().snapshot() as snapshot:
         frame = snapshot.suppression("nord")
     assert frame[["kind", "address"]].to_numpy().tolist() == [["bounce", "müller@example.org"]]
+
+
+def test_a_box_that_is_ticked_later_is_no_grant_while_the_opt_out_of_all_e_mail_is_shown(
+    org: Org, open_crm: OpenCrm
+) -> None:
+    contact = org.add("Contact", Email="a@example.org", HasOptedOutOfEmail=True)
+    member(org, ContactId=contact)
+    assert selected(open_crm())["consent_kind"].tolist() == ["withdrawn"]
+    now = datetime.now(UTC).isoformat()
+    org.record("Contact", contact).update({"Newsletter__c": True, "Newsletter_Date__c": now})
+    assert selected(open_crm())["consent_kind"].tolist() == ["withdrawn"]
+    org.record("Contact", contact)["HasOptedOutOfEmail"] = False
+    assert selected(open_crm())["consent_kind"].tolist() == ["granted"]
+
+
+@pytest.mark.parametrize("box", ["HasOptedOutSolicit", "HasOptedOutProcessing", "ShouldForget"])
+def test_an_individual_who_wants_no_marketing_has_withdrawn_every_opt_in(org: Org, open_crm: OpenCrm, box: str) -> None:
+    individual = org.add("Individual", LastName="I", **{box: True})
+    grant = {"Newsletter__c": True, "Newsletter_Date__c": "2026-01-01T10:00:00.000Z", "IndividualId": individual}
+    for sobject in ("Contact", "Lead"):
+        member(org, **{f"{sobject}Id": org.add(sobject, Email="a@example.org", **grant)})
+    assert selected(open_crm())["consent_kind"].tolist() == ["withdrawn"] * 2
+
+
+def test_individuals_that_the_user_may_not_read_are_left_out_where_no_purpose_needs_them(
+    org: Org, open_crm: OpenCrm
+) -> None:
+    del org.fields["Individual"]
+    member(org, ContactId=org.add("Contact", Email="a@example.org", Newsletter__c=True))
+    assert selected(open_crm())["consent_kind"].tolist() == ["granted"]

@@ -16,13 +16,13 @@ from campaign_sync.crm.salesforce.login import Login
 from campaign_sync.crm.web_api.session import ApiSession
 from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.salesforce.conftest import OpenCrm
-from campaign_sync_tests.crm.salesforce.org import CLIENT_ID, Org
+from campaign_sync_tests.crm.salesforce.org import CLIENT_ID, Fault, Org
 from campaign_sync_tests.crm.salesforce.settings import salesforce_settings
 
 
 def test_all_flaws_are_named_at_once(org: Org, open_crm: OpenCrm) -> None:
-    org.hidden = {"Contact.HasOptedOutOfEmail", "Lead.IsConverted"}
-    org.read_only = {"Contact.Newsletter__c"}
+    org.hidden = {"Contact.HasOptedOutOfEmail", "Lead.IsConverted", "Contact.AccountId", "Individual.ShouldForget"}
+    org.read_only = {"Contact.Newsletter__c", "ContactPointTypeConsent.DataUsePurposeId"}
     org.rows["DataUsePurpose"].clear()
     org.rows["ObjectPermissions"] = [row for row in org.rows["ObjectPermissions"] if row["SobjectType"] != "Lead"]
     with pytest.raises(CrmSetupError) as caught:
@@ -30,6 +30,9 @@ def test_all_flaws_are_named_at_once(org: Org, open_crm: OpenCrm) -> None:
     for flaw in (
         "Contact.HasOptedOutOfEmail can't be read",
         "Lead.IsConverted can't be read",
+        "Contact.AccountId can't be read",
+        "Individual.ShouldForget can't be read",
+        "ContactPointTypeConsent.DataUsePurposeId can't be set on a new record",
         "Contact.Newsletter__c can't be written",
         "no DataUsePurpose 'Press'",
         "may not see every record of Lead: grant View All Records",
@@ -50,6 +53,12 @@ def test_a_user_who_may_not_see_its_own_permissions_gets_a_warning(
     del org.fields["ObjectPermissions"]
     open_crm().check()
     assert "it isn't known whether sharing hides records" in caplog.text
+
+
+def test_a_user_who_may_not_see_the_limits_can_read(org: Org, open_crm: OpenCrm) -> None:
+    org.faults.append(Fault("/limits", 403, "FORBIDDEN", times=-1))
+    with open_crm().snapshot():
+        pass
 
 
 def test_a_refused_login_is_explained_without_its_secrets(open_crm: OpenCrm) -> None:

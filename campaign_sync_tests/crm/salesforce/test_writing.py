@@ -142,3 +142,13 @@ def test_a_newer_bounce_replaces_an_older_one(org: Org, open_crm: OpenCrm) -> No
     open_crm().record_bounces([bounce()])
     assert open_crm().record_bounces([bounce(BounceKind.LIMIT, days=1), bounce()]).written == 1
     assert org.written[-1]["EmailBouncedReason"] == "limit: optimizely:getOutBounces (nord)"
+
+
+def test_an_address_that_the_record_has_got_since_the_copy_has_not_bounced(org: Org, open_crm: OpenCrm) -> None:
+    contact = org.add("Contact", Email="a@example.org")
+    crm = open_crm()
+    with crm.snapshot():
+        pass
+    org.record("Contact", contact)["Email"] = "b@example.org"
+    crm.record_bounces([bounce()])
+    assert org.written == []

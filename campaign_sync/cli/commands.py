@@ -247,6 +247,30 @@ def sandbox(
     serve_sandbox(data, port)
 
 
+@app.command()
+def init(
+    crm: Annotated[str, typer.Option(help="The kind of CRM, such as dataverse or salesforce.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of the login, such as url=https://…; may be repeated. Credentials are in environment "
+            "variables, such as SALESFORCE_CLIENT_ID.",
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("campaign_sync.yaml"),
+) -> None:
+    """Ask a CRM for its lists, reports and consents, and write a first configuration to choose from."""
+    from campaign_sync.cli.init import write_first_configuration
+
+    outline = write_first_configuration(crm, settings or [], output)
+    typer.echo(
+        f"{output} has {len(outline.consents)} places of consents and {len(outline.picks)} lists and reports to choose "
+        "from. Choose, replace what is in capitals, then: campaign-sync check"
+    )
+
+
 @crm_app.command("init")
 def crm_init(
     url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")],

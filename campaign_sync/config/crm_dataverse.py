@@ -110,11 +110,9 @@ class ConsentHistory(ConfigModel):
         return {entity_type: column for entity_type, column in columns.items() if column}
 
 
-class DataverseSettings(CrmSettings):
-    """Dynamics 365, by the Web API of Dataverse."""
+class DataverseLogin(ConfigModel):
+    """Where Dynamics 365 is, and who logs in."""
 
-    adapter: Literal["dataverse"] = "dataverse"
-    """The kind of CRM: `dataverse` for Dynamics 365."""
     url: BaseUrl
     """Address of the environment, like https://contoso.crm4.dynamics.com."""
     tenant_id: Name
@@ -129,6 +127,19 @@ class DataverseSettings(CrmSettings):
     """Where to log in; national clouds have others, like https://login.microsoftonline.us."""
     ca_file: CaFile | None = None
     """A PEM file with the CAs to trust, for a proxy that opens TLS."""
+
+    @model_validator(mode="after")
+    def _check_login(self) -> Self:
+        if (self.client_secret is None) == (self.certificate is None):
+            raise ValueError("exactly one of client_secret and certificate is expected")
+        return self
+
+
+class DataverseSettings(DataverseLogin, CrmSettings):
+    """Dynamics 365, by the Web API of Dataverse."""
+
+    adapter: Literal["dataverse"] = "dataverse"
+    """The kind of CRM: `dataverse` for Dynamics 365."""
     contact: PeopleColumns | None = Field(default_factory=dict)
     """Names of columns of contacts; null if contacts aren't read."""
     lead: PeopleColumns | None = Field(default_factory=dict)
@@ -141,12 +152,6 @@ class DataverseSettings(CrmSettings):
     """The table of the opt-ins that have neither purpose nor field."""
     opt_ins: Mapping[Name, DataverseOptInSettings] = Field(min_length=1)  # type: ignore[assignment]
     """The opt-ins by their ids, and where their consents are."""
-
-    @model_validator(mode="after")
-    def _check_login(self) -> Self:
-        if (self.client_secret is None) == (self.certificate is None):
-            raise ValueError("exactly one of client_secret and certificate is expected")
-        return self
 
     @model_validator(mode="after")
     def _check_tables(self) -> Self:

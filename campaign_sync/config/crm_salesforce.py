@@ -61,11 +61,9 @@ class SalesforceOptInSettings(OptInSettings):
         return self
 
 
-class SalesforceSettings(CrmSettings):
-    """A CRM in Salesforce."""
+class SalesforceLogin(ConfigModel):
+    """Where the org is, and who logs in."""
 
-    adapter: Literal["salesforce"]
-    """The kind of CRM: `salesforce`."""
     url: BaseUrl
     """The org's own address (My Domain), like https://acme.my.salesforce.com."""
     client_id: Credential
@@ -80,6 +78,21 @@ class SalesforceSettings(CrmSettings):
     """The version of the API. Salesforce keeps each for three years at least."""
     ca_file: CaFile | None = None
     """A PEM file with the only CAs to trust, for example of a proxy that inspects TLS."""
+
+    @model_validator(mode="after")
+    def _check_login(self) -> Self:
+        if (self.client_secret is None) == (self.private_key is None):
+            raise ValueError("exactly one of client_secret and private_key is expected")
+        if (self.username is None) != (self.private_key is None):
+            raise ValueError("the login by JWT needs username and private_key; one of them is missing")
+        return self
+
+
+class SalesforceSettings(SalesforceLogin, CrmSettings):
+    """A CRM in Salesforce."""
+
+    adapter: Literal["salesforce"]
+    """The kind of CRM: `salesforce`."""
     contact: PeopleFields = Field(default_factory=dict)
     """Fields of contacts and person accounts for the names that lists use: {city: MailingCity}."""
     lead: PeopleFields = Field(default_factory=dict)
@@ -90,14 +103,6 @@ class SalesforceSettings(CrmSettings):
     """The fields that hold bounces, where they aren't EmailBouncedReason and EmailBouncedDate. Accounts have none."""
     opt_ins: dict[Name, SalesforceOptInSettings] = Field(default_factory=dict)  # type: ignore[assignment]
     """The opt-ins by their ids, and where Salesforce keeps their consents."""
-
-    @model_validator(mode="after")
-    def _check_login(self) -> Self:
-        if (self.client_secret is None) == (self.private_key is None):
-            raise ValueError("exactly one of client_secret and private_key is expected")
-        if (self.username is None) != (self.private_key is None):
-            raise ValueError("the login by JWT needs username and private_key; one of them is missing")
-        return self
 
     @model_validator(mode="after")
     def _check_opt_ins(self) -> Self:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.crm import CrmSettings
 
 if TYPE_CHECKING:
     from campaign_sync.crm.mirror.memory import ConsentMemory
+    from campaign_sync.crm.outline import CrmOutline
     from campaign_sync.crm.port import Crm, CrmNeeds
 
 
@@ -35,3 +37,7 @@ class CrmAdapter:
     """The model of the section `crm`. Its `adapter` is the name of the entry point."""
     open: "Callable[[Any, CrmContext], Crm]"
     """Opens the CRM of these settings. Raises CrmError."""
+    login: type[ConfigModel] | None = None
+    """The part of the settings that `outline` needs: where the CRM is, and who logs in."""
+    outline: "Callable[[Any], CrmOutline] | None" = None
+    """Asks the CRM of this login what a first configuration can name, for `campaign-sync init`. Raises CrmError."""

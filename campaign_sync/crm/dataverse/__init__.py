@@ -6,10 +6,11 @@ have in common (`web_api`), and what is done with the rows (`mirror`).
 
 from typing import TYPE_CHECKING
 
-from campaign_sync.config.crm_dataverse import DataverseSettings
+from campaign_sync.config.crm_dataverse import DataverseLogin, DataverseSettings
 from campaign_sync.crm.adapter import CrmAdapter, CrmContext
 
 if TYPE_CHECKING:
+    from campaign_sync.crm.outline import CrmOutline
     from campaign_sync.crm.port import Crm
 
 
@@ -19,5 +20,11 @@ def _open(settings: DataverseSettings, context: CrmContext) -> "Crm":
     return open_dataverse(settings, context)
 
 
-ADAPTER = CrmAdapter(DataverseSettings, _open)
+def _outline(login: DataverseLogin) -> "CrmOutline":
+    from campaign_sync.crm.dataverse.outline import outline_environment
+
+    return outline_environment(login)
+
+
+ADAPTER = CrmAdapter(DataverseSettings, _open, DataverseLogin, _outline)
 """The entry point `dataverse`."""

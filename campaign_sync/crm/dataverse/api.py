@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from campaign_sync.config.crm_dataverse import DataverseSettings
+from campaign_sync.config.crm_dataverse import DataverseLogin
 from campaign_sync.crm.dataverse.batch import Operation, decode_batch, encode_batch
 from campaign_sync.crm.dataverse.errors import TITLE, error_code, forbidden, judge, refusal
 from campaign_sync.crm.dataverse.login import entra_login
@@ -41,7 +41,7 @@ class DataverseApi:
         wait: waits for a number of seconds.
     """
 
-    def __init__(self, settings: DataverseSettings, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, settings: DataverseLogin, wait: Callable[[float], None] = time.sleep) -> None:
         self._session = ApiSession(
             TITLE, settings.url, entra_login(settings), judge, headers=_ODATA, ca_file=settings.ca_file, wait=wait
         )

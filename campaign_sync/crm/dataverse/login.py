@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from campaign_sync.config.crm_dataverse import DataverseSettings
+from campaign_sync.config.crm_dataverse import DataverseLogin
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.crm.web_api.session import ApiSession
@@ -25,7 +25,7 @@ _REMEDIES = {
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes."""
 
 
-def entra_login(settings: DataverseSettings) -> Callable[[ApiSession], str]:
+def entra_login(settings: DataverseLogin) -> Callable[[ApiSession], str]:
     """Return what logs in and returns an access token for the environment."""
     url = f"{settings.login_url}/{settings.tenant_id}/oauth2/v2.0/token"
 
@@ -36,12 +36,12 @@ def entra_login(settings: DataverseSettings) -> Callable[[ApiSession], str]:
             "scope": f"{settings.url}/.default",
             **_proof(settings, url),
         }
-        return _token(session.call_without_token("POST", url, data=form))
+        return _token(session.call_without_token("POST", url, data=form, setting="crm.login_url"))
 
     return log_in
 
 
-def _proof(settings: DataverseSettings, url: str) -> dict[str, str]:
+def _proof(settings: DataverseLogin, url: str) -> dict[str, str]:
     if settings.client_secret is not None:
         return {"client_secret": settings.client_secret.get_secret_value()}
     pem = settings.certificate.get_secret_value() if settings.certificate else ""

@@ -6,10 +6,11 @@ What belongs here: login, SOQL, jobs, and where consents and bounces are. What d
 
 from typing import TYPE_CHECKING
 
-from campaign_sync.config.crm_salesforce import SalesforceSettings
+from campaign_sync.config.crm_salesforce import SalesforceLogin, SalesforceSettings
 from campaign_sync.crm.adapter import CrmAdapter, CrmContext
 
 if TYPE_CHECKING:
+    from campaign_sync.crm.outline import CrmOutline
     from campaign_sync.crm.port import Crm
 
 
@@ -20,5 +21,11 @@ def _open(settings: SalesforceSettings, context: CrmContext) -> "Crm":
     return MirrorCrm(SalesforceSource(settings, context.needs), settings, context, settings.url)
 
 
-ADAPTER = CrmAdapter(SalesforceSettings, _open)
+def _outline(login: SalesforceLogin) -> "CrmOutline":
+    from campaign_sync.crm.salesforce.outline import outline_org
+
+    return outline_org(login)
+
+
+ADAPTER = CrmAdapter(SalesforceSettings, _open, SalesforceLogin, _outline)
 """The entry point `salesforce`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from campaign_sync.config.crm_salesforce import SalesforceSettings
+from campaign_sync.config.crm_salesforce import SalesforceLogin
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.salesforce.login import Login
 from campaign_sync.crm.web_api.answer import Answer, Retry
@@ -47,7 +47,7 @@ class SalesforceApi:
         wait: waits for a number of seconds.
     """
 
-    def __init__(self, settings: SalesforceSettings, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, settings: SalesforceLogin, wait: Callable[[float], None] = time.sleep) -> None:
         self.wait = wait
         self.login = Login(settings)
         self._base = f"/services/data/v{settings.api_version}"

@@ -3,7 +3,7 @@
 import time
 from urllib.parse import urlsplit
 
-from campaign_sync.config.crm_salesforce import SalesforceSettings
+from campaign_sync.config.crm_salesforce import SalesforceLogin
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.crm.web_api.session import ApiSession
@@ -31,7 +31,7 @@ class Login:
         settings: the section `crm`.
     """
 
-    def __init__(self, settings: SalesforceSettings) -> None:
+    def __init__(self, settings: SalesforceLogin) -> None:
         self._settings = settings
         self.user_id: str | None = None
         """The id of the user, once logged in."""

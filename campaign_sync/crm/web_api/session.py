@@ -50,6 +50,8 @@ class _Request:
     repeatable: bool
     arguments: dict[str, Any] = field(repr=False)
     needs_token: bool = True
+    setting: str = "crm.url"
+    """Where the host is configured."""
 
 
 @dataclass
@@ -151,16 +153,22 @@ class ApiSession:
             "check crm.url and the proxies on the way"
         )
 
-    def call_without_token(
-        self, method: str, url: str, *, data: Mapping[str, str], judge: Judge | None = None
-    ) -> Answer:
+    def call_without_token(self, method: str, url: str, *, data: Mapping[str, str], setting: str = "crm.url") -> Answer:
         """Call any URL without a token, with a form; for logging in. It is repeated where there is no answer.
+
+        Args:
+            method: of HTTP.
+            url: what is called.
+            data: the form.
+            setting: where the URL's host is configured, for messages.
 
         Raises:
             CrmError: as `call`.
         """
-        request = _Request(method, url, repeatable=True, arguments={"data": dict(data)}, needs_token=False)
-        return self._exchange(request, judge or (lambda _: None))
+        request = _Request(
+            method, url, repeatable=True, arguments={"data": dict(data)}, needs_token=False, setting=setting
+        )
+        return self._exchange(request, lambda _: None)
 
     def _exchange(self, request: _Request, judge: Judge) -> Answer:
         attempts = _Attempts()
@@ -306,7 +314,7 @@ class _Unsent(Retry):
 
 
 def _unanswered(request: _Request, error: requests.RequestException) -> Retry:
-    failure = explain_failure(error, url_setting="crm.url", ca_setting="crm.ca_file", seconds=ANSWER_SECONDS)
+    failure = explain_failure(error, url_setting=request.setting, ca_setting="crm.ca_file", seconds=ANSWER_SECONDS)
     reason = f"{urlsplit(request.url).hostname}: {failure.problem}"
     return _Unsent(reason) if failure.unsent else Retry(reason)
 

@@ -148,7 +148,7 @@ def test_a_certificate_logs_in_with_a_signed_assertion(url: str, dataverse: Data
     forms: list[dict[str, str]] = []
 
     class Session:
-        def call_without_token(self, method: str, url: str, *, data: dict[str, str]) -> Answer:
+        def call_without_token(self, method: str, url: str, *, data: dict[str, str], setting: str) -> Answer:
             forms.append(data)
             return Answer(200, MappingProxyType({}), b'{"access_token": "t"}')
 

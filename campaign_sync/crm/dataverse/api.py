@@ -73,9 +73,9 @@ class DataverseApi:
     def fetch(self, entity_set: str, fetch_xml: str) -> Answer:
         """Return the answer to a FetchXML query, with Dataverse's own annotations. It may be a refusal."""
         target = _target(f"/{entity_set}", {"fetchXml": fetch_xml})
-        if self._url_length + len(target) < LONGEST_URL:
+        if self._url_length + len(target) < LONGEST_URL and "@" not in fetch_xml:  # no address in logs of proxies
             return self._session.call("GET", target, headers=_ANNOTATIONS)
-        (answer,) = self.batch([Operation("GET", target, headers={**_ODATA, **_ANNOTATIONS})], "a long query")
+        (answer,) = self.batch([Operation("GET", target, headers={**_ODATA, **_ANNOTATIONS})], "a query in a batch")
         if answer.status == 403:
             raise forbidden(answer)
         return answer

@@ -21,7 +21,8 @@ def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
     """
     user_id = environment.api.get("/WhoAmI", "WhoAmI")["UserId"]
     problems = list(_attempts(environment, needs))
-    return problems + list(_shallow_rights(environment, user_id, _tables(environment, needs)))
+    problems += _shallow_rights(environment, user_id, _tables(environment, needs))
+    return problems + list(_hidden_columns(environment, user_id, needs))
 
 
 def _attempts(environment: Environment, needs: CrmNeeds) -> Iterator[str]:
@@ -96,8 +97,8 @@ def _require_types(environment: Environment) -> None:
         known = environment.metadata.find(table)
         if known is None or column not in known.columns:
             continue
-        if known.columns[column] != "DateTime" or environment.metadata.is_date_only(table, column):
-            problems.append(f"{table}.{column} must be a column with date and time")
+        if known.columns[column] != "DateTime" or not environment.metadata.has_moments(table, column):
+            problems.append(f"{table}.{column} must be a column with date and time of the behavior User local")
     if problems:
         raise CrmSetupError("; ".join(dict.fromkeys(problems)))
 
@@ -128,14 +129,49 @@ def _shallow_rights(environment: Environment, user_id: str, tables: list[str]) -
     answer = environment.api.find(path, "the application user's privileges")
     if answer is None:
         return
-    depths = {item["PrivilegeName"]: item["Depth"] for item in answer["RolePrivileges"]}
+    rights = {(item["PrivilegeName"], item["Depth"]) for item in answer["RolePrivileges"]}  # several roles may give it
     for table in dict.fromkeys(tables):
         try:
             name = environment.metadata.read_privilege(table)
         except CrmError:
             continue
-        if name and depths.get(name) != _WHOLE_ORGANIZATION:
+        if name and (name, _WHOLE_ORGANIZATION) not in rights:
             yield (
                 f"the application user may read only a part of {table}, or nothing; give its security role the "
                 f"privilege {name} for the whole organization"
             )
+
+
+def _hidden_columns(environment: Environment, user_id: str, needs: CrmNeeds) -> Iterator[str]:
+    """Yield the columns that column security hides from the application user: without an error, it reads them empty."""
+    secured = {}
+    for table, column in dict.fromkeys(_columns_read(environment, needs)):
+        known = environment.metadata.find(table)
+        if known and column in known.secured:
+            secured[f"{table}.{column}"] = known.secured[column]
+    if not secured:
+        return
+    path = f"/systemusers({user_id})/Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges()"
+    answer = environment.api.find(path, "the application user's column security") or {}
+    readable = {str(item["AttributeId"]) for item in answer.get("AttributePrivileges") or () if item.get("CanRead")}
+    for title, identifier in secured.items():
+        if identifier not in readable:
+            yield (
+                f"column security hides {title} from the application user; add the user to a column security profile "
+                "that may read it"
+            )
+
+
+def _columns_read(environment: Environment, needs: CrmNeeds) -> Iterator[tuple[str, str]]:
+    """Yield the tables and columns that are read, or compared by a selection."""
+    for table, columns in _named_columns(environment).items():
+        yield from ((table, column) for column in columns)
+    for entity_type in environment.people:
+        yield from ((entity_type.value, column) for column in needs.columns)
+    finder = PickFinder(environment)
+    for pick in needs.picks:
+        if pick.kind != "filter":
+            try:
+                yield from finder.find(pick).query.compared()
+            except CrmError:
+                continue  # said elsewhere

@@ -59,11 +59,11 @@ class Subject:
         return self.is_of_purpose(record)
 
     def is_of_purpose(self, record: Record) -> bool:
-        """Return whether a consent is about the whole purpose."""
-        return (
-            record.get("_msdynmkt_purposeid_value") == self.purpose_id
-            and record.get("msdynmkt_contactpointconsenttype") == OF_PURPOSE
-        )
+        """Return whether a consent is about the whole purpose. One without a type is, unless it grants."""
+        if record.get("_msdynmkt_purposeid_value") != self.purpose_id or record.get("_msdynmkt_topicid_value"):
+            return False
+        kind = record.get("msdynmkt_contactpointconsenttype")
+        return kind == OF_PURPOSE or (kind is None and record.get("msdynmkt_value") == OPTED_OUT)
 
 
 class Subjects:

@@ -3,7 +3,7 @@
 See https://learn.microsoft.com/power-apps/developer/data-platform/fetchxml/reference/.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +12,13 @@ from lxml import etree
 
 CREATED = "createdon"
 """The column with the time at which a record was made, in every standard table."""
+
+
+_OF_THE_USER = (
+    *("eq-userid", "ne-userid", "eq-userteams", "eq-useroruserteams", "eq-useroruserhierarchy"),
+    *("eq-useroruserhierarchyandteams", "eq-businessid", "ne-businessid", "eq-userlanguage"),
+)
+"""Operators that compare with the user who asks: everybody gets other records, and the application user none."""
 
 
 class FetchXmlError(ValueError):
@@ -57,7 +64,7 @@ class FetchXml:
             tables: the keys of the tables that it may be about.
 
         Raises:
-            FetchXmlError: it can't be read, or limits its rows, or is about another table.
+            FetchXmlError: it can't be read, limits its rows, depends on who asks, or is about another table.
         """
         try:
             root = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
@@ -73,6 +80,9 @@ class FetchXml:
         table = entities[0].get("name")
         if table not in tables:
             raise FetchXmlError(f"it yields records of the table {table}, and not of {', '.join(tables)}")
+        compared = {condition.get("operator") for condition in entities[0].iter("condition")}
+        if of_the_user := sorted(compared.intersection(_OF_THE_USER)):
+            raise FetchXmlError(f"its rows are others for each user ({', '.join(of_the_user)})")
         for element in list(entities[0].iter("attribute", "all-attributes", "order", etree.Comment)):
             _remove(element)
         return cls(entities[0], tables[table], ())
@@ -81,6 +91,13 @@ class FetchXml:
     def table(self) -> str:
         """The table."""
         return str(self._entity.get("name"))
+
+    def compared(self) -> Iterator[tuple[str, str]]:
+        """Yield the tables and columns of all conditions; those of linked tables as well."""
+        tables = {link.get("alias"): link.get("name") for link in self._entity.iter("link-entity")}
+        for condition in self._entity.iter("condition"):
+            own = next(condition.iterancestors("entity", "link-entity")).get("name")
+            yield str(tables.get(condition.get("entityname"), own)), str(condition.get("attribute"))
 
     def require(self, condition: Condition) -> None:
         """Add a condition to all that are there."""

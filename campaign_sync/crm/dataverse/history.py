@@ -12,6 +12,7 @@ from campaign_sync.crm.dataverse.metadata import LOOKUPS, Table
 from campaign_sync.crm.dataverse.pages import Record, source_rows
 from campaign_sync.crm.mirror.source import EVENT_COLUMNS, SourceRows, Withdrawal
 from campaign_sync.crm.port import CrmSetupError
+from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.text import vendor_text
 
 _NUMBERS = frozenset({"Picklist", "Integer", "BigInt", "State", "Status"})
@@ -30,17 +31,24 @@ class HistoryReader:
         optional = [column for column in (history.source, history.evidence) if column]
         self.columns = [*history.people().values(), history.opt_in, history.kind, history.at, *optional]
         opt_ins = environment.settings.opt_ins.items()
-        self._opt_in_ids = {opt_in.value or opt_in_id: opt_in_id for opt_in_id, opt_in in opt_ins if opt_in.is_in_table}
-        self._words = dict.fromkeys(history.granted, "granted")
-        self._words |= dict.fromkeys(history.withdrawn, "withdrawn")
+        self._opt_in_ids = {
+            _key(opt_in.value or opt_in_id): opt_in_id for opt_in_id, opt_in in opt_ins if opt_in.is_in_table
+        }
+        self._words = dict.fromkeys(map(_key, history.granted), "granted")
+        self._words |= dict.fromkeys(map(_key, history.withdrawn), "withdrawn")
 
     def rows(self) -> SourceRows:
         """Return all events. Those of opt-ins that aren't configured keep the value that the table has."""
         table = self._environment.require(self._history.table, self.columns)
-        pages = self._environment.pages(
-            FetchXml.of_table(table.name, table.key, self.columns), f"the table {table.name}"
-        )
-        return source_rows(EVENT_COLUMNS, iter(pages), lambda record: [self._event(record, table)])
+        columns = [*self.columns, *({"statecode"} & table.columns.keys())]
+        pages = self._environment.pages(FetchXml.of_table(table.name, table.key, columns), f"the table {table.name}")
+        return source_rows(EVENT_COLUMNS, iter(pages), lambda record: self._events(record, table))
+
+    def _events(self, record: Record, table: Table) -> list[tuple[object, ...]]:
+        kind = vendor_text(record.get(table.property(self._history.kind)))
+        if record.get("statecode") and self._words.get(_key(kind)) == "granted":  # an inactive record grants nothing
+            return []
+        return [self._event(record, table)]
 
     def _event(self, record: Record, table: Table) -> tuple[object, ...]:
         def text(column: str | None) -> str | None:
@@ -52,12 +60,17 @@ class HistoryReader:
         return (
             record[table.key],
             *entity,
-            self._opt_in_ids.get(opt_in or "", opt_in),
-            self._words.get(kind or "", kind),
+            self._opt_in_ids.get(_key(opt_in), opt_in),
+            self._words.get(_key(kind), kind),
             record.get(history.at),
             text(history.source) or f"Dynamics 365: {history.table}",
             text(history.evidence),
         )
+
+
+def _key(value: str | None) -> str:
+    """Return what values are compared by: ids come in small letters and without braces."""
+    return normalize_word(value).strip("{}")
 
 
 class HistoryWriter:

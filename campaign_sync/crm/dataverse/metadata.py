@@ -10,6 +10,8 @@ from campaign_sync.crm.port import CrmSetupError
 LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
 """The types of columns that refer to records."""
 
+_ATTRIBUTE = "LogicalName,AttributeType,IsSecured,MetadataId"
+
 _CONSENT_WORDS = ("consent", "optin", "opt_in", "optout", "permission", "advert", "subscri", "episerver", "optimizely")
 
 
@@ -24,6 +26,8 @@ class Table:
     """The column of its primary key."""
     columns: Mapping[str, str] = field(repr=False)
     """The types of its columns, such as String or Boolean, by name."""
+    secured: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The ids of those of its columns that have column security, by name."""
 
     def property(self, column: str) -> str:
         """Return the name of a column in answers."""
@@ -72,9 +76,10 @@ class Metadata:
         definition = self._api.find(path, title, {"$select": "LogicalName,EntitySetName,PrimaryIdAttribute"})
         if definition is None:
             return None
-        attributes = self._api.get(f"{path}/Attributes", title, {"$select": "LogicalName,AttributeType"})["value"]
+        attributes = self._api.get(f"{path}/Attributes", title, {"$select": _ATTRIBUTE})["value"]
         columns = {attribute["LogicalName"]: str(attribute["AttributeType"]) for attribute in attributes}
-        return Table(name, definition["EntitySetName"], definition["PrimaryIdAttribute"], columns)
+        secured = {item["LogicalName"]: str(item.get("MetadataId")) for item in attributes if item.get("IsSecured")}
+        return Table(name, definition["EntitySetName"], definition["PrimaryIdAttribute"], columns, secured)
 
     def references(self, table: str, column: str) -> list[Reference]:
         """Return how a lookup column of a table is written, for each table that it can refer to."""
@@ -93,11 +98,11 @@ class Metadata:
             return [Reference(column, targets[0])]
         return [Reference(f"{column}_{target}", target) for target in targets]
 
-    def is_date_only(self, table: str, column: str) -> bool:
-        """Return whether a column takes dates without a time."""
+    def has_moments(self, table: str, column: str) -> bool:
+        """Return whether a column of date and time holds moments: no dates alone, and no times of an unknown zone."""
         definition = self._attribute(table, column)
         behavior = (definition.get("DateTimeBehavior") or {}).get("Value")
-        return "DateOnly" in (behavior, definition.get("Format"))
+        return behavior not in ("DateOnly", "TimeZoneIndependent") and definition.get("Format") != "DateOnly"
 
     def length(self, table: str, column: str) -> int | None:
         """Return how many characters a text column takes; None if Dataverse doesn't say."""

@@ -3,6 +3,7 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from campaign_sync.config.crm_dataverse import BounceColumns, DataverseOptInSettings
@@ -29,7 +30,7 @@ from campaign_sync.crm.mirror.source import BounceMark, Withdrawal
 from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import FINAL_BOUNCES, BounceKind, bounce_precedence
-from campaign_sync.domain.instant import parse_instant
+from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant
 
 _CONSENT_IDS = uuid.UUID("b0d3b3c8-5c0f-4d6e-9f0a-0d9f6f8a4c11")
 """Namespace of the ids of consents that are made for an address without any. It must never change."""
@@ -129,7 +130,7 @@ class FeedbackWriter:
         for key, item in newest.items():
             record, changes = records[key], dict[str, Any]()
             at = parse_instant(record.get(columns.at)) if columns.at else None
-            if record.get(columns.granted) and not (at and at > item.occurred_at):
+            if record.get(columns.granted) and not (at and _is_newer(at, item.occurred_at)):
                 changes[columns.granted] = False
             if columns.at and (at is None or changes):
                 changes[columns.at] = item.occurred_at.isoformat()
@@ -228,6 +229,11 @@ def _place(opt_in: DataverseOptInSettings, withdrawal: Withdrawal) -> tuple[str,
     if opt_in.purpose:
         return "purpose", None, key
     return "field" if opt_in.field else "table", withdrawal.entity.entity_type, key
+
+
+def _is_newer(granted_at: datetime, withdrawn_at: datetime) -> bool:
+    """Return whether a grant is newer than a withdrawal. One of the future is none yet, and must never become one."""
+    return withdrawn_at < granted_at <= datetime.now(UTC) + CLOCK_TOLERANCE
 
 
 def _change(table: Table, record: Record, changes: Mapping[str, Any]) -> Operation:

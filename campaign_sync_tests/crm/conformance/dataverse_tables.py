@@ -232,12 +232,12 @@ class HistoryTables(DataverseTables):
             "contact": "cs_contactid",
             "opt_in": "cs_consent",
             "kind": "cs_what",
-            "granted": ["in"],
+            "granted": ["In"],
             "withdrawn": ["out"],
             "at": "cs_on",
             "evidence": "cs_evidence",
         }
-        places = {opt_in.opt_in_id: {"value": f"#{opt_in.opt_in_id}"} for opt_in in OPT_INS}
+        places = {opt_in.opt_in_id: {"value": f" #{opt_in.opt_in_id} "} for opt_in in OPT_INS}
         return dataverse_settings(url, places, consents=table)
 
     def add_consents(self, consents: Sequence[Consent]) -> None:

@@ -87,6 +87,9 @@ class Dataverse:
         self.refused: set[str] = set()
         self.throttled = self.expire_after = self.skips = self.logins = 0
         self.shallow: set[str] = set()
+        self.secured: dict[str, bool] = {}
+        """Columns with column security, as table.column, and whether the user may read them."""
+        self.behavior = "UserLocal"
         self.lock = threading.Lock()
         self.versions = 0
 
@@ -125,6 +128,9 @@ class Dataverse:
         if path.endswith("RetrieveUserPrivileges()"):
             names = [(f"prvRead{table}", "Local" if table in self.shallow else "Global") for table in _TABLES]
             return 200, {"RolePrivileges": [{"PrivilegeName": name, "Depth": depth} for name, depth in names]}
+        if path.endswith("RetrievePrincipalAttributePrivileges()"):
+            rights = [{"AttributeId": name, "CanRead": 4 if seen else 0} for name, seen in self.secured.items()]
+            return 200, {"AttributePrivileges": rights}
         if path.startswith("EntityDefinitions"):
             return 200, self._definition(path, query.get("$filter", ""))
         table = next((name for name in _TABLES if _entity_set(name) == path.partition("(")[0]), None)
@@ -147,17 +153,21 @@ class Dataverse:
             raise RefusalError(404, "0x80060888", "Could not find an entity")
         columns = self.columns(table)
         if rest == "/Attributes":
-            return {"value": [{"LogicalName": name, "AttributeType": kind} for name, kind in columns.items()]}
+            return {"value": [self._attribute(table, column, kind) for column, kind in columns.items()]}
         if rest == "/ManyToOneRelationships":
             names = ("ReferencingAttribute", "ReferencingEntityNavigationPropertyName", "ReferencedEntity")
             listed = [(column, *_REFERENCES[column]) for column in columns if column in _REFERENCES]
             return {"value": [dict(zip(names, values, strict=True)) for values in listed]}
         if rest.startswith("/Attributes("):
-            return {"DateTimeBehavior": {"Value": "UserLocal"}, "MaxLength": 40}
+            return {"DateTimeBehavior": {"Value": self.behavior}, "MaxLength": 40}
         return {
             "LogicalName": table, "EntitySetName": _entity_set(table), "PrimaryIdAttribute": f"{table}id",
             "Privileges": [{"PrivilegeType": "Read", "Name": f"prvRead{table}"}],
         }  # fmt: skip
+
+    def _attribute(self, table: str, column: str, kind: str) -> Row:
+        own = f"{table}.{column}"
+        return {"LogicalName": column, "AttributeType": kind, "MetadataId": own, "IsSecured": own in self.secured}
 
     def _patch(self, table: str, key: str, body: Row, headers: Any) -> tuple[int, Any]:
         present = self.rows[table].get(key)

@@ -121,6 +121,10 @@ def test_a_query_too_long_for_a_url_goes_in_a_batch(dataverse: Dataverse, open_c
         ('<fetch aggregate="true"><entity name="contact"/></fetch>', "aggregate"),
         ('<fetch><entity name="task"/></fetch>', "the table task"),
         ("<fetch>", "no FetchXML"),
+        (
+            QUERY.format('<filter><condition attribute="ownerid" operator="eq-userid"/></filter>'),
+            "others for each user",
+        ),
     ],
 )
 def test_a_query_that_cannot_be_read_completely_is_refused(open_crm: OpenCrm, query: str, message: str) -> None:
@@ -158,7 +162,7 @@ def test_who_wants_no_mail_is_withdrawn_from_everything(dataverse: Dataverse, op
 
 
 def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
-    add_people(dataverse, 3)
+    add_people(dataverse, 4)
     purpose = dataverse.add("msdynmkt_purpose", msdynmkt_name="Commercial")
     topic = dataverse.add("msdynmkt_topic", msdynmkt_name="News", msdynmkt_purposeid=purpose)
 
@@ -173,9 +177,11 @@ def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, o
         }
         dataverse.add("msdynmkt_contactpointconsent4", **values, statecode=statecode)
 
-    for number in range(3):
+    for number in range(4):
         consent(number, 534120001, topic, statecode=int(number == 2))  # an inactive record grants nothing
     consent(1, 534120002)
+    consent(3, 534120002)
+    list(dataverse.rows["msdynmkt_contactpointconsent4"].values())[-1]["msdynmkt_contactpointconsenttype"] = None
     settings = dataverse_settings(url, {NEWS: {"purpose": "Commercial", "topic": "News"}})
     with open_crm(settings=settings).snapshot() as snapshot:
         assert [key for key, _, _ in snapshot.consenting(NEWS)] == ["contact:c0000"]
@@ -189,6 +195,20 @@ def test_check_names_all_flaws_at_once(dataverse: Dataverse, open_crm: OpenCrm, 
     message = str(caught.value)
     for part in ("no_such_column", "prvReadcontact", "'Newsletter'", "whole organization"):
         assert part in message
+
+
+def test_check_names_columns_that_are_hidden_and_times_without_a_zone(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    query = QUERY.format(IN_BONN)
+    dataverse.add("list", listname=LIST.name, type=True, createdfromcode=2, query=query)
+    dataverse.secured = dict.fromkeys(("contact.emailaddress1", "contact.address1_city", "contact.firstname"), False)
+    dataverse.secured["contact.cs_newson"] = True
+    dataverse.behavior = "TimeZoneIndependent"
+    with pytest.raises(CrmSetupError) as caught:
+        open_crm().check()
+    message = str(caught.value)
+    for part in ("hides contact.emailaddress1", "hides contact.address1_city", "contact.cs_newson must be a column"):
+        assert part in message
+    assert "hides contact.cs_newson" not in message
 
 
 def test_check_lists_tables_that_may_hold_consents(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:

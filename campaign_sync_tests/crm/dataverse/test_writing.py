@@ -41,9 +41,12 @@ def test_only_values_that_change_are_written(dataverse: Dataverse, open_crm: Ope
     crm = open_crm()
     with crm.snapshot():
         pass
-    crm.record_unsubscribes([unsubscribe(number) for number in range(3)])
+    # A grant of the future grants nothing yet, and must not do so once its day has come.
+    dataverse.rows["contact"]["c0003"].update(cs_news=True, cs_newson="2999-01-01T00:00:00Z")
+    crm.record_unsubscribes([unsubscribe(number) for number in range(4)])
     changed = {key: values for _, key, values in dataverse.writes}
-    assert changed == {"c0000": {"cs_news": False, "cs_newson": (NOON + DAY).isoformat()}}
+    withdrawn = {"cs_news": False, "cs_newson": (NOON + DAY).isoformat()}
+    assert changed == {"c0000": withdrawn, "c0003": withdrawn}
 
 
 def test_a_record_that_changes_at_the_same_moment_stays_pending(dataverse: Dataverse, open_crm: OpenCrm) -> None:
@@ -91,6 +94,7 @@ def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(data
         assert (consent["msdynmkt_purposeid"], consent["msdynmkt_topicid"]) == (purpose, topic)
         assert consent["msdynmkt_value"] == 534120002
     assert len(keys) == 1
+    assert not any("example.org" in call for call in dataverse.calls)  # URLs are in the logs of proxies
 
 
 def test_a_bounce_is_written_to_every_record_with_the_address(dataverse: Dataverse, open_crm: OpenCrm) -> None:

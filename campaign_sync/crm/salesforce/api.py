@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 10.0
 """How long to wait where too many calls run at once, or a record is locked; Salesforce doesn't say."""
+
+_PAGE = ("records", "done", "totalSize")
 
 _CODE = re.compile(r"[A-Za-z_]{2,80}")
 
@@ -81,9 +84,13 @@ class SalesforceApi:
         place = path if path.startswith("/services/") else self._base + path
         return _accepted(self._session.call(method, place, **arguments), doing)
 
-    def document(self, method: str, path: str, doing: str, **arguments: Any) -> Any:
-        """Call the API like `call`, and return the answer's JSON. Raises CrmError if it is none."""
-        return _json(self.call(method, path, doing, **arguments), doing)
+    def document(self, method: str, path: str, doing: str, has: Sequence[str] = (), **arguments: Any) -> Any:
+        """Call the API like `call`, and return the answer's JSON.
+
+        Raises:
+            CrmError: it is none, or no object that has these names.
+        """
+        return _json(self.call(method, path, doing, **arguments), doing, has)
 
     def described(self, sobject: str) -> Any:
         """Return the description of an object; None if there is no such object for the user.
@@ -93,7 +100,7 @@ class SalesforceApi:
         """
         doing = f"describing the object {sobject}"
         answer = self._session.call("GET", f"{self._base}/sobjects/{quote(sobject)}/describe")
-        return None if answer.status == 404 else _json(answer, doing)
+        return None if answer.status == 404 else _json(answer, doing, ("fields",))
 
     def rows(self, soql: str, doing: str) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a query with few of them.
@@ -101,14 +108,15 @@ class SalesforceApi:
         Raises:
             CrmError: the query is refused, or not all rows came.
         """
-        page = self.document("GET", "/query", doing, query={"q": soql})
+        page = self.document("GET", "/query", doing, _PAGE, query={"q": soql})
         count = 0
         while True:
             yield from page["records"]
             count += len(page["records"])
-            if page["done"]:
+            following = page.get("nextRecordsUrl")
+            if page["done"] or not following:
                 break
-            page = self.document("GET", page["nextRecordsUrl"], doing)
+            page = self.document("GET", following, doing, _PAGE)
         if count != page["totalSize"]:
             raise CrmError(f"{doing}: {count} of {page['totalSize']} rows came from Salesforce; run again")
 
@@ -122,7 +130,7 @@ class SalesforceApi:
         document = _json(answer, "asking for the limits")
         return {
             name: (int(limit["Remaining"]), int(limit["Max"]))
-            for name, limit in document.items()
+            for name, limit in (document.items() if isinstance(document, dict) else ())
             if isinstance(limit, dict) and {"Remaining", "Max"} <= limit.keys()
         }
 
@@ -151,13 +159,15 @@ def _accepted(answer: Answer, doing: str) -> Answer:
     raise refusal(answer, doing)
 
 
-def _json(answer: Answer, doing: str) -> Any:
-    try:
-        return _accepted(answer, doing).json()
-    except ValueError:
-        pass
+def _json(answer: Answer, doing: str, has: Sequence[str] = ()) -> Any:
+    document: Any = None
+    with suppress(ValueError):
+        document = _accepted(answer, doing).json()
+    if document is not None and (not has or (isinstance(document, dict) and document.keys() >= set(has))):
+        return document
     raise CrmError(
-        f"{doing}: Salesforce answers with something else than JSON, as proxies and login portals do; check crm.url"
+        f"{doing}: the answer isn't one of Salesforce, as those of proxies and login portals; check crm.url, and the "
+        "proxies on the way"
     )
 
 

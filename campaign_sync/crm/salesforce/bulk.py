@@ -84,6 +84,7 @@ class BulkQuery:
             "POST",
             "/jobs/query",
             f"reading {self.title}",
+            has=("id",),
             json={"operation": "query", "query": self.soql, "columnDelimiter": "COMMA", "lineEnding": "LF"},
             repeatable=True,  # a job too many ends by itself
         )
@@ -93,7 +94,7 @@ class BulkQuery:
         """Wait until a job is done, and return how many rows it has."""
         waited, attempt = 0.0, 0
         while True:
-            info = self.api.document("GET", job, f"reading {self.title}")
+            info = self.api.document("GET", job, f"reading {self.title}", has=("state",))
             if info["state"] == "JobComplete":
                 return int(info["numberRecordsProcessed"])
             if info["state"] not in _RUNNING:

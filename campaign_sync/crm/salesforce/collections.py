@@ -107,7 +107,8 @@ class RecordWriter:
             headers=_HEADERS,
             repeatable=not is_new,
         )
-        if not isinstance(results, list) or len(results) != len(changes):
+        is_list = isinstance(results, list) and all(isinstance(result, dict) for result in results)
+        if not is_list or len(results) != len(changes):
             raise CrmError("writing records: Salesforce doesn't answer for every record; run the import again")
         return [_code(result) for result in results]
 

@@ -11,7 +11,7 @@ from campaign_sync.crm.port import CrmSetupError, Pick
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
 from campaign_sync.crm.salesforce.consents import id_of
-from campaign_sync.crm.salesforce.ids import is_id
+from campaign_sync.crm.salesforce.ids import entity_type_of_id, is_id, long_id
 from campaign_sync.crm.salesforce.reports import Report
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.domain.entity import EntityType
@@ -117,7 +117,7 @@ def view_query(api: SalesforceApi, sobject: str, view_id: str, title: str) -> Bu
         CrmError: it is relative to who looks: "my" records are those of the integration user.
     """
     path = f"/sobjects/{sobject}/listviews/{quote(view_id)}/describe"
-    described = api.document("GET", path, f"describing {title}")
+    described = api.document("GET", path, f"describing {title}", has=("query",))
     match = _VIEW.fullmatch(_without_order(str(described["query"])))
     if (
         match is None
@@ -148,7 +148,14 @@ def _members_of(query: BulkQuery, entity_type: EntityType) -> SourceRows:
     def chunks() -> Iterator[Sequence[tuple[str, str]]]:
         nonlocal count
         for chunk in query.chunks():
-            members = [(entity_type.value, row[0]) for row in chunk if row[0]]
+            members = [(entity_type.value, long_id(row[0])) for row in chunk if row[0]]
+            others = {entity_type_of_id(record_id) for _, record_id in members} - {None, entity_type}
+            if others:
+                named = ", ".join(sorted(other.value for other in others if other))
+                raise CrmSetupError(
+                    f"{query.title} yields ids of another entity type ({named}) than {entity_type.value}; correct "
+                    "entity_type, or the query"
+                )
             count += len(members)
             yield members
 

@@ -13,6 +13,11 @@ from campaign_sync.domain.entity import EntityType
 
 _REMEDY: Final = "select a campaign, a list view or a query instead"
 
+_DESCRIPTION: Final = ("reportMetadata", "reportTypeMetadata")
+
+_ALL: Final = "organization"
+"""The scope of a report on all records."""
+
 _POLL_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 _LONGEST_SECONDS = 1800.0
@@ -68,9 +73,15 @@ class Report:
 
     def _described(self) -> dict[str, Any]:
         path = f"/analytics/reports/{quote(self.report_id)}/describe"
-        description: dict[str, Any] = self.api.document("GET", path, f"describing {self.title}")
+        description: dict[str, Any] = self.api.document("GET", path, f"describing {self.title}", has=_DESCRIPTION)
         if description["reportMetadata"]["reportFormat"] != "TABULAR":
             raise CrmSetupError(f"{self.title} has groups, so its rows can't be read; remove them, or {_REMEDY}")
+        scope = str(description["reportMetadata"].get("scope") or _ALL).lower()
+        if not scope.startswith(("all", _ALL)):
+            raise CrmSetupError(
+                f"{self.title} shows only the records of the user who runs it (its scope is {scope!r}), which is the "
+                f"integration user here; set Show Me to all records in its filters, or {_REMEDY}"
+            )
         return description
 
     def _pages(self, description: Mapping[str, Any]) -> Iterator[list[list[Any]]]:
@@ -143,7 +154,13 @@ class Report:
         path = f"/analytics/reports/{quote(self.report_id)}/instances"
         body = {"reportMetadata": metadata} if metadata else {}
         run = self.api.document(
-            "POST", path, f"running {self.title}", query={"includeDetails": "true"}, json=body, repeatable=True
+            "POST",
+            path,
+            f"running {self.title}",
+            has=("id",),
+            query={"includeDetails": "true"},
+            json=body,
+            repeatable=True,
         )
         result = self._finished(f"{path}/{quote(str(run['id']))}")
         fact = result["factMap"]["T!T"]
@@ -159,7 +176,7 @@ class Report:
     def _finished(self, path: str) -> dict[str, Any]:
         waited, attempt = 0.0, 0
         while True:
-            result: dict[str, Any] = self.api.document("GET", path, f"running {self.title}")
+            result: dict[str, Any] = self.api.document("GET", path, f"running {self.title}", has=("attributes",))
             status = result["attributes"]["status"]
             if status == "Success":
                 return result

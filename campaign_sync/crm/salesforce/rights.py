@@ -51,6 +51,11 @@ class Rights:
         self.api.require_calls(read_calls(self.settings, self.needs), "a read of people and consents")
         schema = Schema(self.api)
         objects = self._objects(schema)
+        if schema.knows("Contact") and schema.has("Contact", "IndividualId") and not schema.knows("Individual"):
+            _log.warning(
+                "the user may not read Individual, so Don't Market, Don't Process and Forget this Individual aren't "
+                "respected; grant Read on it and these fields in the permission set"
+            )
         return [
             *(flaw for wanted in objects for flaw in _field_flaws(schema, wanted)),
             *self._view_all_flaws(schema),

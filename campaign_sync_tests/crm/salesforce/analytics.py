@@ -14,6 +14,7 @@ class StandInReport:
     """The types of columns by their names."""
     rows: list[list[Any]]
     form: str = "TABULAR"
+    scope: str = "organization"
     top_rows: int | None = None
     loses: bool = False
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -58,6 +59,7 @@ class StandInReport:
     def _metadata(self) -> dict[str, Any]:
         return {
             "reportFormat": self.form,
+            "scope": self.scope,
             "detailColumns": list(self.columns),
             "aggregates": ["RowCount"],
             "reportFilters": [],

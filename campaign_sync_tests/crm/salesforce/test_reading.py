@@ -1,5 +1,6 @@
 """What is read from Salesforce."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -220,8 +221,34 @@ def test_an_individual_who_wants_no_marketing_has_withdrawn_every_opt_in(org: Or
 
 
 def test_individuals_that_the_user_may_not_read_are_left_out_where_no_purpose_needs_them(
-    org: Org, open_crm: OpenCrm
+    org: Org, open_crm: OpenCrm, caplog: pytest.LogCaptureFixture
 ) -> None:
     del org.fields["Individual"]
     member(org, ContactId=org.add("Contact", Email="a@example.org", Newsletter__c=True))
     assert selected(open_crm())["consent_kind"].tolist() == ["granted"]
+    with pytest.raises(CrmError, match="no object Individual that the user may read"):  # the opt-in `press` needs it
+        open_crm().check()
+    assert "Don't Market" in caplog.text
+
+
+def test_a_query_that_yields_ids_of_another_type_is_refused(org: Org, open_crm: OpenCrm) -> None:
+    org.add("Contact", Id="0035i0000000xyaAAA", Email="a@example.org")
+    pick = Pick("query", "SELECT Id FROM Contact", EntityType.LEAD)
+    with pytest.raises(CrmError, match=r"ids of another entity type \(contact\) than lead"):
+        selected(open_crm(pick), pick)
+
+
+@pytest.mark.parametrize("path", [r"/query\?", "/describe", "jobs/query$", r"jobs/query/\w+$"])
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"null"])
+def test_an_answer_that_is_none_of_salesforce_is_an_error(
+    org: Org, open_crm: OpenCrm, monkeypatch: pytest.MonkeyPatch, path: str, content: bytes
+) -> None:
+    answer = org.answer
+
+    def foreign(method: str, called: str, query: dict[str, str], body: object) -> tuple[int, object, dict[str, str]]:
+        is_foreign = re.search(path, f"/{called}{'?' if query else ''}") and method != "DELETE"
+        return (200, content, {}) if is_foreign else answer(method, called, query, body)
+
+    monkeypatch.setattr(org, "answer", foreign)
+    with pytest.raises(CrmError, match="the answer isn't one of Salesforce"):
+        selected(open_crm())

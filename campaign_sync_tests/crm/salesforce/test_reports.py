@@ -54,6 +54,7 @@ def test_a_report_of_more_rows_than_salesforce_returns_is_read_in_parts(org: Org
     ("how", "columns", "problem"),
     [
         ({"form": "SUMMARY"}, COLUMNS, "has groups"),
+        ({"scope": "user"}, COLUMNS, "only the records of the user who runs it"),
         ({"top_rows": 9}, COLUMNS, "without a row limit"),
         ({}, {"CASESAFE": "string", "VISITS": "int"}, "no formula"),
         ({}, {"CONTACT_ID": "id", "ACCOUNT_ID": "id"}, "exactly one column"),

@@ -243,9 +243,11 @@ def test_whatever_the_driver_raises_ends_as_an_error_of_the_crm(
         raise error
 
     in_driver = FunctionType(fail.__code__, vars(connections), closure=fail.__closure__)
-    monkeypatch.setattr(connections.Connection, "_read_packet", in_driver)
-    with pytest.raises(CrmError) as raised:
-        source(mariadb_url).check(exports=False)
+    # Only meanwhile: the database is dropped before pytest undoes what is patched.
+    with monkeypatch.context() as patch:
+        patch.setattr(connections.Connection, "_read_packet", in_driver)
+        with pytest.raises(CrmError) as raised:
+            source(mariadb_url).check(exports=False)
     assert type(raised.value) is expected
     assert remedy in str(raised.value)
     assert "geheim" not in "".join(traceback.format_exception(raised.value))

@@ -14,6 +14,7 @@ class TestContractTables(CrmConformance):
         return ContractTables(database_url)
 
 
+@pytest.mark.sample(1)
 class TestCopiedTables(CrmConformance):
     @pytest.fixture
     def under_test(self, foreign_url: str, tmp_path: Path) -> CopiedTables:

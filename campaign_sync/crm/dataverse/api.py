@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -146,10 +147,10 @@ def content(answer: Answer, title: str) -> Any:
     raise CrmError(f"{TITLE} answers {title} with something else than JSON; check crm.url and the proxies on the way")
 
 
-def server_time(answer: Answer) -> str | None:
-    """Return the server's time of an answer as FetchXML takes it; None if it has none."""
+def server_time(answer: Answer) -> datetime | None:
+    """Return the server's time of an answer; None if it has none."""
     try:
-        return f"{parsedate_to_datetime(answer.headers.get('Date', '')):%Y-%m-%dT%H:%M:%SZ}"
+        return parsedate_to_datetime(answer.headers.get("Date", ""))
     except ValueError:
         return None
 

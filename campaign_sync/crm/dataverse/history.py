@@ -48,18 +48,27 @@ class HistoryReader:
         kind = vendor_text(record.get(table.property(self._history.kind)))
         if record.get("statecode") and self._words.get(_key(kind)) == "granted":  # an inactive record grants nothing
             return []
-        return [self._event(record, table)]
+        people: list[tuple[str | None, str | None]] = [
+            (entity_type.value, key)
+            for entity_type, column in self._history.people().items()
+            if (key := record.get(table.property(column)))
+        ]
+        # The first keeps the record's id, by which a withdrawal of ours is known again.
+        return [
+            self._event(record, table, f"{record[table.key]}/{position}" if position else record[table.key], person)
+            for position, person in enumerate(people or [(None, None)])
+        ]
 
-    def _event(self, record: Record, table: Table) -> tuple[object, ...]:
+    def _event(
+        self, record: Record, table: Table, event_id: str, person: tuple[str | None, str | None]
+    ) -> tuple[object, ...]:
         def text(column: str | None) -> str | None:
             return vendor_text(record.get(table.property(column))) if column else None
 
-        people = [(kind.value, text(column)) for kind, column in self._history.people().items()]
-        entity = next(((kind, key) for kind, key in people if key), (None, None))
         opt_in, kind, history = text(self._history.opt_in), text(self._history.kind), self._history
         return (
-            record[table.key],
-            *entity,
+            event_id,
+            *person,
             self._opt_in_ids.get(_key(opt_in), opt_in),
             self._words.get(_key(kind), kind),
             record.get(history.at),

@@ -1,7 +1,7 @@
 """The rows of a FetchXML query: all of them, or an error."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from campaign_sync.crm.dataverse.api import DataverseApi, content, server_time
@@ -9,6 +9,7 @@ from campaign_sync.crm.dataverse.errors import TITLE
 from campaign_sync.crm.dataverse.fetch_xml import CREATED, FetchXml, last_key, paging_cookie
 from campaign_sync.crm.mirror.source import SourceRows
 from campaign_sync.crm.port import CrmError, CrmSetupError
+from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.domain.entity import EntityType
 
 Record = dict[str, Any]
@@ -22,6 +23,9 @@ ROWS_WITHOUT_COOKIE = 50_000
 
 _AGGREGATE_ROWS = 50_000
 """Sums over more rows are refused."""
+
+_JUST_MADE = timedelta(minutes=1)
+"""Records this new aren't counted: clocks differ a little, and times have whole seconds."""
 
 _ANNOTATION = "@Microsoft.Dynamics.CRM."
 
@@ -46,7 +50,7 @@ class Pages:
         self._ends: set[str] = set()
         self._previous: set[str] = set()
         self._done = self._old = 0
-        """Rows so far, and those of them whose records were there when the read began."""
+        """Rows so far, and those of them whose records were there before the read began."""
 
     def __iter__(self) -> Iterator[Sequence[Record]]:
         """Yield the pages, and raise an error after the last unless all rows came.
@@ -70,7 +74,7 @@ class Pages:
             number += 1
             answer = self._api.fetch(self._entity_set, self._query.page(number, self._page_rows, cookie))
             page = content(answer, self._title)
-            self._begun_at = self._begun_at or server_time(answer) or f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            self._begun_at = self._begun_at or _counted_until(answer)
             rows, more = page["value"], _is_true(page.get(f"{_ANNOTATION}morerecords"))
             cookie = paging_cookie(page.get(f"{_ANNOTATION}fetchxmlpagingcookie"))
             self._check_page(rows, cookie, more)
@@ -147,6 +151,12 @@ def source_rows(
             yield rows
 
     return SourceRows(tuple(columns), chunks(), lambda: yielded, entity_type)
+
+
+def _counted_until(first: Answer) -> str:
+    """Return until when records must have been made to be counted, as FetchXML takes it."""
+    begun_at = server_time(first) or datetime.now(UTC)
+    return f"{begun_at - _JUST_MADE:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _is_true(annotation: object) -> bool:

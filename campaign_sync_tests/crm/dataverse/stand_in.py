@@ -7,7 +7,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -46,7 +45,9 @@ _TABLES = {
             "msdynmkt_contactpointconsenttype:Picklist msdynmkt_purposeid:Lookup msdynmkt_topicid:Lookup "
             "msdynmkt_source:Picklist msdynmkt_logicalreason:Picklist msdynmkt_reason:String"
         ),
-        "cs_consentlog": "cs_contactid:Lookup cs_consent:String cs_what:String cs_on:DateTime cs_evidence:String",
+        "cs_consentlog": (
+            "cs_contactid:Lookup cs_leadid:Lookup cs_consent:String cs_what:String cs_on:DateTime cs_evidence:String"
+        ),
     }.items()
 }
 
@@ -97,7 +98,7 @@ class Dataverse:
         """Add a row and return its key."""
         key = key or str(uuid.uuid4())
         self.versions += 1
-        made = {"createdon": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "modifiedon": "2026-01-01T00:00:00Z"}
+        made = dict.fromkeys(("createdon", "modifiedon"), "2026-01-01T00:00:00Z")
         self.rows[table][key] = {
             f"{table}id": key,
             "statecode": 0,

@@ -88,6 +88,40 @@ def test_a_record_made_or_deleted_during_the_read_is_no_flaw(dataverse: Datavers
     assert len(members(open_crm())) == SEVERAL_PAGES + 1
 
 
+def test_a_record_made_as_the_read_begins_is_no_flaw(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, SEVERAL_PAGES)
+    fetch, begin = dataverse._fetch, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    def meanwhile(table: str, text: str) -> object:
+        if table == "contact" and 'aggregate="true"' in text:
+            dataverse.add("contact", "a", createdon=begin)
+        return fetch(table, text)
+
+    dataverse._fetch = meanwhile  # type: ignore[method-assign]
+    assert len(members(open_crm())) == SEVERAL_PAGES
+
+
+def test_a_record_of_the_history_counts_for_all_its_people_unless_it_is_an_inactive_grant(
+    dataverse: Dataverse, open_crm: OpenCrm, url: str
+) -> None:
+    add_people(dataverse, 2)
+    dataverse.add("lead", "l1", emailaddress1="other@example.org")
+
+    def event(what: str, on: str, statecode: int = 0, **people: str) -> None:
+        values = {"cs_consent": PRESS, "cs_what": what, "cs_on": f"2026-0{on}-01T00:00:00Z"}
+        dataverse.add("cs_consentlog", **values, statecode=statecode, **people)
+
+    event("in", "1", cs_contactid="c0000", cs_leadid="l1")
+    event("in", "1", cs_contactid="c0001")
+    event("out", "2", cs_contactid="c0001", cs_leadid="l1")
+    event("in", "3", statecode=1, cs_contactid="c0001")
+    table = {"table": "cs_consentlog", "contact": "cs_contactid", "lead": "cs_leadid", "opt_in": "cs_consent"}
+    words = {"kind": "cs_what", "granted": ["in"], "withdrawn": ["out"], "at": "cs_on"}
+    settings = dataverse_settings(url, {PRESS: {}}, consents={**table, **words})
+    with open_crm(settings=settings).snapshot() as snapshot:
+        assert [key for key, _, _ in snapshot.consenting(PRESS)] == ["contact:c0000"]
+
+
 def test_dynamic_lists_views_and_queries_yield_whom_they_find(dataverse: Dataverse, open_crm: OpenCrm) -> None:
     dataverse.add("contact", "c1", address1_city="Bonn")
     dataverse.add("contact", "c2", address1_city="Köln")

@@ -1,1 +1,1 @@
-"""The same invented people in CRMs of several kinds: contract tables, SuiteCRM's schema, delivered files."""
+"""The same invented people in CRMs of several kinds: contract tables, SuiteCRM's schema, delivered files, web APIs."""

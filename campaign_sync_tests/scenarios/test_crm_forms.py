@@ -1,6 +1,7 @@
-"""The same people in three CRMs: the same lists, the same withdrawals and bounces, whatever the CRM is made of."""
+"""The same people in five CRMs: the same lists, the same withdrawals and bounces, whatever the CRM is made of."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +15,24 @@ from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.sandbox import demo_people
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import VendorState
+from campaign_sync_tests.crm.dataverse import stand_in as dynamics
+from campaign_sync_tests.crm.salesforce import org as salesforce
 from campaign_sync_tests.crm_forms.contract_tables import ContractTables
+from campaign_sync_tests.crm_forms.dataverse import LEADS, DynamicsCrm
 from campaign_sync_tests.crm_forms.delivered_files import DeliveredFiles
 from campaign_sync_tests.crm_forms.population import NEWSLETTER, PARTNERS, STAFF, Columns, Population, populate
+from campaign_sync_tests.crm_forms.rows import DataverseRows, OrgRows
+from campaign_sync_tests.crm_forms.salesforce import Salesforce, org_for_forms
 from campaign_sync_tests.crm_forms.suitecrm import SuiteCrm
+from campaign_sync_tests.crm_forms.web_form import WebForm
 from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, NORD, Installation, epoch_ms
 
 PEOPLE = 500
 OPT_IN = "newsletter-nord"
 LISTS = {"newsletter": 100000000011, "partners": 100000000012, "south": 100000000013}
+
+LEADS_LIST = 100000000014
+"""The leads of the newsletter, where they are a marketing list of their own."""
 
 
 class CrmForm(Protocol):
@@ -55,13 +65,20 @@ class Site:
 
     def lists(self) -> dict[str, list[tuple[str, tuple[tuple[str, str | None], ...]]]]:
         """Return all rows of all lists as the vendor has them, sorted."""
-        return {
-            name: sorted(
-                (recipient["id"], tuple(sorted(recipient["attributes"].items())))
-                for recipient in self.installation.vendor.recipients(list_id)
+        rows = {name: self._rows(list_id) for name, list_id in LISTS.items()}
+        if isinstance(self.crm, DynamicsCrm):
+            rows["newsletter"] += self._rows(LEADS_LIST)
+        return {name: sorted(of_list) for name, of_list in rows.items()}
+
+    def _rows(self, list_id: int) -> list[tuple[str, tuple[tuple[str, str | None], ...]]]:
+        ids = self.crm.original_ids() if isinstance(self.crm, WebForm) else {}
+        return [
+            (
+                recipient["id"],
+                tuple(sorted((name, ids.get(value or "", value)) for name, value in recipient["attributes"].items())),
             )
-            for name, list_id in LISTS.items()
-        }
+            for recipient in self.installation.vendor.recipients(list_id)
+        ]
 
     def addresses(self) -> set[str]:
         """Return everybody who is in a list."""
@@ -78,7 +95,8 @@ class Site:
 
 
 def _installed(folder: Path, crm: CrmForm, vendor: VendorState, base_url: str) -> Installation:
-    for name, list_id in LISTS.items():
+    lists = LISTS | ({"leads": LEADS_LIST} if isinstance(crm, DynamicsCrm) else {})
+    for name, list_id in lists.items():
         vendor.add_list(NORD, list_id, name, [*ATTRIBUTES, "Firma"])
     installation = Installation(folder, vendor, base_url, "unused", f"sqlite:///{folder / 'state.db'}")
     is_suite = isinstance(crm, SuiteCrm)
@@ -94,8 +112,15 @@ def _installed(folder: Path, crm: CrmForm, vendor: VendorState, base_url: str) -
             }
         },
     }
+    # Who is a contact, too, is in the newsletter as a contact.
+    picks["leads"] = {
+        "select": {"marketing_list": LEADS},
+        "exclude": [{"marketing_list": STAFF}, {"marketing_list": NEWSLETTER}],
+    }
+    if isinstance(crm, WebForm):
+        installation.environment |= crm.secrets
     settings = installation.settings
-    settings["crm"] = crm.settings | ({"people_max_age": "1s"} if is_suite else {})
+    settings["crm"] = crm.settings | ({"people_max_age": "1s"} if is_suite or isinstance(crm, WebForm) else {})
     settings["storage"]["crm_copies"] = str(folder / "copies")
     del settings["mandators"]["sued"]
     settings["mandators"]["nord"]["lists"] = {
@@ -109,7 +134,7 @@ def _installed(folder: Path, crm: CrmForm, vendor: VendorState, base_url: str) -
             "limits": {"max_shrink": 0.9, "max_growth": 9},
             **picks[name],
         }
-        for name, list_id in LISTS.items()
+        for name, list_id in lists.items()
     }
     return installation
 
@@ -117,24 +142,25 @@ def _installed(folder: Path, crm: CrmForm, vendor: VendorState, base_url: str) -
 @pytest.fixture
 def sites(tmp_path: Path, postgres_url: str, mariadb_url: str) -> Iterator[list[Site]]:
     """Yield one installation for each form, with the same people."""
-    population, built = populate(PEOPLE), []
-    forms: list[CrmForm] = [
-        ContractTables(postgres_url, OPT_IN, "nord"),
-        SuiteCrm(mariadb_url, OPT_IN, "nord"),
-        DeliveredFiles(tmp_path / "files", OPT_IN, "nord"),
-    ]
-    for form in forms:
-        form.store(population)
-        folder = tmp_path / type(form).__name__
-        folder.mkdir()
-        vendor = VendorState(folder / "vendor.db")
-        vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
-        server = serve(vendor)
-        built.append((Site(form, _installed(folder, form, vendor, server.__enter__())), server, vendor))
-    yield [site for site, _, _ in built]
-    for _, server, vendor in built:
-        server.__exit__(None, None, None)
-        vendor.close()
+    population, org, environment = populate(PEOPLE), org_for_forms(), dynamics.Dataverse()
+    with ExitStack() as stack:
+        forms: list[CrmForm] = [
+            ContractTables(postgres_url, OPT_IN, "nord"),
+            SuiteCrm(mariadb_url, OPT_IN, "nord"),
+            DeliveredFiles(tmp_path / "files", OPT_IN, "nord"),
+            Salesforce(OrgRows(org), stack.enter_context(salesforce.serving(org)), OPT_IN, "nord"),
+            DynamicsCrm(DataverseRows(environment), stack.enter_context(dynamics.serving(environment)), OPT_IN, "nord"),
+        ]
+        built = []
+        for form in forms:
+            form.store(population)
+            folder = tmp_path / type(form).__name__
+            folder.mkdir()
+            vendor = VendorState(folder / "vendor.db")
+            stack.callback(vendor.close)
+            vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
+            built.append(Site(form, _installed(folder, form, vendor, stack.enter_context(serve(vendor)))))
+        yield built
 
 
 def _same(sites: list[Site]) -> Site:
@@ -149,7 +175,7 @@ def _same(sites: list[Site]) -> Site:
     return first
 
 
-def test_the_same_people_in_three_crms_get_into_the_same_lists(sites: list[Site]) -> None:
+def test_the_same_people_in_five_crms_get_into_the_same_lists(sites: list[Site]) -> None:
     population = populate(PEOPLE)
     for site in sites:
         site.day()
@@ -203,5 +229,5 @@ def test_the_same_people_in_three_crms_get_into_the_same_lists(sites: list[Site]
     assert set(again) < first.addresses()
     assert first.addresses().isdisjoint([*undated, *unsubscribed, *opted_out[3:]])
     for site in sites:  # a flag that was removed in the CRM isn't set again by the same unsubscribe
-        removed = undated if isinstance(site.crm, SuiteCrm) else []
+        removed = undated if isinstance(site.crm, SuiteCrm | WebForm) else []
         assert site.crm.withdrawn() == set(unsubscribed).difference(removed), type(site.crm).__name__

@@ -21,7 +21,8 @@ Row = dict[str, Any]
 _CORE = "@Microsoft.Dynamics.CRM."
 
 _PEOPLE = (
-    "emailaddress1:String firstname:String address1_city:String donotbulkemail:Boolean donotemail:Boolean "
+    "emailaddress1:String firstname:String lastname:String name:String address1_city:String "
+    "donotbulkemail:Boolean donotemail:Boolean "
     "cs_bounced:Boolean cs_bouncedon:DateTime cs_news:Boolean cs_newson:DateTime cs_offers:Boolean "
     "cs_offerson:DateTime cs_press:Boolean cs_presson:DateTime"
 )

@@ -23,6 +23,9 @@ _REMEDIES = {
     "unsupported_grant_type": "enable the OAuth flow in the settings of the app",
 }
 
+_TEMPORARY = frozenset({"unknown_error", "server_error", "temporarily_unavailable"})
+"""Codes that ask to try again: "retry your request"."""
+
 
 class Login:
     """Logs in, and knows as whom.
@@ -103,5 +106,7 @@ def _refusal(answer: Answer, document: dict[str, object]) -> CrmError:
             f"the login to Salesforce isn't answered as expected (status {answer.status}); crm.url must be the My "
             "Domain of the org, like https://acme.my.salesforce.com"
         )
+    if code in _TEMPORARY:
+        return CrmError(f"Salesforce can't log the user in now ({code}); try again later")
     remedy = _REMEDIES.get(code, "check the external client app in Setup, and crm.url")
     return CrmSetupError(f"Salesforce refuses the login ({code}): {remedy}")

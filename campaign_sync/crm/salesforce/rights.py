@@ -51,10 +51,10 @@ class Rights:
         self.api.require_calls(read_calls(self.settings, self.needs), "a read of people and consents")
         schema = Schema(self.api)
         objects = self._objects(schema)
-        if schema.knows("Contact") and schema.has("Contact", "IndividualId") and not schema.knows("Individual"):
+        if _ignores_individuals(schema):
             _log.warning(
-                "the user may not read Individual, so Don't Market, Don't Process and Forget this Individual aren't "
-                "respected; grant Read on it and these fields in the permission set"
+                "the user may not read all of Don't Market, Don't Process and Forget this Individual, so they aren't "
+                "all respected; grant Read on Individual, and these fields, in the permission set"
             )
         return [
             *(flaw for wanted in objects for flaw in _field_flaws(schema, wanted)),
@@ -169,3 +169,10 @@ def _has_person_accounts(schema: Schema) -> bool:
         return schema.has("Contact", "IsPersonAccount")
     except CrmError:
         return False
+
+
+def _ignores_individuals(schema: Schema) -> bool:
+    """Return whether people have individuals, and the user can't read all of their opt-outs."""
+    if not schema.knows("Contact") or not schema.has("Contact", "IndividualId"):
+        return False
+    return any(schema.field("Contact", f"Individual.{name}") is None for name in INDIVIDUAL_OPT_OUTS)

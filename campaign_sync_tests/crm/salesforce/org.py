@@ -73,6 +73,7 @@ class Org:
     read_only: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
     token: int = 0
+    login_problem: str = ""
     jobs: dict[str, tuple[Soql, list[Any]]] = field(default_factory=dict)
     reports: dict[str, StandInReport] = field(default_factory=dict)
     views: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -267,6 +268,8 @@ def serving(org: Org, context: ssl.SSLContext | None = None) -> Iterator[str]:
         do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
         def _log_in(self, form: dict[str, str]) -> None:
+            if org.login_problem:
+                return self._send(400, {"error": org.login_problem, "error_description": "retry your request"})
             if "assertion" not in form and form.get("client_secret") != CLIENT_SECRET:
                 return self._send(400, {"error": "invalid_client", "error_description": form.get("client_secret")})
             identity = f"https://login.salesforce.com/id/00D/{USER_ID}"

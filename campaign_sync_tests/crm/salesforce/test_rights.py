@@ -67,6 +67,13 @@ def test_a_refused_login_is_explained_without_its_secrets(open_crm: OpenCrm) -> 
     assert "Geheimrath" not in str(caught.value)
 
 
+def test_a_login_that_may_succeed_later_is_no_mistake_of_the_configuration(org: Org, open_crm: OpenCrm) -> None:
+    org.login_problem = "unknown_error"
+    with pytest.raises(CrmError, match=r"unknown_error.*try again later") as caught:
+        open_crm().check()
+    assert not isinstance(caught.value, CrmSetupError)
+
+
 def test_an_unknown_version_of_the_api_is_named(open_crm: OpenCrm) -> None:
     with pytest.raises(CrmSetupError, match=r"crm\.api_version"):
         open_crm(api_version="99.0").check()

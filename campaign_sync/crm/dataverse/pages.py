@@ -24,7 +24,7 @@ ROWS_WITHOUT_COOKIE = 50_000
 _AGGREGATE_ROWS = 50_000
 """Sums over more rows are refused."""
 
-_JUST_MADE = timedelta(minutes=1)
+_JUST_MADE = timedelta(seconds=5)
 """Records this new aren't counted: clocks differ a little, and times have whole seconds."""
 
 _ANNOTATION = "@Microsoft.Dynamics.CRM."
@@ -99,8 +99,8 @@ class Pages:
 
     def _check_page(self, rows: Sequence[Record], cookie: str | None, more: bool) -> None:
         keys = [str(row[self._query.key]).lower() for row in rows]
-        last = last_key(cookie, self._query.key) if cookie and keys else None
-        if (more and len(rows) != self._page_rows) or (last and last != keys[-1]):
+        last = last_key(cookie, self._query.key) if cookie and (keys or self._done) else None
+        if (more and len(rows) != self._page_rows) or (last and [last] != keys[-1:]):
             raise CrmError(f"a page of {self._title} came from {TITLE} without all of its rows; run again")
         if len(set(keys)) < len(keys) or not self._previous.isdisjoint(keys) or not self._ends.isdisjoint(keys):
             raise CrmError(f"{TITLE} yields records of {self._title} twice; run again")

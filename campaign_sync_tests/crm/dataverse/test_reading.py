@@ -122,6 +122,20 @@ def test_a_record_of_the_history_counts_for_all_its_people_unless_it_is_an_inact
         assert [key for key, _, _ in snapshot.consenting(PRESS)] == ["contact:c0000"]
 
 
+def test_a_last_page_without_its_rows_is_noticed(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, SEVERAL_PAGES)
+    fetch = dataverse._fetch
+
+    def empty(table: str, text: str) -> Any:
+        answer = fetch(table, text)
+        return {**answer, "value": []} if table == "contact" and 'page="3"' in text else answer
+
+    dataverse._fetch = empty  # type: ignore[method-assign]
+    for contact in dataverse.rows["contact"].values():
+        contact["createdon"] = "2999-01-01T00:00:00Z"  # too new for the count
+    assert "without all of its rows" in problem(open_crm())
+
+
 def test_dynamic_lists_views_and_queries_yield_whom_they_find(dataverse: Dataverse, open_crm: OpenCrm) -> None:
     dataverse.add("contact", "c1", address1_city="Bonn")
     dataverse.add("contact", "c2", address1_city="Köln")

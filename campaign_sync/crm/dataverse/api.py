@@ -124,6 +124,8 @@ def write(api: DataverseApi, operations: Sequence[Operation], title: str) -> Ite
 
 
 def _reason(answer: Answer) -> str:
+    if answer.status == 412:
+        return "they have changed since they were read, or the batch was sent twice"
     return " ".join(filter(None, (f"status {answer.status}", error_code(answer))))
 
 
@@ -144,7 +146,9 @@ def content(answer: Answer, title: str) -> Any:
         return answer.json()
     except ValueError:  # the exception holds the content
         pass
-    raise CrmError(f"{TITLE} answers {title} with something else than JSON; check crm.url and the proxies on the way")
+    raise CrmError(
+        f"{TITLE} answers {title} with something else than JSON; run again, then check the proxies on the way"
+    )
 
 
 def server_time(answer: Answer) -> datetime | None:

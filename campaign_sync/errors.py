@@ -18,6 +18,7 @@ CampaignSyncError
         FileSourceError
         UnreachableFilesError  [retryable]
             UnsettledFileError  [retryable]
+    FetchXmlError
     FileStorageError
         LostFileError
     IncompleteListError

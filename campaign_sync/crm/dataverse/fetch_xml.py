@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from lxml import etree
 
+from campaign_sync.errors import CampaignSyncError
+
 CREATED = "createdon"
 """The column with the time at which a record was made, in every standard table."""
 
@@ -21,7 +23,7 @@ _OF_THE_USER = (
 """Operators that compare with the user who asks: everybody gets other records, and the application user none."""
 
 
-class FetchXmlError(ValueError):
+class FetchXmlError(CampaignSyncError):
     """A FetchXML that can't be read completely. The message says why, without its values."""
 
 

@@ -15,6 +15,7 @@ from campaign_sync_tests.crm.conformance.dataverse_tables import (
 from campaign_sync_tests.crm.dataverse.stand_in import Dataverse, serving
 
 
+@pytest.mark.thorough
 @pytest.mark.sample(1)
 class TestDataverse(CrmConformance):
     @pytest.fixture(params=[FieldTables, PurposeTables, HistoryTables], ids=["columns", "purposes", "history"])

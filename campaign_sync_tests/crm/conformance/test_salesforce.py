@@ -10,6 +10,7 @@ from campaign_sync_tests.crm.conformance.salesforce_org import SalesforceUnderTe
 from campaign_sync_tests.crm.salesforce.org import Org, serving
 
 
+@pytest.mark.thorough
 class TestSalesforce(CrmConformance):
     @pytest.fixture
     def under_test(self, tmp_path: Path) -> Iterator[SalesforceUnderTest]:

@@ -16,6 +16,7 @@ from campaign_sync.crm.sql.export_log import last_export
 from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsubscribes
 from campaign_sync.crm.sql.response_recorder import record_responses, takes_responses
 from campaign_sync.crm.sql.schema import export_metadata, metadata, required_columns
+from campaign_sync.crm.sql.statistics import avoid_plans_for_small_tables
 from campaign_sync.domain.consent import STANDARD_WORDS_ONLY, ConsentWords
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.response import Response
@@ -98,6 +99,7 @@ class SqlCrm:
         with ExitStack() as stack:
             with crm_errors(self._engine, "opening a snapshot"):
                 connection = stack.enter_context(read_only(self._engine))
+                avoid_plans_for_small_tables(connection)
             # Outside `crm_errors`: what fails in the caller's block needn't be the CRM's fault.
             yield FrozenSnapshot(connection, self._words)
 

@@ -14,8 +14,7 @@ from campaign_sync.crm.dataverse.pages import PAGE_ROWS
 from campaign_sync.crm.dataverse.reader import DataverseReader
 from campaign_sync.crm.dataverse.write_back import FeedbackWriter
 from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
-from campaign_sync.crm.port import CrmNeeds, CrmSetupError, RecordedResponses
-from campaign_sync.domain.response import Response
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError
 
 _log = logging.getLogger(__name__)
 
@@ -65,14 +64,6 @@ class DataverseSource(Source):
     def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
         """Write bounces into the columns of `bounce`. See `Source.write_bounces`."""
         return FeedbackWriter(self._environment()).write_bounces(bounces)
-
-    def takes_responses(self) -> bool:
-        """Return False: opens and clicks aren't written."""
-        return False
-
-    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Return that no response was written. See `takes_responses`."""
-        return RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:
         """Raise CrmSetupError: Dynamics 365 lists no exports."""

@@ -19,9 +19,8 @@ from campaign_sync.crm.files.place import Place
 from campaign_sync.crm.files.reader import FilesReader
 from campaign_sync.crm.files.write_back import FileWriteBack
 from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
-from campaign_sync.crm.port import CrmError, CrmNeeds, RecordedResponses
+from campaign_sync.crm.port import CrmError, CrmNeeds
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
-from campaign_sync.domain.response import Response
 
 
 class FilesSource(Source):
@@ -93,14 +92,6 @@ class FilesSource(Source):
     def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
         """Leave bounces as files. See `write_withdrawals`."""
         return self._write_back.write_bounces(bounces)
-
-    def takes_responses(self) -> bool:
-        """Return False: no responses are written to files."""
-        return False
-
-    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Return that no response was written. See `takes_responses`."""
-        return RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:
         """Return when the newest complete delivery was made, whatever the name. See `Crm.last_export`."""

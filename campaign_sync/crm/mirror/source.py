@@ -142,9 +142,11 @@ class Source(Protocol):
 
     def takes_responses(self) -> bool:
         """Return whether the CRM takes opens, clicks and other responses."""
+        return False
 
     def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Append responses. See `Crm.record_responses`."""
+        """Append responses. See `Crm.record_responses`. Called only if `takes_responses` says so."""
+        return RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:
         """Return when the CRM last finished an export. See `Crm.last_export`."""

@@ -7,12 +7,11 @@ from datetime import datetime
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
-from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError, RecordedResponses
+from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.crm.salesforce.reader import SalesforceReader
 from campaign_sync.crm.salesforce.rights import Rights, read_calls
 from campaign_sync.crm.salesforce.write_back import SalesforceWriter
-from campaign_sync.domain.response import Response
 
 _NO_EXPORTS = "Salesforce lists no exports; use crm_export.marker"
 
@@ -60,14 +59,6 @@ class SalesforceSource(Source):
     def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
         """Mark all holders of the addresses as bounced. See `Source.write_bounces`."""
         return SalesforceWriter(self._api, self._settings).bounces(bounces)
-
-    def takes_responses(self) -> bool:
-        """Return False: no responses are written to Salesforce."""
-        return False
-
-    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Return that no response was written. See `takes_responses`."""
-        return RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:
         """Raise CrmError: Salesforce lists no exports."""

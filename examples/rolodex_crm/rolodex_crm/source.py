@@ -16,12 +16,11 @@ from campaign_sync.crm.mirror.source import (
     SourceRows,
     Withdrawal,
 )
-from campaign_sync.crm.port import CrmError, CrmNeeds, Pick, RecordedResponses
+from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import bounce_precedence
 from campaign_sync.domain.instant import parse_instant
-from campaign_sync.domain.response import Response
 from rolodex_crm import RolodexSettings
 from rolodex_crm.api import Pages, RolodexApi
 
@@ -100,14 +99,6 @@ class RolodexSource(Source):
             marked = [self._mark(_path(entity), bounce) for entity, _ in bounce.holders]
             if all(marked):
                 yield [bounce]
-
-    def takes_responses(self) -> bool:
-        """Return False: Rolodex has no place for them."""
-        return False
-
-    def record_responses(self, responses: Sequence[Response]) -> RecordedResponses:
-        """Record nothing; never called, by `takes_responses`."""
-        return RecordedResponses()
 
     def last_export(self, name: str) -> datetime | None:
         """Raise CrmError: Rolodex lists no exports."""

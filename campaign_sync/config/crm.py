@@ -23,6 +23,13 @@ def require_people_and_consents(tables: Collection[str]) -> None:
         raise ValueError("tables needs consent_event or consent_state: otherwise no consent is known")
 
 
+def refuse_id_column(columns: dict[str, str]) -> dict[str, str]:
+    """Return columns by the names that lists use. Raise ValueError if the id is among them."""
+    if "id" in columns:
+        raise ValueError("id is always the record's own id; remove it")
+    return columns
+
+
 class ConsentKindSettings(ConfigModel):
     """The CRM's words for consent events besides granted, confirmed and withdrawn, which are always understood."""
 

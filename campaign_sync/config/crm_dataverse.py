@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.crm import PEOPLE, CrmSettings, OptInSettings
+from campaign_sync.config.crm import PEOPLE, CrmSettings, OptInSettings, refuse_id_column
 from campaign_sync.config.field_types import BaseUrl, CaFile, Credential, Name, Text
 from campaign_sync.domain.entity import EntityType
 
@@ -16,13 +16,7 @@ LogicalName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max
 DEFAULT_EMAIL_COLUMN = "emailaddress1"
 
 
-def _columns(columns: dict[str, str]) -> dict[str, str]:
-    if "id" in columns:
-        raise ValueError("id is always the record's own id; remove it")
-    return columns
-
-
-PeopleColumns = Annotated[dict[Name, LogicalName], AfterValidator(_columns)]
+PeopleColumns = Annotated[dict[Name, LogicalName], AfterValidator(refuse_id_column)]
 """The column of Dataverse for a name that lists use, where they differ; `email` for that of the address."""
 
 

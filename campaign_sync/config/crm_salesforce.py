@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.crm import CrmSettings, OptInSettings
+from campaign_sync.config.crm import CrmSettings, OptInSettings, refuse_id_column
 from campaign_sync.config.field_types import BaseUrl, CaFile, Credential, Name
 from campaign_sync.domain.entity import EntityType
 
@@ -18,13 +18,7 @@ FieldPath = Annotated[
 """The API name of a field, or of a field of a parent such as `Account.Name`."""
 
 
-def _fields(fields: dict[str, str]) -> dict[str, str]:
-    if "id" in fields:
-        raise ValueError("id is always the record's own id; remove it")
-    return fields
-
-
-PeopleFields = Annotated[dict[Name, FieldPath], AfterValidator(_fields)]
+PeopleFields = Annotated[dict[Name, FieldPath], AfterValidator(refuse_id_column)]
 """The field of Salesforce for a name that lists use, where they differ; `email` for that of the address."""
 
 

@@ -2,11 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from campaign_sync.domain.instant import CLOCK_TOLERANCE, LATEST, Instants, late
 
 VENDOR_SOURCE_PREFIX = "optimizely:"
 """Prefix of the source of consent events that come from the vendor."""
+
+Settings = TypeVar("Settings")
 
 _EMAIL = re.compile(r"e[-_ ]?mail", re.IGNORECASE)
 
@@ -82,6 +84,17 @@ def normalize_word(raw: object) -> str:
     if not isinstance(raw, str):
         return ""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", raw).strip().casefold())
+
+
+def named_opt_ins(opt_ins: Mapping[str, Settings], opt_in_ids: Collection[str] | None) -> dict[str, Settings]:
+    """Return those of the opt-ins that are named, however their ids are spelled.
+
+    Args:
+        opt_ins: the settings of all, by their ids.
+        opt_in_ids: the ids of those that are named; None for all.
+    """
+    named = None if opt_in_ids is None else set(map(normalize_word, opt_in_ids))
+    return {key: opt_in for key, opt_in in opt_ins.items() if named is None or normalize_word(key) in named}
 
 
 @dataclass(frozen=True)

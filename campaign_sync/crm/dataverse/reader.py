@@ -12,7 +12,7 @@ from campaign_sync.crm.dataverse.picks import PickFinder
 from campaign_sync.crm.mirror.source import ADDRESS_STATE_COLUMNS, STATE_COLUMNS, SourceReader, SourceRows
 from campaign_sync.crm.port import CrmNeeds, Pick
 from campaign_sync.crm.sql.picks import pick_title
-from campaign_sync.domain.consent import OptIn, normalize_word
+from campaign_sync.domain.consent import OptIn, named_opt_ins
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.feedback import BounceKind
 
@@ -68,12 +68,7 @@ class DataverseReader(SourceReader):
 
         See `SourceReader.consent_states`.
         """
-        wanted = None if opt_in_ids is None else set(map(normalize_word, opt_in_ids))
-        opt_ins = {
-            opt_in_id: opt_in
-            for opt_in_id, opt_in in self._environment.settings.opt_ins.items()
-            if wanted is None or normalize_word(opt_in_id) in wanted
-        }
+        opt_ins = named_opt_ins(self._environment.settings.opt_ins, opt_in_ids)
         parts = [RecordConsents(self._environment, kind, opt_ins).rows() for kind in self._environment.people]
         if purposes := {opt_in_id: opt_in for opt_in_id, opt_in in opt_ins.items() if opt_in.purpose}:
             parts.append(PurposeConsents(self._environment, purposes).rows())

@@ -22,7 +22,7 @@ from campaign_sync.crm.salesforce.stated_consents import (
     of_checkbox,
     of_record,
 )
-from campaign_sync.domain.consent import ConsentKind, normalize_word
+from campaign_sync.domain.consent import ConsentKind, named_opt_ins
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text
 
@@ -51,12 +51,7 @@ class ConsentReader:
 
     def states(self, opt_in_ids: Collection[str] | None) -> SourceRows:
         """Return the states of these opt-ins, and who opted out of all e-mail. See `SourceReader.consent_states`."""
-        wanted = None if opt_in_ids is None else set(map(normalize_word, opt_in_ids))
-        needed = {
-            opt_in_id: opt_in
-            for opt_in_id, opt_in in self.settings.opt_ins.items()
-            if wanted is None or normalize_word(opt_in_id) in wanted
-        }
+        needed = named_opt_ins(self.settings.opt_ins, opt_in_ids)
         yielded = 0
 
         def chunks() -> Iterator[Sequence[State]]:

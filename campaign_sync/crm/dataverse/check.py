@@ -1,6 +1,6 @@
 """What is wrong with an environment of Dynamics 365, or with what the configuration says about it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, NO_MAIL, Subjects, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
@@ -20,18 +20,18 @@ def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
         CrmError: Dynamics 365 can't be reached, or the login is refused.
     """
     user_id = environment.api.get("/WhoAmI", "WhoAmI")["UserId"]
-    problems = list(_attempts(environment, needs))
+    finder = PickFinder(environment)
+    problems = list(_attempts(environment, finder, needs))
     problems += _shallow_rights(environment, user_id, _tables(environment, needs))
-    return problems + list(_hidden_columns(environment, user_id, needs))
+    return problems + list(_hidden_columns(environment, user_id, _columns_read(environment, finder, needs)))
 
 
-def _attempts(environment: Environment, needs: CrmNeeds) -> Iterator[str]:
+def _attempts(environment: Environment, finder: PickFinder, needs: CrmNeeds) -> Iterator[str]:
     """Yield what the checks of tables, columns, opt-ins and selections say."""
     checks: list[Callable[[], object]] = []
     for table, columns in _named_columns(environment).items():
         checks += [lambda table=table, columns=columns: _require(environment, table, columns)]  # type: ignore[misc]
     checks += [lambda: _require_types(environment), lambda: _require_opt_ins(environment)]
-    finder = PickFinder(environment)
     for pick in sorted(
         (pick for pick in needs.picks if pick.kind != "filter"), key=lambda pick: (pick.kind, pick.name)
     ):
@@ -142,10 +142,10 @@ def _shallow_rights(environment: Environment, user_id: str, tables: list[str]) -
             )
 
 
-def _hidden_columns(environment: Environment, user_id: str, needs: CrmNeeds) -> Iterator[str]:
+def _hidden_columns(environment: Environment, user_id: str, read: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Yield the columns that column security hides from the application user: without an error, it reads them empty."""
     secured = {}
-    for table, column in dict.fromkeys(_columns_read(environment, needs)):
+    for table, column in dict.fromkeys(read):
         known = environment.metadata.find(table)
         if known and column in known.secured:
             secured[f"{table}.{column}"] = known.secured[column]
@@ -162,13 +162,12 @@ def _hidden_columns(environment: Environment, user_id: str, needs: CrmNeeds) -> 
             )
 
 
-def _columns_read(environment: Environment, needs: CrmNeeds) -> Iterator[tuple[str, str]]:
+def _columns_read(environment: Environment, finder: PickFinder, needs: CrmNeeds) -> Iterator[tuple[str, str]]:
     """Yield the tables and columns that are read, or compared by a selection."""
     for table, columns in _named_columns(environment).items():
         yield from ((table, column) for column in columns)
     for entity_type in environment.people:
         yield from ((entity_type.value, column) for column in needs.columns)
-    finder = PickFinder(environment)
     for pick in needs.picks:
         if pick.kind != "filter":
             try:

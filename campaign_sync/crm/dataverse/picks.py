@@ -1,6 +1,6 @@
 """Who is in a marketing list, a view or a query."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.fetch_xml import Condition, FetchXml, FetchXmlError
@@ -50,6 +50,8 @@ class PickFinder:
     """
 
     environment: Environment
+    _known: dict[str, list[Record]] = field(default_factory=dict, init=False, repr=False)
+    """The lists and views, by table, each read once."""
 
     def find(self, pick: Pick) -> PickedRecords:
         """Return the query for a pick.
@@ -109,8 +111,11 @@ class PickFinder:
     def _named(
         self, table: str, key: str, columns: tuple[str, ...], conditions: list[Condition] | None = None
     ) -> list[Record]:
-        query = FetchXml.of_table(table, key, columns, conditions or [])
-        return [record for page in self.environment.pages(query, f"the table {table}") for record in page]
+        if table not in self._known:
+            query = FetchXml.of_table(table, key, columns, conditions or [])
+            pages = self.environment.pages(query, f"the table {table}")
+            self._known[table] = [record for page in pages for record in page]
+        return self._known[table]
 
     def _only(self, records: list[tuple[str, Record]], name: str, column: str) -> tuple[str, Record]:
         """Return the only active record of this name or id, and its table."""

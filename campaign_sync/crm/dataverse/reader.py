@@ -30,11 +30,12 @@ class DataverseReader(SourceReader):
 
     def __init__(self, environment: Environment, needs: CrmNeeds) -> None:
         self._environment, self._needs = environment, needs
+        self._picks = PickFinder(environment)
         self.as_of = datetime.now(UTC)
 
     def pick(self, pick: Pick) -> SourceRows:
         """Return everybody in a marketing list, view or query. See `SourceReader.pick`."""
-        return PickFinder(self._environment).find(pick).rows(self._environment, f"the {pick_title(pick)}")
+        return self._picks.find(pick).rows(self._environment, f"the {pick_title(pick)}")
 
     def people(self, entity_type: EntityType) -> SourceRows:
         """Return all records of a type, inactive ones as well. See `SourceReader.people`."""

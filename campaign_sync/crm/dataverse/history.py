@@ -82,16 +82,25 @@ def _key(value: str | None) -> str:
     return normalize_word(value).strip("{}")
 
 
+def _number(value: str, place: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        pass
+    raise CrmSetupError(f"{place} takes numbers, and the configuration has {value!r} for it; name the choice's number")
+
+
 class HistoryWriter:
     """Adds withdrawals to the table, each under its own id, so that a repetition changes nothing.
 
     Args:
         environment: what is written.
         history: where the table has what.
+        value: what the table has for the opt-in; its id if None.
     """
 
-    def __init__(self, environment: Environment, history: ConsentHistory) -> None:
-        self._environment, self._history = environment, history
+    def __init__(self, environment: Environment, history: ConsentHistory, value: str | None) -> None:
+        self._environment, self._history, self._opt_in_value = environment, history, value
 
     def operations(self, withdrawals: Sequence[Withdrawal]) -> list[Operation]:
         """Return what adds these withdrawals."""
@@ -108,15 +117,13 @@ class HistoryWriter:
         ]
 
     def _body(self, withdrawal: Withdrawal, table: Table, lengths: Mapping[str, int | None]) -> dict[str, Any]:
-        history, environment = self._history, self._environment
-        entity = withdrawal.entity
+        history, entity = self._history, withdrawal.entity
         person = history.people().get(entity.entity_type)
         if person is None:
             raise CrmSetupError(f"crm.consents names no lookup column to {entity.entity_type}; add it")
-        opt_in = environment.settings.opt_ins[withdrawal.opt_in_id].value or withdrawal.opt_in_id
         body = {
             **self._bound(table, person, entity.entity_type.value, entity.entity_id),
-            **self._value(table, history.opt_in, opt_in),
+            **self._value(table, history.opt_in, self._opt_in_value or withdrawal.opt_in_id),
             **self._value(table, history.kind, history.withdrawn[0]),
             history.at: withdrawal.occurred_at.isoformat(),
         }
@@ -128,7 +135,7 @@ class HistoryWriter:
         if kind in LOOKUPS:
             return self._bound(table, column, None, value)
         if kind in _NUMBERS:
-            return {column: int(value)}
+            return {column: _number(value, f"{table.name}.{column}")}
         return {column: value.lower() == "true" if kind == "Boolean" else value}
 
     def _bound(self, table: Table, column: str, target: str | None, key: str) -> dict[str, str]:

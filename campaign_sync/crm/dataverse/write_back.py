@@ -88,7 +88,7 @@ class FeedbackWriter:
             return lambda part: self._plan_columns(part, entity_type, opt_in)
         history = self._environment.settings.consents
         if place == "table" and history and entity_type in history.people():
-            writer = HistoryWriter(self._environment, history)
+            writer = HistoryWriter(self._environment, history, opt_in.value)
             return lambda part: {
                 withdrawal.event_id: [operation]
                 for withdrawal, operation in zip(part, writer.operations(part), strict=True)

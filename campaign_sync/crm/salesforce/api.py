@@ -121,7 +121,7 @@ class SalesforceApi:
             raise CrmError(f"{doing}: {count} of {page['totalSize']} rows came from Salesforce; run again")
 
     def limits(self) -> dict[str, tuple[int, int]]:
-        """Return the limits by name: what is left, and the most. None for a user who may not see them."""
+        """Return the limits by name: what is left, and the most; none for a user who may not see them."""
         answer = self._session.call("GET", f"{self._base}/limits")
         if answer.status == 404:
             raise CrmSetupError("Salesforce doesn't know this version of its API; correct crm.api_version and crm.url")

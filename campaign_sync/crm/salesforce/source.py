@@ -7,7 +7,7 @@ from datetime import datetime
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
-from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.crm.salesforce.reader import SalesforceReader
 from campaign_sync.crm.salesforce.rights import Rights, read_calls
@@ -61,5 +61,5 @@ class SalesforceSource(Source):
         return SalesforceWriter(self._api, self._settings).bounces(bounces)
 
     def last_export(self, name: str) -> datetime | None:
-        """Raise CrmError: Salesforce lists no exports."""
-        raise CrmError(_NO_EXPORTS)
+        """Raise CrmSetupError: Salesforce lists no exports."""
+        raise CrmSetupError(_NO_EXPORTS)

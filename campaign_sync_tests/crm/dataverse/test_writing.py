@@ -80,8 +80,7 @@ def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(data
     purpose = dataverse.add("msdynmkt_purpose", msdynmkt_name="Commercial")
     topic = dataverse.add("msdynmkt_topic", msdynmkt_name="News", msdynmkt_purposeid=purpose)
     settings = dataverse_settings(url, {NEWS: {"purpose": "Commercial", "topic": "News"}})
-    contact = Entity(EntityType.CONTACT, "c0000")
-    withdrawal = Withdrawal("1", contact, "P0@example.org", NEWS, "nord", NOON, "optimizely:getUnsubscribes", "x")
+    withdrawal = withdrawal_of(NEWS)
     consents = dataverse.rows["msdynmkt_contactpointconsent4"]
     keys = set()
     for number in range(2):  # the consent was there when the unsubscribe was planned, and is gone now
@@ -95,6 +94,33 @@ def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(data
         assert consent["msdynmkt_value"] == 534120002
     assert len(keys) == 1
     assert not any("example.org" in call for call in dataverse.calls)  # URLs are in the logs of proxies
+
+
+def history_settings(url: str, **changes: object) -> DataverseSettings:
+    table = {"table": "cs_consentlog", "contact": "cs_contactid", "opt_in": "cs_consent", "kind": "cs_what"}
+    words = {"granted": ["In"], "withdrawn": ["out"], "at": "cs_on"}
+    return dataverse_settings(url, {NEWS: {"value": "n"}}, consents={**table, **words, **changes})
+
+
+def withdrawal_of(opt_in_id: str) -> Withdrawal:
+    contact = Entity(EntityType.CONTACT, "c0000")
+    return Withdrawal("1", contact, "P0@example.org", opt_in_id, "nord", NOON, "optimizely:getUnsubscribes", "x")
+
+
+def test_a_withdrawal_is_added_to_the_history_however_its_opt_in_is_spelled(dataverse: Dataverse, url: str) -> None:
+    add_people(dataverse, 1)
+    source = DataverseSource(history_settings(url), CrmNeeds(frozenset(), frozenset()))
+    withdrawal = withdrawal_of(NEWS.upper())
+    assert list(source.write_withdrawals([withdrawal])) == [[withdrawal]]
+    assert dataverse.rows["cs_consentlog"]["1"]["cs_consent"] == "n"
+
+
+def test_a_word_for_a_column_of_numbers_is_a_mistake_with_its_place(dataverse: Dataverse, url: str) -> None:
+    add_people(dataverse, 1)
+    source = DataverseSource(history_settings(url, kind="statecode"), CrmNeeds(frozenset(), frozenset()))
+    with pytest.raises(CrmSetupError, match=r"cs_consentlog\.statecode takes numbers, and the configuration has 'out'"):
+        list(source.write_withdrawals([withdrawal_of(NEWS)]))
+    assert not dataverse.writes
 
 
 def test_a_bounce_is_written_to_every_record_with_the_address(dataverse: Dataverse, open_crm: OpenCrm) -> None:

@@ -102,6 +102,22 @@ class SalesforceApi:
         answer = self._session.call("GET", f"{self._base}/sobjects/{quote(sobject)}/describe")
         return None if answer.status == 404 else _json(answer, doing, ("fields",))
 
+    def pauses(self, seconds: Sequence[float], longest: float) -> Iterator[None]:
+        """Yield before each question whether work is done, and wait in between; end when that has taken too long.
+
+        Args:
+            seconds: between two questions; the last of them is repeated.
+            longest: how long may be waited in all.
+        """
+        waited, attempt = 0.0, 0
+        while True:
+            yield
+            pause = seconds[min(attempt, len(seconds) - 1)]
+            waited, attempt = waited + pause, attempt + 1
+            if waited > longest:
+                return
+            self.wait(pause)
+
     def rows(self, soql: str, doing: str) -> Iterator[Mapping[str, Any]]:
         """Yield the rows of a query with few of them.
 

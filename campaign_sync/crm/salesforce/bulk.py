@@ -26,7 +26,7 @@ CALLS_PER_QUERY = 8
 """About how many calls a query makes that has few pages: it is created, polled, fetched and deleted."""
 
 _POLL_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Between two questions whether a job is done; the last one is repeated."""
+"""Between two questions whether a job is done."""
 
 _LONGEST_SECONDS = 3600.0
 
@@ -92,18 +92,13 @@ class BulkQuery:
 
     def _completed(self, job: str) -> int:
         """Wait until a job is done, and return how many rows it has."""
-        waited, attempt = 0.0, 0
-        while True:
+        for _ in self.api.pauses(_POLL_SECONDS, _LONGEST_SECONDS):
             info = self.api.document("GET", job, f"reading {self.title}", has=("state",))
             if info["state"] == "JobComplete":
                 return int(info["numberRecordsProcessed"])
             if info["state"] not in _RUNNING:
                 raise self._failure(info)
-            seconds = _POLL_SECONDS[min(attempt, len(_POLL_SECONDS) - 1)]
-            if waited + seconds > _LONGEST_SECONDS:
-                raise CrmError(f"reading {self.title}: Salesforce's job isn't done after an hour; run again later")
-            self.api.wait(seconds)
-            waited, attempt = waited + seconds, attempt + 1
+        raise CrmError(f"reading {self.title}: Salesforce's job isn't done after an hour; run again later")
 
     def _failure(self, info: dict[str, object]) -> CrmError:
         # The message may quote values; its first word is a code.

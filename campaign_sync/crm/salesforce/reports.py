@@ -174,17 +174,14 @@ class Report:
         return rows, is_complete
 
     def _finished(self, path: str) -> dict[str, Any]:
-        waited, attempt = 0.0, 0
-        while True:
+        for _ in self.api.pauses(_POLL_SECONDS, _LONGEST_SECONDS):
             result: dict[str, Any] = self.api.document("GET", path, f"running {self.title}", has=("attributes",))
             status = result["attributes"]["status"]
             if status == "Success":
                 return result
-            seconds = _POLL_SECONDS[min(attempt, len(_POLL_SECONDS) - 1)]
-            if status not in ("New", "Running") or waited + seconds > _LONGEST_SECONDS:
-                raise CrmError(f"{self.title} isn't finished by Salesforce; see whether it runs there, or {_REMEDY}")
-            self.api.wait(seconds)
-            waited, attempt = waited + seconds, attempt + 1
+            if status not in ("New", "Running"):
+                break
+        raise CrmError(f"{self.title} isn't finished by Salesforce; see whether it runs there, or {_REMEDY}")
 
 
 def _part_of(metadata: Mapping[str, Any], key: str, last: str | None) -> dict[str, Any]:

@@ -101,10 +101,6 @@ class ApiSession:
         self._token_lock, self._lock = Lock(), Lock()
         self._resume_at = 0.0
 
-    def close(self) -> None:
-        """Close all connections."""
-        self._http.close()
-
     def call(
         self,
         method: str,
@@ -134,24 +130,6 @@ class ApiSession:
         arguments = {"params": query, "headers": {**self._headers, **(headers or {})}, "json": json, "data": data}
         may_repeat = method in _REPEATABLE if repeatable is None else repeatable
         return self._exchange(_Request(method, self._url(path), may_repeat, arguments), self._judge)
-
-    def call_json(self, method: str, path: str, **arguments: Any) -> Any:
-        """Call the API like `call`, and return the content of an answer that must be a success.
-
-        Raises:
-            CrmError: as `call`; also if the answer is no success or no JSON.
-        """
-        answer = self.call(method, path, **arguments)
-        if not answer.ok:
-            raise CrmError(f"{self.title} answers {_place(path)} with status {answer.status}; try again later")
-        try:
-            return answer.json()
-        except ValueError:  # its message quotes nothing, but the exception holds the content
-            pass
-        raise CrmError(
-            f"{self.title} answers {_place(path)} with something else than JSON, as proxies and login portals do; "
-            "check crm.url and the proxies on the way"
-        )
 
     def call_without_token(self, method: str, url: str, *, data: Mapping[str, str], setting: str = "crm.url") -> Answer:
         """Call any URL without a token, with a form; for logging in. It is repeated where there is no answer.
@@ -328,8 +306,3 @@ def _authorized_by(token: str | None) -> Callable[[requests.PreparedRequest], re
         return request
 
     return authorize
-
-
-def _place(path: str) -> str:
-    """Return what was called, without ids and queries, which may be personal data."""
-    return "/".join(part for part in urlsplit(path).path.split("/") if part.isalpha())[-60:] or "a call"

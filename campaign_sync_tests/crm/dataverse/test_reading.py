@@ -10,8 +10,10 @@ from PowerPlatform.Dataverse.client import DataverseClient
 from pydantic import SecretStr
 
 from campaign_sync.crm.dataverse import pages
+from campaign_sync.crm.dataverse.api import content
 from campaign_sync.crm.port import Crm, CrmError, CrmSetupError, Pick
 from campaign_sync.crm.testing import NEWS, OFFERS, PRESS
+from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.conformance.dataverse_tables import dataverse_settings, field_settings
 from campaign_sync_tests.crm.dataverse.conftest import LIST, PAGE_ROWS, OpenCrm, add_people
@@ -293,3 +295,11 @@ def test_microsofts_own_client_understands_the_stand_in(dataverse: Dataverse, mo
         client.records.update("contact", "c0001", {"address1_city": "Bonn"})
     assert [row["contactid"] for row in rows] == sorted(dataverse.rows["contact"])
     assert dataverse.rows["contact"]["c0001"]["address1_city"] == "Bonn"
+
+
+def test_an_answer_that_is_no_json_is_named_without_what_it_holds() -> None:
+    portal = Answer(200, {}, b"<p>anna@example.org</p>")
+    with pytest.raises(CrmError, match="the marketing list with something else than JSON") as caught:
+        content(portal, "the marketing list")
+    assert "anna@example.org" not in str(caught.value)
+    assert caught.value.__context__ is None

@@ -22,7 +22,7 @@ from campaign_sync.crm.mirror.loading import (
     require_columns,
     require_unique_ids,
 )
-from campaign_sync.crm.mirror.retention import FILE, mark_used
+from campaign_sync.crm.mirror.retention import FILE, UNFINISHED, mark_used
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, Source, SourceReader
 from campaign_sync.crm.mirror.stored_values import Stored
 from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
@@ -33,9 +33,6 @@ from campaign_sync.storage.private_files import create_private_file, folder_lock
 
 SCHEMA = "base"
 """The name under which the file is attached."""
-
-UNFINISHED = ".*.part"
-"""Pattern of files that are being written, or were left by a process that died."""
 
 _FORMAT = 2
 """Changes whenever the tables of the file do."""
@@ -149,7 +146,7 @@ class Base:
 
     def _build_and_attach(self, connection: sqlite3.Connection, version: str | None) -> BaseFacts:
         """Build the file; only for the holder of the folder's lock, so every unfinished file is a dead builder's."""
-        for leftover in self.folder.glob(f".{FILE}{UNFINISHED[1:]}"):
+        for leftover in self.folder.glob(UNFINISHED):
             leftover.unlink(missing_ok=True)
         unfinished = self.folder / f".{FILE}.{uuid4().hex}.part"
         try:

@@ -12,6 +12,9 @@ from campaign_sync.storage.private_files import folder_lock
 FILE: Final = "people.sqlite"
 """The file of picks and people in the folder of copies."""
 
+UNFINISHED: Final = f".{FILE}.*.part"
+"""Pattern of files that are being built, or were left by a process that died."""
+
 KEPT_UNUSED: Final = timedelta(days=7)
 """How long a copy is kept that nothing uses. It is personal data, and made again when it is needed."""
 
@@ -36,7 +39,7 @@ def remove_unused_copies(folder: Path, now: datetime) -> None:
 
 
 def _unused(folder: Path, now: datetime) -> list[Path]:
-    files = [folder / FILE, *folder.glob(f".{FILE}.*.part")]
+    files = [folder / FILE, *folder.glob(UNFINISHED)]
     return [file for file in files if file.exists() and _age(file, now) > KEPT_UNUSED]
 
 

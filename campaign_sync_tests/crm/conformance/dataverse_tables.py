@@ -1,10 +1,11 @@
 """Dynamics 365 for the conformance tests, with its consents in each of the three places."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pydantic import SecretStr
 
@@ -104,30 +105,18 @@ class DataverseTables(CrmUnderTest):
         contacts = self._dataverse.rows["contact"].values()
         return {contact["emailaddress1"]: "hard" for contact in contacts if contact.get("cs_bounced")}
 
-    @contextmanager
-    def losing_rows(self) -> Iterator[None]:
-        self._dataverse.loses = True
-        yield
-        self._dataverse.loses = False
+    def losing_rows(self) -> AbstractContextManager[object]:
+        return patch.object(self._dataverse, "loses", new=True)
 
-    @contextmanager
-    def unreachable(self) -> Iterator[None]:
-        url, self._url = self._url, "http://127.0.0.1:9"
-        yield
-        self._url = url
+    def unreachable(self) -> AbstractContextManager[object]:
+        return patch.object(self, "_url", "http://127.0.0.1:9")
 
-    @contextmanager
-    def cut(self) -> Iterator[None]:
-        self._dataverse.hangs_up = True
-        yield
-        self._dataverse.hangs_up = False
+    def cut(self) -> AbstractContextManager[object]:
+        return patch.object(self._dataverse, "hangs_up", new=True)
 
-    @contextmanager
-    def refusing_writes(self, entities: Collection[Entity] = ()) -> Iterator[None]:
-        self._dataverse.refused = {entity.entity_id for entity in entities}
-        self._dataverse.refuses_all = not entities
-        yield
-        self._dataverse.refused, self._dataverse.refuses_all = set(), False
+    def refusing_writes(self, entities: Collection[Entity] = ()) -> AbstractContextManager[object]:
+        refused = {entity.entity_id for entity in entities}
+        return patch.multiple(self._dataverse, refused=refused, refuses_all=not entities)
 
 
 class FieldTables(DataverseTables):

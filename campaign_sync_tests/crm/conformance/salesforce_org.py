@@ -1,9 +1,10 @@
 """A CRM in Salesforce, with checkboxes and consent records, for the conformance tests."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import Crm, CrmNeeds
@@ -115,30 +116,18 @@ class SalesforceUnderTest(CrmUnderTest):
             if row.get("EmailBouncedDate")
         }
 
-    @contextmanager
-    def losing_rows(self) -> Iterator[None]:
-        self._org.loses = True
-        yield
-        self._org.loses = False
+    def losing_rows(self) -> AbstractContextManager[object]:
+        return patch.object(self._org, "loses", new=True)
 
-    @contextmanager
-    def unreachable(self) -> Iterator[None]:
-        url, self._url = self._url, "http://127.0.0.1:9"
-        yield
-        self._url = url
+    def unreachable(self) -> AbstractContextManager[object]:
+        return patch.object(self, "_url", "http://127.0.0.1:9")
 
-    @contextmanager
-    def cut(self) -> Iterator[None]:
-        self._org.cuts = True
-        yield
-        self._org.cuts = False
+    def cut(self) -> AbstractContextManager[object]:
+        return patch.object(self._org, "cuts", new=True)
 
-    @contextmanager
-    def refusing_writes(self, entities: Collection[Entity] = ()) -> Iterator[None]:
+    def refusing_writes(self, entities: Collection[Entity] = ()) -> AbstractContextManager[object]:
         ids = [entity.entity_id for entity in entities] or [""]
-        self._org.refused = dict.fromkeys(ids, "FIELD_CUSTOM_VALIDATION_EXCEPTION")
-        yield
-        self._org.refused = {}
+        return patch.object(self._org, "refused", dict.fromkeys(ids, "FIELD_CUSTOM_VALIDATION_EXCEPTION"))
 
     def _record(self, consent: Consent) -> dict[str, Any]:
         entity = consent.person.entity

@@ -1,8 +1,9 @@
 """The conformance tests on Rolodex."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from pydantic import SecretStr
@@ -86,29 +87,18 @@ class RolodexUnderTest(CrmUnderTest):
         contacts = self._rolodex.contacts.values()
         return {contact["email"]: contact["bounced"]["kind"] for contact in contacts if contact["bounced"]}
 
-    @contextmanager
-    def losing_rows(self) -> Iterator[None]:
-        self._rolodex.loses = True
-        yield
-        self._rolodex.loses = False
+    def losing_rows(self) -> AbstractContextManager[object]:
+        return patch.object(self._rolodex, "loses", new=True)
 
-    @contextmanager
-    def unreachable(self) -> Iterator[None]:
-        url, self._url = self._url, "http://127.0.0.1:9"
-        yield
-        self._url = url
+    def unreachable(self) -> AbstractContextManager[object]:
+        return patch.object(self, "_url", "http://127.0.0.1:9")
 
-    @contextmanager
-    def cut(self) -> Iterator[None]:
-        self._rolodex.hangs_up = True
-        yield
-        self._rolodex.hangs_up = False
+    def cut(self) -> AbstractContextManager[object]:
+        return patch.object(self._rolodex, "hangs_up", new=True)
 
-    @contextmanager
-    def refusing_writes(self, entities: Collection[Entity] = ()) -> Iterator[None]:
-        self._rolodex.refused, self._rolodex.refuses_all = {entity.entity_id for entity in entities}, not entities
-        yield
-        self._rolodex.refused, self._rolodex.refuses_all = set(), False
+    def refusing_writes(self, entities: Collection[Entity] = ()) -> AbstractContextManager[object]:
+        refused = {entity.entity_id for entity in entities}
+        return patch.multiple(self._rolodex, refused=refused, refuses_all=not entities)
 
     def _consents_of(self, consent: Consent) -> dict[str, object]:
         consents: dict[str, object] = self._rolodex.contacts[consent.person.entity.entity_id]["consents"]

@@ -1,7 +1,7 @@
 """Patterns of `like`: `%` means any characters, `_` a single one, a backslash makes the next character literal."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property
@@ -21,7 +21,8 @@ class LikePattern:
     """A pattern that is compared with whole texts, without regard to case.
 
     A character that folding turns into several (`ß` into `ss`) is a single one for `_`, and several: a text matches
-    if it does in one of these forms, so whatever equals a matching text by its letters matches as well.
+    if it does in one of these forms, so whatever equals a matching text by its letters matches as well. An accent of
+    its own after such a character (`ß` and U+0301) is a character for `_` and `%`, and part of the letter before it.
     """
 
     text: str
@@ -40,14 +41,18 @@ class LikePattern:
         """Return whether a normalized text matches."""
         if self._expression.fullmatch(fold_case(text)) is not None:
             return True
-        if text.isascii() or _Wildcard.CHARACTER not in self._parts:
+        if text.isascii():
             return False
         letters = [fold_case(character) for character in text]
-        return len("".join(letters)) > len(letters) and self._holds_by_character(letters)
+        folded = "".join(letters)
+        return (len(folded) > len(letters) or folded != fold_case(text)) and self._holds_by_character(letters)
 
     @cached_property
     def _parts(self) -> tuple[str | _Wildcard, ...]:
-        """The folded characters and wildcards."""
+        """The characters, each folded by itself, and wildcards."""
+        return self._parsed(lambda literal: "".join(map(fold_case, literal)))
+
+    def _parsed(self, fold: Callable[[str], str]) -> tuple[str | _Wildcard, ...]:
         return tuple(
             part
             for match in self._matches()
@@ -56,7 +61,7 @@ class LikePattern:
                 if match[2]
                 else [_Wildcard.CHARACTER]
                 if match[3]
-                else fold_case(match[1] or match[4])
+                else fold(match[1] or match[4])
             )
         )
 
@@ -74,7 +79,7 @@ class LikePattern:
         text.
         """
         segments = [""]
-        for part in self._parts:
+        for part in self._parsed(fold_case):
             if part is _Wildcard.CHARACTERS:
                 segments.append("")
             else:

@@ -72,7 +72,8 @@ def reference(condition: Condition, row: Row) -> bool | None:
             if operator == "like":
                 spelled = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
                 forms = {tuple(_folded(text)), *(tuple(chain(*form)) for form in product(*map(_forms, spelled)))}
-                return any(_like(_folded(str(values[0])), form) for form in forms)
+                patterns = {_folded(str(values[0])), "".join(map(_fold, unicodedata.normalize("NFC", str(values[0]))))}
+                return any(_like(pattern, form) for pattern, form in product(patterns, forms))
             outcomes = [_compare(operator, text, value) for value in values]
             return True if True in outcomes else None if None in outcomes else False
     raise AssertionError(condition)

@@ -24,6 +24,9 @@ _REMEDIES = {
 """What to do about the numbers (AADSTS…) of
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes."""
 
+_TEMPORARY = ("server_error", "temporarily_unavailable")
+"""Words of OAuth that ask to try again."""
+
 
 def entra_login(settings: DataverseLogin) -> Callable[[ApiSession], str]:
     """Return what logs in and returns an access token for the environment."""
@@ -85,11 +88,14 @@ def _token(answer: Answer) -> str:
         content = answer.json()
         token = content.get("access_token") if answer.ok else None
         codes = content.get("error_codes") or []
+        temporary = content.get("error") in _TEMPORARY
     except (ValueError, AttributeError):
-        token, codes = None, []
+        token, codes, temporary = None, [], False
     if isinstance(token, str) and token:
         return token
+    if temporary:
+        raise CrmError("Microsoft Entra can't log the application in now; try again later")
     if not codes:
-        raise CrmError(f"the login at Microsoft Entra failed with status {answer.status}; check crm.login_url")
+        raise CrmSetupError(f"the login at Microsoft Entra failed with status {answer.status}; check crm.login_url")
     remedy = _REMEDIES.get(codes[0], "look the number up at https://login.microsoftonline.com/error")
     raise CrmSetupError(f"Microsoft Entra refuses the login (AADSTS{codes[0]}): {remedy}")

@@ -33,6 +33,9 @@ _SETUP_PROBLEMS = {
     "API_DISABLED_FOR_ORG": "the edition of the org, or the user's profile, must allow the API (API Enabled)",
     "API_CURRENTLY_DISABLED": "the user's profile must allow the API (API Enabled)",
     "INSUFFICIENT_ACCESS": _RIGHTS,
+    "INSUFFICIENT_ACCESS_OR_READONLY": _RIGHTS,
+    "FORBIDDEN": _RIGHTS,
+    "FUNCTIONALITY_NOT_ENABLED": "the org doesn't have what is called; leave it out of the configuration",
     "INVALID_FIELD": _RIGHTS,
     "INVALID_TYPE": _RIGHTS,
     "INVALIDENTITY": "objects that the Bulk API doesn't know can't be read",
@@ -215,10 +218,16 @@ def _limit(message: str) -> Retry | CrmError:
 def refusal(answer: Answer, doing: str) -> CrmError:
     """Return the error that an answer means. It has the code of Salesforce, never its message."""
     code, _ = error_of(answer)
-    if code in _SETUP_PROBLEMS:
-        return CrmSetupError(f"{doing}: Salesforce refuses it ({code}); {_SETUP_PROBLEMS[code]}")
-    problem = code or f"status {answer.status}"
-    return CrmError(f"{doing}: Salesforce refuses it ({problem}); run `campaign-sync check`, or try again later")
+    if problem := setup_problem(code, doing):
+        return problem
+    reason = code or f"status {answer.status}"
+    return CrmError(f"{doing}: Salesforce refuses it ({reason}); run `campaign-sync check`, or try again later")
+
+
+def setup_problem(code: str, doing: str) -> CrmSetupError | None:
+    """Return the error that a code of Salesforce means, if a person has to correct something."""
+    remedy = _SETUP_PROBLEMS.get(code)
+    return CrmSetupError(f"{doing}: Salesforce refuses it ({code}); {remedy}") if remedy else None
 
 
 def error_of(answer: Answer) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from campaign_sync.crm.port import CrmError, CrmSetupError
-from campaign_sync.crm.salesforce.api import SalesforceApi
+from campaign_sync.crm.salesforce.api import SalesforceApi, setup_problem
 from campaign_sync.crm.web_api.answer import Answer
 
 _log = logging.getLogger(__name__)
@@ -102,10 +102,11 @@ class BulkQuery:
 
     def _failure(self, info: dict[str, object]) -> CrmError:
         # The message may quote values; its first word is a code.
-        code = re.match(r"[A-Z][A-Za-z_]+", str(info.get("errorMessage", "")))
-        return CrmError(
-            f"reading {self.title}: Salesforce's job ended as {info['state']} "
-            f"({code[0] if code else 'no reason given'}); run again later, or see Setup, Bulk Data Load Jobs"
+        match = re.match(r"[A-Z][A-Za-z_]+", str(info.get("errorMessage", "")))
+        code = match[0] if match else ""
+        return setup_problem(code, f"reading {self.title}") or CrmError(
+            f"reading {self.title}: Salesforce's job ended as {info['state']} ({code or 'no reason given'}); run again "
+            "later, or see Setup, Bulk Data Load Jobs"
         )
 
     def _pages(self, job: str, expected: int) -> Iterator[Sequence[Row]]:

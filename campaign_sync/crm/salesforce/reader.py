@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.mirror.source import SourceReader, SourceRows
-from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError, Pick
 from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.crm.salesforce.bounces import address_states
 from campaign_sync.crm.salesforce.bulk import BulkQuery
@@ -51,7 +51,7 @@ class SalesforceReader(SourceReader):
         for name in ("id", "email"):
             if paths[name] is None:
                 field = self._settings.field_of(entity_type, name)
-                raise CrmError(f"the user may not read {sobject}.{field}; grant it in the permission set")
+                raise CrmSetupError(f"the user may not read {sobject}.{field}; grant it in the permission set")
         readable = {name: path for name, path in paths.items() if path is not None}
         selected = list(dict.fromkeys(readable.values()))
         query = BulkQuery(self._api, selected, source or self._schema.business_accounts(), sobject)

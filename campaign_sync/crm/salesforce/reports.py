@@ -98,7 +98,9 @@ class Report:
             rows, is_complete = self._run(_part_of(metadata, key, last))
             ids = [str(row[place]) for row in rows]
             if ids != sorted(ids) or (last is not None and ids and ids[0] <= last):
-                raise CrmError(f"{self.title}: Salesforce sorts its ids otherwise than it compares them; {_REMEDY}")
+                raise CrmSetupError(
+                    f"{self.title}: Salesforce sorts its ids otherwise than it compares them; {_REMEDY}"
+                )
             if is_complete:
                 yield rows
                 return

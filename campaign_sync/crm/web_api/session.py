@@ -63,6 +63,7 @@ class _Attempts:
     """Those after which the API asked for no pause."""
     waited: float = 0.0
     renewed: bool = False
+    """Whether the last of them had a new token."""
 
 
 class ApiSession:
@@ -157,6 +158,8 @@ class ApiSession:
                 return outcome
             if outcome.renew_token:
                 self._renew(token, attempts)
+            else:
+                attempts.renewed = False  # during a long pause, a token may end again
             self._pause(outcome, attempts)
 
     def _attempt(self, request: _Request, token: str | None, judge: Judge) -> Answer | Retry:

@@ -15,7 +15,7 @@ from campaign_sync.crm.dataverse.batch import Operation, decode_batch, encode_ba
 from campaign_sync.crm.dataverse.login import entra_login
 from campaign_sync.crm.dataverse.source import DataverseSource
 from campaign_sync.crm.mirror.source import Withdrawal
-from campaign_sync.crm.port import CrmNeeds, CrmSetupError
+from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError
 from campaign_sync.crm.testing import NEWS, NOON, OFFERS, PRESS
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.domain.entity import Entity, EntityType
@@ -192,6 +192,24 @@ def test_a_certificate_logs_in_with_a_signed_assertion(url: str, dataverse: Data
     bad = field_settings(url, client_secret=None, certificate=SecretStr("no certificate"))
     with pytest.raises(CrmSetupError, match=r"crm\.certificate"):
         open_crm(settings=bad).check()
+
+
+@pytest.mark.parametrize(
+    ("content", "retryable"),
+    [
+        (b'{"error": "temporarily_unavailable", "error_codes": [90033]}', True),
+        (b'{"error": "invalid_client", "error_codes": [7000215]}', False),
+        (b"<html>a proxy</html>", False),
+    ],
+)
+def test_only_a_login_that_may_succeed_later_is_retried(url: str, content: bytes, retryable: bool) -> None:
+    class Session:
+        def call_without_token(self, method: str, url: str, **_: object) -> Answer:
+            return Answer(400, MappingProxyType({}), content)
+
+    with pytest.raises(CrmError) as caught:
+        entra_login(field_settings(url))(Session())  # type: ignore[arg-type]
+    assert caught.value.retryable is retryable
 
 
 def _pem(issued: trustme.LeafCert) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
-from campaign_sync.crm.port import CrmError, Pick
+from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
 from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, of_checkbox, of_record
 from campaign_sync.crm.testing import EVERYBODY, NEWS, PRESS
 from campaign_sync.domain.entity import EntityType
@@ -68,6 +68,30 @@ def test_an_answer_that_is_an_error_is_named_by_its_code(
     with pytest.raises(CrmError, match=expected) as caught, open_crm().snapshot():
         pass
     assert "Geheimrath" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("code", "retryable"), [("INVALID_FIELD", False), ("QUERY_TIMEOUT", True)])
+def test_a_job_that_fails_is_retried_unless_a_person_has_to_correct_something(
+    org: Org, open_crm: OpenCrm, monkeypatch: pytest.MonkeyPatch, code: str, retryable: bool
+) -> None:
+    answer = org.answer
+
+    def failed(method: str, path: str, query: dict[str, str], body: object) -> tuple[int, object, dict[str, str]]:
+        is_job = method == "GET" and re.fullmatch(r"jobs/query/\w+", path)
+        info = {"state": "Failed", "errorMessage": f"{code}: Geheimrath"}
+        return (200, info, {}) if is_job else answer(method, path, query, body)
+
+    monkeypatch.setattr(org, "answer", failed)
+    with pytest.raises(CrmError, match=code) as caught:
+        selected(open_crm())
+    assert caught.value.retryable is retryable
+    assert "Geheimrath" not in str(caught.value)
+
+
+def test_an_address_that_the_user_may_not_read_is_not_retried(org: Org, open_crm: OpenCrm) -> None:
+    org.hidden = {"Contact.Email"}
+    with pytest.raises(CrmSetupError, match=r"may not read Contact\.Email"):
+        selected(open_crm())
 
 
 @pytest.mark.parametrize(("code", "message"), [("SERVER_UNAVAILABLE", ""), ("REQUEST_LIMIT_EXCEEDED", "Concurrent")])

@@ -104,6 +104,12 @@ def test_a_new_token_that_is_refused_too_ends_the_call() -> None:
     assert api.logins == 2
 
 
+def test_a_token_that_ends_again_during_a_pause_is_renewed_again() -> None:
+    with serving(Api([(401, {}), (503, {}), (401, {}), (200, {})])) as api:
+        assert api.session(renew_if_expired).call("GET", "/people").ok
+        assert api.logins == 3
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_api_that_asks_for_a_pause_gets_it_whatever_the_call_changes(method: str) -> None:
     with serving(Api([(429, {"Retry-After": "30"}), (200, {})])) as api:

@@ -274,6 +274,8 @@ def _without_paging(root: Any) -> str:
 class _Handler(BaseHTTPRequestHandler):
     dataverse: Dataverse
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise each answer waits for an acknowledgement of its headers
+    wbufsize = -1
 
     def do_GET(self) -> None:
         self._serve(b"")

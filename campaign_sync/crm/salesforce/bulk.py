@@ -50,6 +50,8 @@ class BulkQuery:
     paths: Sequence[str]
     source: str
     title: str
+    with_deleted: bool = False
+    """Whether records in the recycle bin are read, too."""
     count: int = 0
     """How many rows there are by Salesforce's count, once all of them came."""
 
@@ -85,7 +87,12 @@ class BulkQuery:
             "/jobs/query",
             f"reading {self.title}",
             has=("id",),
-            json={"operation": "query", "query": self.soql, "columnDelimiter": "COMMA", "lineEnding": "LF"},
+            json={
+                "operation": "queryAll" if self.with_deleted else "query",
+                "query": self.soql,
+                "columnDelimiter": "COMMA",
+                "lineEnding": "LF",
+            },
             repeatable=True,  # a job too many ends by itself
         )
         return f"/jobs/query/{quote(str(job['id']))}"

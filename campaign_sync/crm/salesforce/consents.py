@@ -12,6 +12,7 @@ from campaign_sync.crm.port import CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal, literals
 from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
 from campaign_sync.crm.salesforce.ids import is_id
+from campaign_sync.crm.salesforce.merged import MergedRecords
 from campaign_sync.crm.salesforce.opt_outs import opt_out_paths, ticked
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import (
@@ -57,17 +58,24 @@ class ConsentReader:
         def chunks() -> Iterator[Sequence[State]]:
             nonlocal yielded
             purposes = purpose_ids(self.api, {key: opt_in.purpose for key, opt_in in needed.items() if opt_in.purpose})
-            for entity_type in self.settings.entity_types:
-                fields = {
+            fields = {
+                entity_type: {
                     key: opt_in.field[entity_type] for key, opt_in in needed.items() if entity_type in opt_in.field
                 }
-                for chunk in self._of_fields(entity_type, fields):
+                for entity_type in self.settings.entity_types
+            }
+            merged = MergedRecords(self.api, self.schema, fields)
+            for entity_type in self.settings.entity_types:
+                for chunk in self._of_fields(entity_type, fields[entity_type]):
                     yielded += len(chunk)
                     yield chunk
             if purposes:
-                for chunk in self._of_purposes(purposes):
+                for chunk in self._of_purposes(purposes, merged):
                     yielded += len(chunk)
                     yield chunk
+            of_merged = list(merged.states())
+            yielded += len(of_merged)
+            yield of_merged
 
         # Every query is compared with Salesforce's own count; a row makes several states, or none.
         return SourceRows(STATE_COLUMNS, chunks(), lambda: yielded)
@@ -88,7 +96,7 @@ class ConsentReader:
                 for state in _states_of_record(entity_type, dict(zip(paths, row, strict=True)), fields, opted_out)
             ]
 
-    def _of_purposes(self, opt_ins: Mapping[str, Sequence[str]]) -> Iterator[Sequence[State]]:
+    def _of_purposes(self, opt_ins: Mapping[str, Sequence[str]], merged: MergedRecords) -> Iterator[Sequence[State]]:
         """Yield the states of consent records; `opt_ins` has those of each purpose."""
         paths = consent_paths(self.schema.has(CONSENT_RECORD, BRAND))
         query = BulkQuery(
@@ -97,7 +105,7 @@ class ConsentReader:
             f"{CONSENT_RECORD} WHERE ContactPointType = 'Email' AND DataUsePurposeId IN {literals(sorted(opt_ins))}",
             "consent records",
         )
-        with closing(_Parties(self.api)) as parties:
+        with closing(_Parties(self.api, merged)) as parties:
             for chunk in query.chunks():
                 rows = [dict(zip(paths, row, strict=True)) for row in chunk]
                 holders = parties.of([row["PartyId"] for row in rows])
@@ -188,12 +196,13 @@ class _Parties:
 
     Args:
         api: of the org.
+        merged: its records that are gone.
     """
 
-    def __init__(self, api: SalesforceApi) -> None:
+    def __init__(self, api: SalesforceApi, merged: MergedRecords) -> None:
         self._connection = sqlite3.connect("")
         try:
-            self._load(api)
+            self._load(api, merged)
         except BaseException:
             self._connection.close()
             raise
@@ -203,7 +212,10 @@ class _Parties:
         self._connection.close()
 
     def of(self, individuals: Sequence[str | None]) -> dict[str | None, list[tuple[str, str, bool]]]:
-        """Return type and id of the records of each individual, and whether a record is a converted lead's contact."""
+        """Return type and id of the records of each individual, and whether only its withdrawals count for a record.
+
+        That is so for a converted lead's contact, and for what is left of a merge.
+        """
         holders: dict[str | None, list[tuple[str, str, bool]]] = {}
         self._connection.execute("DELETE FROM wanted")
         self._connection.executemany(
@@ -214,7 +226,7 @@ class _Parties:
             holders.setdefault(individual, []).append((entity_type, entity_id, bool(converted)))
         return holders
 
-    def _load(self, api: SalesforceApi) -> None:
+    def _load(self, api: SalesforceApi, merged: MergedRecords) -> None:
         self._connection.execute(
             "CREATE TABLE party (individual TEXT, entity_type TEXT, entity_id TEXT, converted INT)"
         )
@@ -227,6 +239,7 @@ class _Parties:
         paths = ("IndividualId", "Id", "IsConverted", "ConvertedContactId")
         for chunk in BulkQuery(api, paths, "Lead WHERE IndividualId != null", "individuals of Lead").chunks():
             self._insert([_party_of_lead(row) for row in chunk])
+        self._insert([(*party, 1) for party in merged.parties()])
         self._connection.execute("CREATE INDEX party_individual ON party (individual)")
 
     def _insert(self, rows: Sequence[tuple[str | None, str | None, str, int]]) -> None:

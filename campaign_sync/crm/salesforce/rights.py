@@ -142,7 +142,7 @@ def read_calls(settings: SalesforceSettings, needs: CrmNeeds) -> int:
     types = len(settings.entity_types)
     purposes = 3 if any(opt_in.purpose for opt_in in settings.opt_ins.values()) else 0
     picks = sum(pick.kind != "filter" for pick in needs.picks)
-    return CALLS_PER_QUERY * (3 * types + purposes + picks) + 10
+    return CALLS_PER_QUERY * (4 * types + purposes + picks) + 10
 
 
 def _field_flaws(schema: Schema, wanted: _Object) -> Iterator[str]:

@@ -24,6 +24,7 @@ _PERSON = {
     **dict.fromkeys(("HasOptedOutOfEmail", "Newsletter__c", "Offers__c"), "boolean"),
     **dict.fromkeys(("EmailBouncedDate", "Newsletter_Date__c", "Offers_Date__c"), "datetime"),
 }
+_DELETED = {"IsDeleted": "boolean", "MasterRecordId": "reference", "SystemModstamp": "datetime"}
 _STRINGS = {
     "Campaign": "Id Name",
     "CampaignMember": "Id CampaignId ContactId LeadId AccountId",
@@ -88,9 +89,11 @@ class Org:
             "Account": {**own, "IsPersonAccount": "boolean", "Newsletter__c": "boolean", "Newsletter_Date__c": "date"}
             | dict.fromkeys(("Newsletter__pc", "Offers__pc"), "boolean")
             | dict.fromkeys(("Newsletter_Date__pc", "Offers_Date__pc", "PersonEmailBouncedDate"), "datetime")
-            | {"PersonEmailBouncedReason": "string"},
+            | {"PersonEmailBouncedReason": "string", "PersonContactId": "reference"},
             **strings,
         }
+        for name in ("Contact", "Lead", "Account"):
+            self.fields[name] |= _DELETED
         opt_outs = ("HasOptedOutSolicit", "HasOptedOutProcessing", "ShouldForget")
         self.fields["Individual"] |= dict.fromkeys(opt_outs, "boolean")
         for name in _VIEW_ALL:
@@ -107,23 +110,31 @@ class Org:
         """Return a record."""
         return next(row for row in self.rows.get(sobject, []) if row["Id"] == record_id)
 
-    def select(self, text: str) -> Soql:
+    def select(self, text: str, *, with_deleted: bool = False) -> Soql:
         """Return the result of a query."""
         relationships = {
             "CampaignMember": {"Lead": "Lead"},
             "Contact": {"Account": "Account", "Individual": "Individual"},
-            "Lead": {"Individual": "Individual"},
+            "Lead": {"Individual": "Individual", "MasterRecord": "Lead"},
+            "Account": {"MasterRecord": "Account"},
         }
         relationships["PermissionSetAssignment"] = {"PermissionSet": "PermissionSet"}
         visible = {
             name: {key: key for key in fields if f"{name}.{key}" not in self.hidden} | relationships.get(name, {})
             for name, fields in self.fields.items()
         }
-        return Soql(text, self.rows, visible)
+        rows = {
+            name: [row for row in rows if with_deleted or not row.get("IsDeleted")] for name, rows in self.rows.items()
+        }
+        return Soql(text, rows, visible)
 
     def describe(self, sobject: str) -> dict[str, Any]:
         """Return the description of an object."""
-        parent = {"AccountId": ("Account", ["Account"]), "IndividualId": ("Individual", ["Individual"])}
+        parent = {
+            "AccountId": ("Account", ["Account"]),
+            "IndividualId": ("Individual", ["Individual"]),
+            "MasterRecordId": ("MasterRecord", [sobject]),
+        }
         fields = [
             {
                 "name": name,
@@ -195,7 +206,7 @@ class Org:
             case "GET", ["query", location]:
                 return 200, self._page(*_location(location)), {}
             case "POST", ["jobs", "query"]:
-                soql = self.select(body["query"])
+                soql = self.select(body["query"], with_deleted=body["operation"] == "queryAll")
                 self.jobs[job := f"750{len(self.calls)}"] = soql, [soql.values(row) for row in soql.rows]
                 return 200, {"id": job, "state": "UploadComplete"}, {}
             case "GET", ["jobs", "query", job]:

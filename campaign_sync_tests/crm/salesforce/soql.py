@@ -67,6 +67,11 @@ class Soql:
         return lambda row: combine(condition(row) for condition in conditions)
 
     def _condition(self, sobject: str) -> Condition:
+        if self._tokens[:1] == ["("]:
+            self._tokens.pop(0)
+            condition = self._conditions(sobject)
+            self._expect(")")
+            return condition
         path, operator = self._tokens.pop(0), self._tokens.pop(0)
         self._require(sobject, path)
         if operator == "IN":
@@ -111,6 +116,8 @@ class Soql:
         return next((self._value(parent, rest) for parent in self._parents(first) if parent["Id"] == key), None)
 
     def _parents(self, relationship: str) -> Sequence[Row]:
+        if relationship == "MasterRecord":
+            return [row for rows in self._tables.values() for row in rows]
         return self._tables.get(relationship, ())
 
 

@@ -49,10 +49,10 @@ def test_a_grant_that_came_after_the_copy_stays(org: Org, open_crm: OpenCrm) -> 
     contact = org.add("Contact", **granted())
     crm, select = open_crm(), org.select
 
-    def regranted(text: str) -> object:
+    def regranted(text: str, **how: bool) -> object:
         if " IN (" in text and "Contact WHERE Id" in text:
             org.record("Contact", contact)["Newsletter_Date__c"] = LATER
-        return select(text)
+        return select(text, **how)
 
     org.select = regranted  # type: ignore[method-assign,assignment]
     crm.record_unsubscribes([unsubscribe()])

@@ -1,8 +1,6 @@
 """Calls to the Web API of Dataverse."""
 
-import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -11,13 +9,11 @@ from urllib.parse import quote, urlencode
 
 from campaign_sync.config.crm_dataverse import DataverseLogin
 from campaign_sync.crm.dataverse.batch import Operation, decode_batch, encode_batch
-from campaign_sync.crm.dataverse.errors import TITLE, error_code, forbidden, judge, refusal
+from campaign_sync.crm.dataverse.errors import TITLE, forbidden, judge, refusal
 from campaign_sync.crm.dataverse.login import entra_login
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.crm.web_api.session import ApiSession
-
-_log = logging.getLogger(__name__)
 
 API = "/api/data/v9.2"
 
@@ -105,28 +101,14 @@ class DataverseApi:
         return answers
 
 
-def write(api: DataverseApi, operations: Sequence[Operation], title: str) -> Iterator[bool]:
-    """Yield for each operation whether it was accepted, batch by batch.
+def write(api: DataverseApi, operations: Sequence[Operation], title: str) -> Iterator[Answer]:
+    """Yield the answer to each operation, batch by batch. Any of them may be a refusal.
 
     Raises:
-        CrmError: a whole batch was refused for lack of rights, or failed.
+        CrmError: a batch as a whole failed.
     """
     for start in range(0, len(operations), OPERATIONS_PER_BATCH):
-        part = operations[start : start + OPERATIONS_PER_BATCH]
-        answers = api.batch(part, title)
-        if all(answer.status == 403 for answer in answers):
-            raise forbidden(answers[0])
-        for reason, count in Counter(_reason(answer) for answer in answers if not answer.ok).items():
-            _log.warning("%s: %s refused %d of %d: %s", title, TITLE, count, len(part), reason)
-        for operation, answer in zip(part, answers, strict=True):
-            exists = answer.status == 412 and operation.headers.get("If-None-Match") == "*"
-            yield answer.ok or exists
-
-
-def _reason(answer: Answer) -> str:
-    if answer.status == 412:
-        return "they have changed since they were read, or the batch was sent twice"
-    return " ".join(filter(None, (f"status {answer.status}", error_code(answer))))
+        yield from api.batch(operations[start : start + OPERATIONS_PER_BATCH], title)
 
 
 def record_path(entity_set: str, key: str) -> str:

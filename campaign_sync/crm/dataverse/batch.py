@@ -22,6 +22,12 @@ class Operation:
     """The path of the URL, beginning with a slash, with its query; encoded."""
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+    done_if_present: bool = False
+    """Whether a record that is present already is the same, so that a refusal for this reason is a success."""
+
+    def is_done(self, answer: Answer) -> bool:
+        """Return whether the CRM has now what the operation says."""
+        return answer.ok or (self.done_if_present and answer.status == 412)
 
 
 def encode_batch(operations: Sequence[Operation]) -> tuple[str, bytes]:

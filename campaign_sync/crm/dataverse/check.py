@@ -1,16 +1,16 @@
 """What is wrong with an environment of Dynamics 365, or with what the configuration says about it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, NO_MAIL, Subjects, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.fetch_xml import FetchXml
 from campaign_sync.crm.dataverse.history import HistoryReader
+from campaign_sync.crm.dataverse.needed_rights import NeededRight, columns_to_write, rights_to_write
 from campaign_sync.crm.dataverse.picks import PickFinder
+from campaign_sync.crm.dataverse.user_rights import missing_rights, secured_columns
 from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError, Pick
 from campaign_sync.crm.sql.picks import pick_title
-
-_WHOLE_ORGANIZATION = "Global"
 
 
 def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
@@ -22,8 +22,10 @@ def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
     user_id = environment.api.get("/WhoAmI", "WhoAmI")["UserId"]
     finder = PickFinder(environment)
     problems = list(_attempts(environment, finder, needs))
-    problems += _shallow_rights(environment, user_id, _tables(environment, needs))
-    return problems + list(_hidden_columns(environment, user_id, _columns_read(environment, finder, needs)))
+    to_read = [NeededRight(table, "Read") for table in _tables(environment, needs)]
+    problems += missing_rights(environment, user_id, [*to_read, *rights_to_write(environment)])
+    columns = {"CanRead": _columns_read(environment, finder, needs), **columns_to_write(environment)}
+    return problems + list(secured_columns(environment, user_id, columns))
 
 
 def _attempts(environment: Environment, finder: PickFinder, needs: CrmNeeds) -> Iterator[str]:
@@ -121,45 +123,6 @@ def _require_opt_ins(environment: Environment) -> None:
 def _require_readable(environment: Environment, finder: PickFinder, pick: Pick) -> None:
     """Raise CrmSetupError unless a selection can be read completely."""
     environment.pages(finder.find(pick).query, f"the {pick_title(pick)}").require_readable()
-
-
-def _shallow_rights(environment: Environment, user_id: str, tables: list[str]) -> Iterator[str]:
-    """Yield the tables of which the application user sees only a part: Dynamics 365 hides the rest without an error."""
-    path = f"/systemusers({user_id})/Microsoft.Dynamics.CRM.RetrieveUserPrivileges()"
-    answer = environment.api.find(path, "the application user's privileges")
-    if answer is None:
-        return
-    rights = {(item["PrivilegeName"], item["Depth"]) for item in answer["RolePrivileges"]}  # several roles may give it
-    for table in dict.fromkeys(tables):
-        try:
-            name = environment.metadata.read_privilege(table)
-        except CrmError:
-            continue
-        if name and (name, _WHOLE_ORGANIZATION) not in rights:
-            yield (
-                f"the application user may read only a part of {table}, or nothing; give its security role the "
-                f"privilege {name} for the whole organization"
-            )
-
-
-def _hidden_columns(environment: Environment, user_id: str, read: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield the columns that column security hides from the application user: without an error, it reads them empty."""
-    secured = {}
-    for table, column in dict.fromkeys(read):
-        known = environment.metadata.find(table)
-        if known and column in known.secured:
-            secured[f"{table}.{column}"] = known.secured[column]
-    if not secured:
-        return
-    path = f"/systemusers({user_id})/Microsoft.Dynamics.CRM.RetrievePrincipalAttributePrivileges()"
-    answer = environment.api.find(path, "the application user's column security") or {}
-    readable = {str(item["AttributeId"]) for item in answer.get("AttributePrivileges") or () if item.get("CanRead")}
-    for title, identifier in secured.items():
-        if identifier not in readable:
-            yield (
-                f"column security hides {title} from the application user; add the user to a column security profile "
-                "that may read it"
-            )
 
 
 def _columns_read(environment: Environment, finder: PickFinder, needs: CrmNeeds) -> Iterator[tuple[str, str]]:

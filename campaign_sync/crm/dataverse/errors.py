@@ -23,6 +23,30 @@ _REMEDIES = {
 
 _FORBIDDEN = 403
 
+SECURITY_ROLES = (
+    "Power Platform admin center, Environments, Settings, Users + permissions, Security roles, the role, and there the "
+    "table"
+)
+"""Where rights on tables are given."""
+
+_MISSING_PRIVILEGE = "0x80040220"
+"""The user may do this with no record at all.
+
+https://learn.microsoft.com/troubleshoot/power-platform/dataverse/user-permissions/client-errors
+"""
+
+_REASONS = {
+    "0x80048306": (
+        "the application user has no access to these records; set Write on the table to Organization in its security "
+        "role"
+    ),
+    "0x8004f507": (
+        "column security keeps the application user from changing a column; add it to a column security profile with "
+        "Update"
+    ),
+}
+"""Why single records are refused. The first is the access check, which follows that of the privilege."""
+
 
 def judge(answer: Answer) -> Retry | CrmError | None:
     """Say which answers can be repeated, and which need a person. See `Judge`."""
@@ -37,11 +61,11 @@ def judge(answer: Answer) -> Retry | CrmError | None:
 
 def forbidden(answer: Answer) -> CrmError:
     """Return the error for an answer that refuses for lack of rights."""
-    privilege = re.search(r"\bprv[A-Za-z0-9_]+", _error(answer).get("message", ""))
+    privilege = _privilege(answer)
     if privilege:
         return CrmSetupError(
-            f"the application user lacks the privilege {privilege[0]} in Dynamics 365; give its security role this "
-            "right for the whole organization"
+            f"the application user lacks the privilege {privilege} in Dynamics 365; set it to Organization in the "
+            f"user's security role ({SECURITY_ROLES})"
         )
     if error_code(answer) == "0x80072560":
         return CrmSetupError(
@@ -61,6 +85,30 @@ def refusal(answer: Answer, title: str) -> CrmError:
     remedy = _REMEDIES.get(error_code(answer))
     kind = CrmSetupError if remedy else CrmError
     return kind(f"Dynamics 365 refuses {title} with status {answer.status}{_code(answer)}; {remedy or 'run again'}")
+
+
+def missing_privilege(answer: Answer) -> str | None:
+    """Return the privilege that the user lacks as a whole; None if the answer says nothing like that.
+
+    A record that the user can't access is refused with another code.
+    """
+    return _privilege(answer) if error_code(answer) == _MISSING_PRIVILEGE else None
+
+
+def refusal_reason(answer: Answer) -> str:
+    """Return why a change of a record was refused, for a message."""
+    if answer.status == 412:
+        return "they have changed since they were read"
+    code = error_code(answer)
+    if code in _REASONS:
+        return f"{_REASONS[code]} ({code})"
+    privilege = missing_privilege(answer)
+    return ", ".join(filter(None, (f"status {answer.status}", code, privilege and f"the user lacks {privilege}")))
+
+
+def _privilege(answer: Answer) -> str | None:
+    name = re.search(r"\bprv[A-Za-z0-9_]+", _error(answer).get("message", ""))
+    return name[0] if name else None
 
 
 def error_code(answer: Answer) -> str:

@@ -112,6 +112,7 @@ class HistoryWriter:
                 record_path(table.entity_set, withdrawal.event_id),
                 self._body(withdrawal, table, lengths),
                 {"If-None-Match": "*"},
+                done_if_present=True,
             )
             for withdrawal in withdrawals
         ]

@@ -53,6 +53,7 @@ class Metadata:
         self._api = api
         self._tables: dict[str, Table | None] = {}
         self._references: dict[str, dict[str, list[Reference]]] = {}
+        self._privileges: dict[str, dict[str, str]] = {}
 
     def table(self, name: str) -> Table:
         """Return a table.
@@ -120,12 +121,15 @@ class Metadata:
         names = sorted(str(table["LogicalName"]) for table in tables)
         return [name for name in names if any(word in name for word in _CONSENT_WORDS)]
 
-    def read_privilege(self, table: str) -> str | None:
-        """Return the name of the privilege to read a table; None if it has none."""
-        path, title = f"/EntityDefinitions(LogicalName='{table}')", f"the definition of {table}"
-        definition = self._api.get(path, title, {"$select": "LogicalName,Privileges"})
-        names = [item["Name"] for item in definition.get("Privileges") or () if item.get("PrivilegeType") == "Read"]
-        return str(names[0]) if names else None
+    def privileges(self, table: str) -> dict[str, str]:
+        """Return the names of a table's privileges by what they allow, such as Read, Write or AppendTo."""
+        if table not in self._privileges:
+            path, title = f"/EntityDefinitions(LogicalName='{table}')", f"the definition of {table}"
+            definition = self._api.find(path, title, {"$select": "LogicalName,Privileges"}) or {}
+            self._privileges[table] = {
+                str(item.get("PrivilegeType")): str(item["Name"]) for item in definition.get("Privileges") or ()
+            }
+        return self._privileges[table]
 
 
 _REMEDIES = {

@@ -1,44 +1,30 @@
 """Withdrawals and bounces, written where Dynamics 365 keeps them: only values that change."""
 
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 from campaign_sync.config.crm_dataverse import BounceColumns, DataverseOptInSettings
-from campaign_sync.crm.address_key import address_key
-from campaign_sync.crm.dataverse.api import record_path, write
+from campaign_sync.crm.dataverse.api import write
 from campaign_sync.crm.dataverse.batch import Operation
-from campaign_sync.crm.dataverse.consents import (
-    CONSENT_COLUMNS,
-    CONSENTS,
-    EMAIL,
-    OF_PURPOSE,
-    OF_TOPIC,
-    OPTED_OUT,
-    Subject,
-    Subjects,
-    consent_columns,
-)
+from campaign_sync.crm.dataverse.consents import Subjects, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.fetch_xml import Condition, FetchXml
 from campaign_sync.crm.dataverse.history import HistoryWriter
 from campaign_sync.crm.dataverse.metadata import Table
+from campaign_sync.crm.dataverse.needed_rights import privileges_to_write
 from campaign_sync.crm.dataverse.pages import Record
+from campaign_sync.crm.dataverse.purpose_withdrawals import PurposeWithdrawals
+from campaign_sync.crm.dataverse.record_changes import change, is_newer
+from campaign_sync.crm.dataverse.refusals import Refusals
 from campaign_sync.crm.mirror.source import BounceMark, Withdrawal
 from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import FINAL_BOUNCES, BounceKind, bounce_precedence
-from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant
-
-_CONSENT_IDS = uuid.UUID("b0d3b3c8-5c0f-4d6e-9f0a-0d9f6f8a4c11")
-"""Namespace of the ids of consents that are made for an address without any. It must never change."""
+from campaign_sync.domain.instant import parse_instant
 
 _PART = 100
 """How many withdrawals or bounces are read and written at a time."""
-
-_INTERNAL, _NO_REASON, _LONGEST_REASON = 534120000, 534119999, 500
 
 Item = TypeVar("Item", Withdrawal, BounceMark)
 
@@ -66,24 +52,30 @@ class FeedbackWriter:
             opt_in = opt_ins.get(normalize_word(withdrawal.opt_in_id))
             if opt_in is not None:
                 places[_place(opt_in, withdrawal)].append(withdrawal)
+        refusals = self._refusals("the writing of withdrawals")
         for (place, entity_type, opt_in_id), group in places.items():
             plan = self._plan(place, entity_type, opt_ins[opt_in_id])
             for part in _parts(group):
-                yield self._written(plan, part, "the writing of withdrawals")
+                yield self._written(plan, part, refusals)
+        refusals.report()
 
     def write_bounces(self, bounces: Sequence[BounceMark]) -> Iterator[Sequence[BounceMark]]:
         """Write bounces, and yield those that Dynamics 365 has now. See `Source.write_bounces`."""
         columns = self._environment.settings.bounce
         possible = [mark for mark in bounces if any(entity.entity_type in columns for entity, _ in mark.holders)]
+        refusals = self._refusals("the writing of bounces")
         for part in _parts(possible):
-            yield self._written(self._plan_bounces, part, "the writing of bounces")
+            yield self._written(self._plan_bounces, part, refusals)
+        refusals.report()
+
+    def _refusals(self, title: str) -> Refusals:
+        return Refusals(title, lambda: privileges_to_write(self._environment))
 
     def _plan(
         self, place: str, entity_type: EntityType | None, opt_in: DataverseOptInSettings
     ) -> Callable[[Sequence[Withdrawal]], _Planned]:
         if place == "purpose":
-            subject = Subjects(self._environment).of(opt_in)
-            return lambda part: self._plan_purpose(part, subject)
+            return PurposeWithdrawals(self._environment, Subjects(self._environment).of(opt_in)).plan
         if place == "field" and entity_type in opt_in.field:
             return lambda part: self._plan_columns(part, entity_type, opt_in)
         history = self._environment.settings.consents
@@ -95,24 +87,29 @@ class FeedbackWriter:
             }
         return lambda part: {}  # the type of record has no such consent
 
-    def _written(self, plan: Callable[[Sequence[Item]], _Planned], part: Sequence[Item], title: str) -> Sequence[Item]:
+    def _written(
+        self, plan: Callable[[Sequence[Item]], _Planned], part: Sequence[Item], refusals: Refusals
+    ) -> Sequence[Item]:
         """Write, and return what Dynamics 365 has now: what it accepted, and what needs no change any more.
 
         The second is of a batch whose answer was lost, so that it was sent twice.
         """
         planned = plan(part)
         operations = {id(operation): operation for own in planned.values() for operation in own}
-        outcomes = write(self._environment.api, list(operations.values()), title)
-        accepted = dict(zip(operations, outcomes, strict=True))
-        refused = [
+        answers = dict(
+            zip(operations, write(self._environment.api, list(operations.values()), refusals.title), strict=True)
+        )
+        refused = {key for key, operation in operations.items() if not operation.is_done(answers[key])}
+        pending = [
             item
             for item in part
-            if item.event_id not in planned or not all(accepted[id(operation)] for operation in planned[item.event_id])
+            if item.event_id not in planned or not refused.isdisjoint(map(id, planned[item.event_id]))
         ]
-        settled = plan(refused) if refused else {}
-        return [item for item in part if item not in refused or settled.get(item.event_id) == []]
-
-    # Columns of records
+        settled = plan(pending) if pending else {}
+        pending = [item for item in pending if settled.get(item.event_id) != []]
+        of_pending = {id(operation) for item in pending for operation in planned.get(item.event_id, ())}
+        refusals.add(answers[key] for key in operations if key in refused & of_pending)
+        return [item for item in part if item not in pending]
 
     def _plan_columns(
         self, part: Sequence[Withdrawal], entity_type: EntityType, opt_in: DataverseOptInSettings
@@ -130,72 +127,16 @@ class FeedbackWriter:
         for key, item in newest.items():
             record, changes = records[key], dict[str, Any]()
             at = parse_instant(record.get(columns.at)) if columns.at else None
-            if record.get(columns.granted) and not (at and _is_newer(at, item.occurred_at)):
+            if record.get(columns.granted) and not (at and is_newer(at, item.occurred_at)):
                 changes[columns.granted] = False
             if columns.at and (at is None or changes):
                 changes[columns.at] = item.occurred_at.isoformat()
             if changes:
-                operation = _change(table, record, changes)
+                operation = change(table, record, changes)
                 for same in part:
                     if same.entity.entity_id == key:
                         planned[same.event_id] = [operation]
         return planned
-
-    # Purposes and topics
-
-    def _plan_purpose(self, part: Sequence[Withdrawal], subject: Subject) -> _Planned:
-        table = self._environment.require(CONSENTS, CONSENT_COLUMNS)
-        by_key: dict[str, list[Withdrawal]] = {}
-        for item in part:
-            if item.email and (key := address_key(item.email)):
-                by_key.setdefault(key, []).append(item)
-        spellings = {text for key, items in by_key.items() for text in (key, *(item.email or "" for item in items))}
-        records: defaultdict[str | None, list[Record]] = defaultdict(list)
-        for record in self._consents(table, spellings, subject):
-            records[address_key(record.get("msdynmkt_contactpointvalue"))].append(record)
-        planned: _Planned = {}
-        for key, items in by_key.items():
-            newest = max(items, key=lambda withdrawal: withdrawal.occurred_at)
-            operations = [
-                _change(table, record, _opted_out(newest))
-                for record in records[key]
-                if record.get("msdynmkt_value") != OPTED_OUT
-            ]
-            if not records[key]:
-                operations = [self._new_consent(table, key, newest, subject)]
-            planned |= {item.event_id: operations for item in items}
-        return planned
-
-    def _consents(self, table: Table, spellings: Collection[str], subject: Subject) -> list[Record]:
-        if not spellings:
-            return []
-        conditions = [
-            Condition("msdynmkt_contactpointtype", "eq", (str(EMAIL),)),
-            Condition("msdynmkt_contactpointvalue", "in", tuple(sorted(spellings))),
-        ]
-        query = FetchXml.of_table(CONSENTS, table.key, CONSENT_COLUMNS, conditions)
-        pages = self._environment.pages(query, "consents")
-        return [record for page in pages for record in page if subject.matches(record)]
-
-    def _new_consent(self, table: Table, key: str, withdrawal: Withdrawal, subject: Subject) -> Operation:
-        name = "\n".join((key, subject.purpose_id, subject.topic_id or ""))
-        references = {"msdynmkt_purpose": subject.purpose_id, "msdynmkt_topic": subject.topic_id}
-        body = {
-            "msdynmkt_contactpointvalue": (withdrawal.email or key).strip(),
-            "msdynmkt_contactpointtype": EMAIL,
-            "msdynmkt_contactpointconsenttype": OF_TOPIC if subject.topic_id else OF_PURPOSE,
-            "msdynmkt_logicalreason": _NO_REASON,
-            **_opted_out(withdrawal),
-        }
-        for target, identifier in references.items():
-            if identifier:
-                navigation = self._environment.metadata.references(CONSENTS, f"{target}id")[0].navigation
-                entity_set = self._environment.table(target).entity_set
-                body[f"{navigation}@odata.bind"] = f"/{entity_set}({identifier})"
-        path = record_path(table.entity_set, str(uuid.uuid5(_CONSENT_IDS, name)))
-        return Operation("PATCH", path, body)
-
-    # Bounces
 
     def _plan_bounces(self, part: Sequence[BounceMark]) -> _Planned:
         planned: _Planned = {mark.event_id: [] for mark in part}
@@ -211,7 +152,7 @@ class FeedbackWriter:
                     planned.pop(mark.event_id, None)
                 elif mark.event_id in planned:
                     changes = _bounced(records[key], columns, mark, is_flag=is_flag)
-                    planned[mark.event_id] += [_change(table, records[key], changes)] if changes else []
+                    planned[mark.event_id] += [change(table, records[key], changes)] if changes else []
         return planned
 
     def _records(self, table: Table, keys: Collection[str], columns: Sequence[str]) -> dict[str, Record]:
@@ -229,26 +170,6 @@ def _place(opt_in: DataverseOptInSettings, withdrawal: Withdrawal) -> tuple[str,
     if opt_in.purpose:
         return "purpose", None, key
     return "field" if opt_in.field else "table", withdrawal.entity.entity_type, key
-
-
-def _is_newer(granted_at: datetime, withdrawn_at: datetime) -> bool:
-    """Return whether a grant is newer than a withdrawal. One of the future is none yet, and must never become one."""
-    return withdrawn_at < granted_at <= datetime.now(UTC) + CLOCK_TOLERANCE
-
-
-def _change(table: Table, record: Record, changes: Mapping[str, Any]) -> Operation:
-    """Return the change of a record, which is refused if the record has changed since it was read."""
-    path = record_path(table.entity_set, record[table.key])
-    return Operation("PATCH", path, changes, {"If-Match": record.get("@odata.etag", "*")})
-
-
-def _opted_out(withdrawal: Withdrawal) -> dict[str, Any]:
-    reason = f"{withdrawal.source}, {withdrawal.occurred_at:%Y-%m-%d %H:%M} UTC"
-    return {
-        "msdynmkt_value": OPTED_OUT,
-        "msdynmkt_source": _INTERNAL,
-        "msdynmkt_reason": reason[:_LONGEST_REASON],
-    }
 
 
 def _bounced(record: Record, columns: BounceColumns, mark: BounceMark, *, is_flag: bool) -> dict[str, Any]:

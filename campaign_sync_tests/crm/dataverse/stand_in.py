@@ -60,6 +60,8 @@ _REFERENCES = {
     "cs_contactid": ("cs_ContactId", "contact"),
 }
 
+_ACTIONS = ("Read", "Write", "Create", "Append", "AppendTo")
+
 SUM_ROWS = 30
 """Sums over more rows are refused."""
 
@@ -89,8 +91,15 @@ class Dataverse:
         self.refused: set[str] = set()
         self.throttled = self.expire_after = self.skips = self.logins = 0
         self.shallow: set[str] = set()
+        """Tables of which the user sees only a part."""
+        self.lacks: set[str] = set()
+        """Privileges that the user lacks."""
+        self.of_team: set[str] = set()
+        """Privileges that the user has by a team, with the right depth shown only where they are asked for by name."""
         self.secured: dict[str, bool] = {}
         """Columns with column security, as table.column, and whether the user may read them."""
+        self.unwritable: set[str] = set()
+        """Those of them that the user may read only."""
         self.behavior = "UserLocal"
         self.lock = threading.Lock()
         self.versions = 0
@@ -128,10 +137,16 @@ class Dataverse:
         if path == "WhoAmI":
             return 200, {"UserId": "u1"}
         if path.endswith("RetrieveUserPrivileges()"):
-            names = [(f"prvRead{table}", "Local" if table in self.shallow else "Global") for table in _TABLES]
-            return 200, {"RolePrivileges": [{"PrivilegeName": name, "Depth": depth} for name, depth in names]}
+            return 200, {"RolePrivileges": list(self._rights(dict.fromkeys(self.of_team, "Basic")))}
+        if path.endswith("RetrieveUserSetOfPrivilegesByNames(PrivilegeNames=@names)"):
+            wanted = json.loads(query["@names"])
+            return 200, {"RolePrivileges": [right for right in self._rights({}) if right["PrivilegeName"] in wanted]}
         if path.endswith("RetrievePrincipalAttributePrivileges()"):
-            rights = [{"AttributeId": name, "CanRead": 4 if seen else 0} for name, seen in self.secured.items()]
+            rights = [
+                {"AttributeId": name, "CanRead": 4 if seen else 0, "CanUpdate": 4, "CanCreate": 4}
+                | ({"CanUpdate": 0, "CanCreate": 0} if name in self.unwritable else {})
+                for name, seen in self.secured.items()
+            ]
             return 200, {"AttributePrivileges": rights}
         if path.startswith("EntityDefinitions"):
             return 200, self._definition(path, query.get("$filter", ""))
@@ -143,6 +158,14 @@ class Dataverse:
         if "fetchXml" in query:
             return 200, self._fetch(table, query["fetchXml"])
         raise RefusalError(404, "", "No HTTP resource was found")
+
+    def _rights(self, depths: dict[str, str]) -> Iterator[Row]:
+        for table in _TABLES:
+            for action in _ACTIONS:
+                name = f"prv{action}{table}"
+                depth = "Local" if table in self.shallow and action == "Read" else "Global"
+                if name not in self.lacks:
+                    yield {"PrivilegeName": name, "Depth": depths.get(name, depth)}
 
     def _definition(self, path: str, condition: str) -> Any:
         if named := re.search(r"LogicalName eq '(\w+)'", condition):
@@ -164,7 +187,7 @@ class Dataverse:
             return {"DateTimeBehavior": {"Value": self.behavior}, "MaxLength": 40}
         return {
             "LogicalName": table, "EntitySetName": _entity_set(table), "PrimaryIdAttribute": f"{table}id",
-            "Privileges": [{"PrivilegeType": "Read", "Name": f"prvRead{table}"}],
+            "Privileges": [{"PrivilegeType": action, "Name": f"prv{action}{table}"} for action in _ACTIONS],
         }  # fmt: skip
 
     def _attribute(self, table: str, column: str, kind: str) -> Row:
@@ -180,10 +203,11 @@ class Dataverse:
                 values[column] = re.search(r"\(([^)]+)\)", values.pop(f"{navigation}@odata.bind"))[1]  # type: ignore[index]
         if unknown := values.keys() - self.columns(table).keys():
             raise RefusalError(400, "0x0", f"Invalid property '{unknown}'")
-        if self.refuses_all or self.refused & {key, *map(str, values.values()), *map(str, (present or {}).values())}:
-            raise RefusalError(
-                403 if self.refuses_all else 400, "0x80040220", "missing prvWriteContact of Anna Geheimrath"
-            )
+        privilege = f"prv{'Write' if present else 'Create'}{table}"
+        if self.refuses_all or privilege in self.lacks:
+            raise RefusalError(403, "0x80040220", f"Principal user (Id=u1) is missing {privilege} on Anna Geheimrath")
+        if self.refused & {key, *map(str, values.values()), *map(str, (present or {}).values())}:
+            raise RefusalError(403, "0x80048306", "Principal u1 does not have WriteAccess for Anna Geheimrath")
         if present and headers.get("If-None-Match") == "*":
             raise RefusalError(412, "0x80040237", "exists")
         if headers.get("If-Match", "*") != "*" and (not present or headers["If-Match"] != f'W/"{present["version"]}"'):

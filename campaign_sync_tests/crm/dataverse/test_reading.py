@@ -239,12 +239,35 @@ def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, o
 
 def test_check_names_all_flaws_at_once(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
     dataverse.shallow = {"contact"}
+    dataverse.lacks = {"prvWritecontact"}
     settings = field_settings(url, contact={"city": "no_such_column"})
     with pytest.raises(CrmSetupError) as caught:
         open_crm(settings=settings).check()
     message = str(caught.value)
-    for part in ("no_such_column", "prvReadcontact", "'Newsletter'", "whole organization"):
+    lacking = "lacks Read on contact (prvReadcontact), Write on contact (prvWritecontact) for the whole organization"
+    for part in ("no_such_column", lacking, "'Newsletter'", "Security roles"):
         assert part in message
+
+
+def test_check_names_the_rights_to_write_purposes(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:
+    list_id = add_people(dataverse, 1)
+    purpose = dataverse.add("msdynmkt_purpose", msdynmkt_name="Commercial")
+    dataverse.add("msdynmkt_topic", msdynmkt_name="News", msdynmkt_purposeid=purpose)
+    names = ("prvCreatemsdynmkt_contactpointconsent4", "prvAppendTomsdynmkt_purpose")
+    dataverse.lacks, dataverse.secured = set(names), {"msdynmkt_contactpointconsent4.msdynmkt_reason": True}
+    dataverse.unwritable = set(dataverse.secured)
+    settings = dataverse_settings(url, {NEWS: {"purpose": "Commercial", "topic": "News"}})
+    with pytest.raises(CrmSetupError) as caught:
+        open_crm(Pick("marketing_list", list_id), settings=settings).check()
+    message = str(caught.value)
+    for part in (*names, "Append To on msdynmkt_purpose", "contactpointconsent4.msdynmkt_reason be written", "Update"):
+        assert part in message
+
+
+def test_rights_that_the_user_has_by_a_team_are_enough(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    add_people(dataverse, 1)
+    dataverse.of_team = {"prvReadcontact", "prvWritecontact"}
+    open_crm().check()
 
 
 def test_check_names_columns_that_are_hidden_and_times_without_a_zone(dataverse: Dataverse, open_crm: OpenCrm) -> None:

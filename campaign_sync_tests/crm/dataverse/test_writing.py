@@ -22,7 +22,7 @@ from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
 from campaign_sync_tests.crm.conformance.dataverse_tables import dataverse_settings, field_settings
 from campaign_sync_tests.crm.dataverse.conftest import OpenCrm, add_people
-from campaign_sync_tests.crm.dataverse.stand_in import Dataverse
+from campaign_sync_tests.crm.dataverse.stand_in import Dataverse, RefusalError
 
 DAY = timedelta(days=1)
 
@@ -96,6 +96,77 @@ def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(data
     assert not any("example.org" in call for call in dataverse.calls)  # URLs are in the logs of proxies
 
 
+PURPOSE = "00000000-aaaa-4aaa-8aaa-000000000000"
+
+CONSENTS = "msdynmkt_contactpointconsent4"
+
+
+def purpose_source(dataverse: Dataverse, url: str) -> DataverseSource:
+    """Return a source whose opt-in is a purpose."""
+    add_people(dataverse, 1)
+    dataverse.add("msdynmkt_purpose", PURPOSE, msdynmkt_name="Commercial")
+    return DataverseSource(purpose_settings(url), CrmNeeds(frozenset(), frozenset()))
+
+
+def purpose_settings(url: str) -> DataverseSettings:
+    return dataverse_settings(url, {NEWS: {"purpose": "Commercial"}})
+
+
+def add_consent(dataverse: Dataverse, address: str, value: int = 534120001, **values: Any) -> str:
+    about: dict[str, Any] = {"msdynmkt_contactpointtype": 534120000, "msdynmkt_contactpointconsenttype": 534120000}
+    about |= {"msdynmkt_contactpointvalue": address, "msdynmkt_value": value, "msdynmkt_purposeid": PURPOSE}
+    return dataverse.add(CONSENTS, **about, **values)
+
+
+def test_a_consent_that_we_made_and_that_got_another_address_is_not_overwritten(dataverse: Dataverse, url: str) -> None:
+    source, withdrawal = purpose_source(dataverse, url), withdrawal_of(NEWS)
+    list(source.write_withdrawals([withdrawal]))
+    ((first, consent),) = dataverse.rows[CONSENTS].items()
+    consent.update(msdynmkt_contactpointvalue="other@example.org", msdynmkt_value=534120001)
+    for _ in range(2):
+        assert list(source.write_withdrawals([withdrawal])) == [[withdrawal]]
+    values = {row["msdynmkt_contactpointvalue"]: row["msdynmkt_value"] for row in dataverse.rows[CONSENTS].values()}
+    assert values == {"other@example.org": 534120001, "P0@example.org": 534120002}
+    assert (len(dataverse.writes), dataverse.rows[CONSENTS][first]["msdynmkt_value"]) == (2, 534120001)
+
+
+def test_a_consent_that_is_made_at_the_same_moment_is_not_overwritten(dataverse: Dataverse, url: str) -> None:
+    source, withdrawal = purpose_source(dataverse, url), withdrawal_of(NEWS)
+    patch = dataverse._patch
+
+    def meanwhile(table: str, key: str, body: dict[str, Any], headers: Any) -> tuple[int, object]:
+        add_consent(dataverse, "p0@example.org", key=key)
+        return patch(table, key, body, headers)
+
+    dataverse._patch = meanwhile  # type: ignore[method-assign]
+    assert list(source.write_withdrawals([withdrawal])) == [[]]
+    assert not dataverse.writes
+    dataverse._patch = patch  # type: ignore[method-assign]
+    assert list(source.write_withdrawals([withdrawal])) == [[withdrawal]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_kept"),
+    [
+        ({"createdon": "2026-06-01T00:00:00Z", "msdynmkt_source": 534120005}, True),
+        ({"createdon": "2026-06-01T00:00:00Z", "msdynmkt_source": 534120003}, False),
+        ({"createdon": "2999-01-01T00:00:00Z", "msdynmkt_source": 534120005}, False),
+        ({"modifiedon": "2026-06-01T00:00:00Z", "msdynmkt_source": 534120001}, False),
+    ],
+    ids=["form", "loaded", "future", "changed"],
+)
+def test_a_consent_given_on_a_form_after_the_unsubscribe_is_kept_and_its_person_stays_out(
+    dataverse: Dataverse, url: str, open_crm: OpenCrm, changes: dict[str, Any], is_kept: bool
+) -> None:
+    purpose_source(dataverse, url)
+    add_consent(dataverse, "p0@example.org", **changes)
+    crm = open_crm(settings=purpose_settings(url))
+    assert crm.record_unsubscribes([unsubscribe(0)]).unmatched == ()
+    assert bool(dataverse.writes) is not is_kept
+    with crm.snapshot([NEWS]) as snapshot:
+        assert list(snapshot.consenting(NEWS)) == []
+
+
 def history_settings(url: str, **changes: object) -> DataverseSettings:
     table = {"table": "cs_consentlog", "contact": "cs_contactid", "opt_in": "cs_consent", "kind": "cs_what"}
     words = {"granted": ["In"], "withdrawn": ["out"], "at": "cs_on"}
@@ -142,15 +213,51 @@ def test_a_record_that_was_deleted_stays_pending(dataverse: Dataverse, open_crm:
     assert crm.record_unsubscribes([unsubscribe(0)]).unmatched == ("p0@example.org",)
 
 
-def test_a_refusal_for_lack_of_rights_names_the_privilege_and_no_person(
-    dataverse: Dataverse, open_crm: OpenCrm
+def grant_news(dataverse: Dataverse, *keys: str) -> None:
+    for key in keys:
+        dataverse.rows["contact"][key].update(cs_news=True, cs_newson="2026-01-01T00:00:00Z")
+
+
+def test_records_that_the_user_has_no_access_to_stay_pending_alone_even_if_they_are_all(
+    dataverse: Dataverse, open_crm: OpenCrm, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_people(dataverse, 2)
+    grant_news(dataverse, "c0000", "c0001")
+    dataverse.refused = {"c0000", "c0001"}
+    result = open_crm().record_unsubscribes([unsubscribe(0), unsubscribe(1)])
+    assert (result.written, result.unmatched) == (0, ("p0@example.org", "p1@example.org"))
+    (message,) = [record.message for record in caplog.records if "refused" in record.message]
+    assert "refused 2 records" in message
+    assert "set Write on the table to Organization" in message
+    assert "Geheimrath" not in caplog.text
+
+
+def test_a_privilege_that_the_user_lacks_is_an_error_after_everything_else_is_written(
+    dataverse: Dataverse, open_crm: OpenCrm, url: str
 ) -> None:
     add_people(dataverse, 1)
-    dataverse.rows["contact"]["c0000"].update(cs_news=True, cs_newson="2026-01-01T00:00:00Z")
-    dataverse.refuses_all = True
-    with pytest.raises(CrmSetupError, match="prvWriteContact") as caught:
-        open_crm().record_unsubscribes([unsubscribe(0)])
+    dataverse.add("lead", "l0", emailaddress1="p0@example.org")
+    dataverse.lacks = {"prvWritelead"}
+    columns = {"state": "cs_bounced"}
+    crm = open_crm(settings=field_settings(url, bounce={"lead": columns, "contact": columns}))
+    with pytest.raises(CrmSetupError, match=r"prvWritelead.*Security roles") as caught:
+        crm.record_bounces([Bounce("p0@example.org", NOON, "nord", "optimizely:getOutBounces", BounceKind.HARD)])
     assert "Geheimrath" not in str(caught.value)
+    assert [key for _, key, _ in dataverse.writes] == ["c0000"]
+
+
+def test_a_privilege_that_only_a_plugin_takes_leaves_its_records_pending(
+    dataverse: Dataverse, open_crm: OpenCrm, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_people(dataverse, 1)
+    grant_news(dataverse, "c0000")
+
+    def patch(*_: object) -> tuple[int, object]:
+        raise RefusalError(403, "0x80040220", "Principal user (Id=u1) is missing prvReadOpportunity")
+
+    dataverse._patch = patch  # type: ignore[method-assign, assignment]
+    assert open_crm().record_unsubscribes([unsubscribe(0)]).unmatched == ("p0@example.org",)
+    assert "the user lacks prvReadOpportunity" in caplog.text
 
 
 def test_batches_survive_whatever_the_values_are() -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.config import Configuration, FeedbackSettings, SqlSettings
 from campaign_sync.config.crm_files import FilesSettings
-from campaign_sync.crm.mirror.base import remove_copy
+from campaign_sync.crm.mirror.retention import remove_copies
 from campaign_sync.crm.needs import crm_needs
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql.open import is_copied
@@ -132,7 +132,7 @@ def _check_tables(configuration: Configuration, findings: _Findings) -> None:
     """
     if isinstance(configuration.crm, SqlSettings) and is_copied(configuration.crm):
         with suppress(OSError):  # an older copy is used, and its age shown
-            remove_copy(Path(configuration.storage.crm_copies))
+            remove_copies(Path(configuration.storage.crm_copies))
         for sample in sample_tables(configuration.crm, crm_needs(configuration)):
             findings.add(sample.place, True if sample.is_understood else None, sample.summary)
 

@@ -2,15 +2,13 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.mirror.loading import (
@@ -22,14 +20,15 @@ from campaign_sync.crm.mirror.loading import (
     require_columns,
     require_unique_ids,
 )
-from campaign_sync.crm.mirror.retention import FILE, UNFINISHED, mark_used
+from campaign_sync.crm.mirror.retention import FILE, mark_used
+from campaign_sync.crm.mirror.shared_file import build_shared_file, complete_file
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, Source, SourceReader
 from campaign_sync.crm.mirror.stored_values import Stored
 from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
 from campaign_sync.crm.sql.picks import pick_title
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
-from campaign_sync.storage.private_files import create_private_file, folder_lock
+from campaign_sync.storage.private_files import folder_lock
 
 SCHEMA = "base"
 """The name under which the file is attached."""
@@ -145,29 +144,13 @@ class Base:
         return None
 
     def _build_and_attach(self, connection: sqlite3.Connection, version: str | None) -> BaseFacts:
-        """Build the file; only for the holder of the folder's lock, so every unfinished file is a dead builder's."""
-        for leftover in self.folder.glob(UNFINISHED):
-            leftover.unlink(missing_ok=True)
-        unfinished = self.folder / f".{FILE}.{uuid4().hex}.part"
-        try:
-            with copy_errors("creating a file"):
-                create_private_file(unfinished)
-            with copy_errors("copying people", (sqlite3.Error,)):
-                self._build(unfinished, version)
-            with copy_errors("completing a file"):
-                _sync(unfinished)
-                unfinished.replace(self.file)
-                _sync(self.folder)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        build_shared_file(self.file, lambda copy: self._build(copy, version), "copying people")
         with copy_errors("opening the copy"):
             return attach_file(connection, self.file)
 
-    def _build(self, file: Path, version: str | None) -> None:
+    def _build(self, connection: sqlite3.Connection, version: str | None) -> None:
         begun_at = datetime.now(UTC)
-        with closing(sqlite3.connect(file, isolation_level=None)) as connection, self.source.read(self.needs) as reader:
-            prepare_for_loading(connection)
-            connection.execute("BEGIN")
+        with self.source.read(self.needs) as reader:
             lacks_picks = self._load_picks(connection, reader)
             _load_people(connection, reader)
             digests = json.dumps([pick_digest(pick) for pick in loaded_picks(self.needs)])
@@ -177,7 +160,6 @@ class Base:
                 "? AS begun_at, ? AS as_of, ? AS lacks_picks, ? AS version",
                 (_FORMAT, digests, columns, self.configuration, *_iso(begun_at, reader.as_of), lacks_picks, version),
             )
-            connection.execute("COMMIT")
 
     def _load_picks(self, connection: sqlite3.Connection, reader: SourceReader) -> bool:
         """Load all picks, and return whether the CRM didn't yield one. That stops only the lists that name it."""
@@ -195,15 +177,6 @@ class Base:
         return lacks_picks
 
 
-def remove_copy(folder: Path) -> None:
-    """Remove the copy of people and picks in a folder, so that the next view copies them anew. Open views keep theirs.
-
-    Raises:
-        OSError: the file can't be removed.
-    """
-    (folder / FILE).unlink(missing_ok=True)
-
-
 def pick_table(number: int) -> str:
     """Return the name of the table with the members of a pick."""
     return f"pick_{number}"
@@ -211,7 +184,7 @@ def pick_table(number: int) -> str:
 
 def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
     """Attach a complete copy. It never changes: a newer one is another file of this name."""
-    connection.execute("ATTACH DATABASE ? AS base", (f"{file.absolute().as_uri()}?mode=ro&immutable=1",))
+    connection.execute("ATTACH DATABASE ? AS base", (complete_file(file),))
     (version,) = connection.execute("SELECT format FROM base.facts").fetchone()
     if version != _FORMAT:
         raise sqlite3.DatabaseError("another format")
@@ -227,13 +200,6 @@ def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
         bool(lacks_picks),
         source_version,
     )
-
-
-def prepare_for_loading(connection: sqlite3.Connection) -> None:
-    """Load without a journal: what isn't complete is thrown away."""
-    connection.execute("PRAGMA journal_mode=OFF").close()
-    connection.execute("PRAGMA synchronous=OFF")
-    connection.execute("PRAGMA cache_size=-65536")
 
 
 def _load_pick(connection: sqlite3.Connection, reader: SourceReader, pick: Pick, table: str) -> EntityType | None:
@@ -284,11 +250,3 @@ def _iso(*moments: datetime) -> list[str]:
 def _detach(connection: sqlite3.Connection) -> None:
     with suppress(sqlite3.OperationalError):  # it isn't attached
         connection.execute("DETACH DATABASE base")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

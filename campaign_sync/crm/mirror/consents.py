@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from campaign_sync.crm.mirror.base import prepare_for_loading
 from campaign_sync.crm.mirror.loading import (
     complete_columns,
     copy_errors,
@@ -18,6 +17,7 @@ from campaign_sync.crm.mirror.loading import (
     require_unique_ids,
 )
 from campaign_sync.crm.mirror.memory import ConsentMemory
+from campaign_sync.crm.mirror.shared_file import prepare_for_loading
 from campaign_sync.crm.mirror.source import ADDRESS_STATE_COLUMNS, EVENT_COLUMNS, SourceReader
 from campaign_sync.crm.mirror.states import StateTable
 from campaign_sync.crm.port import CrmError

@@ -1,4 +1,4 @@
-"""The end of copies of people that nothing uses any more, like those of an adapter that was configured before."""
+"""The end of copies that nothing uses any more, like those of an adapter that was configured before."""
 
 import os
 from contextlib import suppress
@@ -12,8 +12,8 @@ from campaign_sync.storage.private_files import folder_lock
 FILE: Final = "people.sqlite"
 """The file of picks and people in the folder of copies."""
 
-UNFINISHED: Final = f".{FILE}.*.part"
-"""Pattern of files that are being built, or were left by a process that died."""
+RECORDS_FILE: Final = "records.sqlite"
+"""The file of records with consents and bounces, of a CRM that can say what changed since."""
 
 KEPT_UNUSED: Final = timedelta(days=7)
 """How long a copy is kept that nothing uses. It is personal data, and made again when it is needed."""
@@ -25,8 +25,18 @@ def mark_used(file: Path) -> None:
         os.utime(file)
 
 
+def remove_copies(folder: Path) -> None:
+    """Remove the copies in a folder, so that the next view copies everything anew. Open views keep theirs.
+
+    Raises:
+        OSError: a file can't be removed.
+    """
+    for name in (FILE, RECORDS_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
 def remove_unused_copies(folder: Path, now: datetime) -> None:
-    """Remove the copy of people in a folder, and unfinished ones, unless they were used within `KEPT_UNUSED`.
+    """Remove the copies in a folder, and unfinished ones, unless they were used within `KEPT_UNUSED`.
 
     Raises:
         CrmError: a file can't be removed.
@@ -39,7 +49,8 @@ def remove_unused_copies(folder: Path, now: datetime) -> None:
 
 
 def _unused(folder: Path, now: datetime) -> list[Path]:
-    files = [folder / FILE, *folder.glob(UNFINISHED)]
+    names = (FILE, RECORDS_FILE)
+    files = [file for name in names for file in (folder / name, *folder.glob(f".{name}.*.part"))]
     return [file for file in files if file.exists() and _age(file, now) > KEPT_UNUSED]
 
 

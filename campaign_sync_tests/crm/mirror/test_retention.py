@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from campaign_sync.crm.mirror.retention import FILE, KEPT_UNUSED, remove_unused_copies
+from campaign_sync.crm.mirror.retention import FILE, KEPT_UNUSED, RECORDS_FILE, remove_unused_copies
 from campaign_sync.crm.port import Pick
 from campaign_sync_tests.crm.mirror.copied_crm import copied
 from campaign_sync_tests.crm.mirror.sources import ListSource
@@ -36,10 +36,12 @@ def test_an_unused_copy_is_removed_and_made_again(tmp_path: Path) -> None:
     with crm.snapshot() as snapshot:
         unfinished, young = aged(tmp_path / f".{FILE}.dead.part"), tmp_path / f".{FILE}.new.part"
         young.touch()
+        records = aged(tmp_path / RECORDS_FILE)
         aged(tmp_path / FILE)
         remove_unused_copies(tmp_path, datetime.now(UTC))
         assert not (tmp_path / FILE).exists()
         assert not unfinished.exists()
+        assert not records.exists()
         assert young.exists()
         assert list(snapshot.members(FANS)) == [], "who reads it meanwhile goes on"
     with crm.snapshot():

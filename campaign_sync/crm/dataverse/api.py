@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -131,14 +129,6 @@ def content(answer: Answer, title: str) -> Any:
     raise CrmError(
         f"{TITLE} answers {title} with something else than JSON; run again, then check the proxies on the way"
     )
-
-
-def server_time(answer: Answer) -> datetime | None:
-    """Return the server's time of an answer; None if it has none."""
-    try:
-        return parsedate_to_datetime(answer.headers.get("Date", ""))
-    except ValueError:
-        return None
 
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:

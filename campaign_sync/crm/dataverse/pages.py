@@ -1,10 +1,10 @@
 """The rows of a FetchXML query: all of them, or an error."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from campaign_sync.crm.dataverse.api import DataverseApi, content, server_time
+from campaign_sync.crm.dataverse.api import DataverseApi, content
 from campaign_sync.crm.dataverse.errors import TITLE
 from campaign_sync.crm.dataverse.fetch_xml import CREATED, FetchXml, last_key, paging_cookie
 from campaign_sync.crm.mirror.source import SourceRows
@@ -155,8 +155,7 @@ def source_rows(
 
 def _counted_until(first: Answer) -> str:
     """Return until when records must have been made to be counted, as FetchXML takes it."""
-    begun_at = server_time(first) or datetime.now(UTC)
-    return f"{begun_at - _JUST_MADE:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{first.sent_at - _JUST_MADE:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _is_true(annotation: object) -> bool:

@@ -18,7 +18,8 @@ def _open(settings: SalesforceSettings, context: CrmContext) -> "Crm":
     from campaign_sync.crm.mirror.adapter import MirrorCrm  # only now: it imports pandas
     from campaign_sync.crm.salesforce.source import SalesforceSource
 
-    return MirrorCrm(SalesforceSource(settings, context.needs), settings, context, settings.url)
+    source = SalesforceSource(settings, context.needs, context.folder)
+    return MirrorCrm(source, settings, context, settings.url)
 
 
 def _outline(login: SalesforceLogin) -> "CrmOutline":

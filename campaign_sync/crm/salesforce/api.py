@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -127,7 +128,19 @@ class SalesforceApi:
         Raises:
             CrmError: the query is refused, or not all rows came.
         """
-        page = self.document("GET", "/query", doing, _PAGE, query={"q": soql})
+        yield from self._rows(self.document("GET", "/query", doing, _PAGE, query={"q": soql}), doing)
+
+    def few_rows(self, soql: str, doing: str, most: int) -> list[Mapping[str, Any]] | None:
+        """Return the rows of a query, deleted ones as well; None if there are more than `most`.
+
+        Raises:
+            CrmError: the query is refused, or not all rows came.
+        """
+        first = self.document("GET", "/queryAll", doing, _PAGE, query={"q": soql})
+        return list(self._rows(first, doing)) if first["totalSize"] <= most else None
+
+    def _rows(self, page: Any, doing: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows of a page and of all that follow."""
         count = 0
         while True:
             yield from page["records"]
@@ -138,6 +151,10 @@ class SalesforceApi:
             page = self.document("GET", following, doing, _PAGE)
         if count != page["totalSize"]:
             raise CrmError(f"{doing}: {count} of {page['totalSize']} rows came from Salesforce; run again")
+
+    def now(self) -> datetime:
+        """Return the time of Salesforce's clock."""
+        return self.call("GET", "/", "asking for the resources of the API").sent_at
 
     def limits(self) -> dict[str, tuple[int, int]]:
         """Return the limits by name: what is left, and the most; none for a user who may not see them."""

@@ -7,9 +7,8 @@ from typing import Final
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.mirror.source import ADDRESS_STATE_COLUMNS, BounceMark, SourceRows
-from campaign_sync.crm.salesforce.api import SalesforceApi
-from campaign_sync.crm.salesforce.bulk import BulkQuery
-from campaign_sync.crm.salesforce.schema import OBJECTS
+from campaign_sync.crm.salesforce.org_records import PERSON_ACCOUNT, OrgTables, rows_of
+from campaign_sync.crm.web_api.shared_records import OpenRecords
 from campaign_sync.domain.feedback import BounceKind, bounce_precedence
 from campaign_sync.domain.instant import parse_instant
 
@@ -19,21 +18,22 @@ _OWN: Final = re.compile(r"(hard|limit): (\S+) \((.+)\)")
 _LONGEST = 255
 
 
-def address_states(api: SalesforceApi, settings: SalesforceSettings) -> SourceRows:
+def address_states(records: OpenRecords, tables: OrgTables, settings: SalesforceSettings) -> SourceRows:
     """Return the bounces of all records; of converted leads, too. See `SourceReader.address_states`."""
     yielded = 0
 
     def chunks() -> Iterator[Sequence[tuple[str | None, ...]]]:
         nonlocal yielded
-        for entity_type in settings.entity_types:
-            fields = settings.bounce_fields(entity_type)
+        for entity_type, table in tables.people.items():
+            fields, email = settings.bounce_fields(entity_type), settings.field_of(entity_type, "email")
             if fields is None:
                 continue
-            email, sobject = settings.field_of(entity_type, "email"), OBJECTS[entity_type]
-            paths = ("Id", email, fields.reason, fields.at)
-            source = f"{sobject} WHERE {fields.at} != null OR {fields.reason} != null"
-            for chunk in BulkQuery(api, paths, source, f"bounces of {sobject}").chunks():
-                rows = [(address, *_read(reason, at)) for _, address, reason, at in chunk if address]
+            for chunk in rows_of(records, table):
+                rows = [
+                    (row[email], *_read(row[fields.reason], row[fields.at]))
+                    for row in chunk
+                    if row[email] and (row[fields.reason] or row[fields.at]) and row.get(PERSON_ACCOUNT) != "true"
+                ]
                 yielded += len(rows)
                 yield rows
 

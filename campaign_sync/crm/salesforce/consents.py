@@ -1,35 +1,28 @@
 """The consents of people: checkboxes, consent records, and the opt-out from all e-mail."""
 
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
-from campaign_sync.config.crm_salesforce import ConsentFields, SalesforceSettings
+from campaign_sync.config.crm_salesforce import ConsentFields, SalesforceOptInSettings, SalesforceSettings
 from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
 from campaign_sync.crm.port import CrmSetupError
-from campaign_sync.crm.salesforce.api import SalesforceApi, literal, literals
-from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
+from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.ids import is_id
-from campaign_sync.crm.salesforce.merged import MergedRecords
-from campaign_sync.crm.salesforce.opt_outs import opt_out_paths, ticked
-from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
-from campaign_sync.crm.salesforce.stated_consents import (
-    BRAND,
-    CONSENT_RECORD,
-    consent_paths,
-    end_of_day,
-    of_checkbox,
-    of_record,
-)
+from campaign_sync.crm.salesforce.individuals import Individuals
+from campaign_sync.crm.salesforce.merged import MergedRecord, merged_records
+from campaign_sync.crm.salesforce.opt_outs import opt_out_of
+from campaign_sync.crm.salesforce.org_records import EMAIL, INDIVIDUAL, PERSON_ACCOUNT, OrgTables, Row, rows_of
+from campaign_sync.crm.salesforce.schema import OBJECTS
+from campaign_sync.crm.salesforce.stated_consents import CONSENT_RECORD, end_of_day, of_checkbox, of_record
+from campaign_sync.crm.web_api.shared_records import OpenRecords
 from campaign_sync.domain.consent import ConsentKind, named_opt_ins
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text
 
 _SOURCE = "Salesforce"
-
-_CONVERTED = ("IsConverted", "ConvertedContactId", "ConvertedDate")
 
 State = tuple[str | None, ...]
 
@@ -39,93 +32,96 @@ class ConsentReader:
     """Reads consents as they are now.
 
     Args:
-        api: of the org.
-        schema: of the org.
+        records: those of the org.
+        tables: their names.
         settings: the section `crm`.
+        purposes: the opt-ins of each purpose, by the purpose's id.
         now: the time of the read.
     """
 
-    api: SalesforceApi
-    schema: Schema
+    records: OpenRecords
+    tables: OrgTables
     settings: SalesforceSettings
+    purposes: Mapping[str, Sequence[str]]
     now: datetime
 
     def states(self, opt_in_ids: Collection[str] | None) -> SourceRows:
         """Return the states of these opt-ins, and who opted out of all e-mail. See `SourceReader.consent_states`."""
         needed = named_opt_ins(self.settings.opt_ins, opt_in_ids)
+        purposes = {
+            purpose_id: opt_ins
+            for purpose_id, names in self.purposes.items()
+            if (opt_ins := [name for name in names if name in needed])
+        }
         yielded = 0
 
         def chunks() -> Iterator[Sequence[State]]:
             nonlocal yielded
-            purposes = purpose_ids(self.api, {key: opt_in.purpose for key, opt_in in needed.items() if opt_in.purpose})
-            fields = {
-                entity_type: {
-                    key: opt_in.field[entity_type] for key, opt_in in needed.items() if entity_type in opt_in.field
-                }
-                for entity_type in self.settings.entity_types
-            }
-            merged = MergedRecords(self.api, self.schema, fields)
-            for entity_type in self.settings.entity_types:
-                for chunk in self._of_fields(entity_type, fields[entity_type]):
+            merged = merged_records(self.records, self.tables)
+            with closing(Individuals(self.records, self.tables, with_people=bool(purposes))) as individuals:
+                individuals.add_merged(merged)
+                for chunk in chain(
+                    self._of_people(needed, individuals),
+                    self._of_purposes(purposes, individuals),
+                    self._of_merged(needed, individuals, merged),
+                ):
                     yielded += len(chunk)
                     yield chunk
-            if purposes:
-                for chunk in self._of_purposes(purposes, merged):
-                    yielded += len(chunk)
-                    yield chunk
-            of_merged = list(merged.states())
-            yielded += len(of_merged)
-            yield of_merged
 
-        # Every query is compared with Salesforce's own count; a row makes several states, or none.
+        # All records came, or there would be no copy of them; a record makes several states, or none.
         return SourceRows(STATE_COLUMNS, chunks(), lambda: yielded)
 
-    def _of_fields(self, entity_type: EntityType, fields: Mapping[str, ConsentFields]) -> Iterator[Sequence[State]]:
-        is_account, is_lead = entity_type is EntityType.ACCOUNT, entity_type is EntityType.LEAD
-        if is_account and not fields:
+    def _of_people(
+        self, opt_ins: Mapping[str, SalesforceOptInSettings], individuals: Individuals
+    ) -> Iterator[Sequence[State]]:
+        for entity_type, table in self.tables.people.items():
+            fields = _fields(opt_ins, entity_type)
+            for chunk in rows_of(self.records, table):
+                rows = [row for row in chunk if row.get(PERSON_ACCOUNT) != "true"]
+                individuals.add_people(entity_type, rows)
+                opted_out = individuals.opted_out([row.get(INDIVIDUAL) for row in rows])
+                yield [
+                    state
+                    for row in rows
+                    for state in _states_of_record(entity_type, row, fields, opted_out.get(row.get(INDIVIDUAL)))
+                ]
+
+    def _of_purposes(
+        self, purposes: Mapping[str, Sequence[str]], individuals: Individuals
+    ) -> Iterator[Sequence[State]]:
+        """Yield the states of consent records; `purposes` has the opt-ins of each."""
+        if not purposes or self.tables.consents is None:
             return
-        names = [name for field in fields.values() for name in (field.granted, field.at) if name]
-        opted_out = opt_out_paths(self.schema, entity_type)
-        paths = list(dict.fromkeys(["Id", *opted_out, *names, *(_CONVERTED if is_lead else ())]))
-        source = self.schema.business_accounts() if is_account else OBJECTS[entity_type]
-        query = BulkQuery(self.api, paths, source, f"consents of {OBJECTS[entity_type]}")
-        for chunk in query.chunks():
+        for chunk in rows_of(self.records, self.tables.consents):
+            rows = [row for row in chunk if row["DataUsePurposeId"] in purposes and row["ContactPointType"] == EMAIL]
+            holders = individuals.people([row["PartyId"] for row in rows])
             yield [
-                state
-                for row in chunk
-                for state in _states_of_record(entity_type, dict(zip(paths, row, strict=True)), fields, opted_out)
+                (
+                    entity_type,
+                    entity_id,
+                    None,
+                    opt_in_id,
+                    stated.kind,
+                    stated.at,
+                    row["CaptureSource"],
+                    CONSENT_RECORD,
+                )
+                for row in rows
+                for stated in [of_record(row, self.now)]
+                for entity_type, entity_id, converted in holders.get(row["PartyId"], ())
+                if not converted or stated.is_withdrawn
+                for opt_in_id in purposes[row["DataUsePurposeId"] or ""]
             ]
 
-    def _of_purposes(self, opt_ins: Mapping[str, Sequence[str]], merged: MergedRecords) -> Iterator[Sequence[State]]:
-        """Yield the states of consent records; `opt_ins` has those of each purpose."""
-        paths = consent_paths(self.schema.has(CONSENT_RECORD, BRAND))
-        query = BulkQuery(
-            self.api,
-            paths,
-            f"{CONSENT_RECORD} WHERE ContactPointType = 'Email' AND DataUsePurposeId IN {literals(sorted(opt_ins))}",
-            "consent records",
-        )
-        with closing(_Parties(self.api, merged)) as parties:
-            for chunk in query.chunks():
-                rows = [dict(zip(paths, row, strict=True)) for row in chunk]
-                holders = parties.of([row["PartyId"] for row in rows])
-                yield [
-                    (
-                        entity_type,
-                        entity_id,
-                        None,
-                        opt_in_id,
-                        stated.kind,
-                        stated.at,
-                        row["CaptureSource"],
-                        CONSENT_RECORD,
-                    )
-                    for row in rows
-                    for stated in [of_record(row, self.now)]
-                    for entity_type, entity_id, converted in holders.get(row["PartyId"], ())
-                    if not converted or stated.is_withdrawn
-                    for opt_in_id in opt_ins[row["DataUsePurposeId"] or ""]
-                ]
+    def _of_merged(
+        self, opt_ins: Mapping[str, SalesforceOptInSettings], individuals: Individuals, merged: Sequence[MergedRecord]
+    ) -> Iterator[Sequence[State]]:
+        opted_out = individuals.opted_out([record.individual for record in merged])
+        yield [
+            state
+            for record in merged
+            for state in record.states(_fields(opt_ins, record.kind), opted_out.get(record.individual))
+        ]
 
 
 def purpose_ids(api: SalesforceApi, purposes: Mapping[str, str]) -> dict[str, list[str]]:
@@ -163,12 +159,17 @@ def id_of(api: SalesforceApi, sobject: str, name: str, place: str) -> str:
     raise CrmSetupError(f"{place}: Salesforce has no {sobject} {name!r} that the user may see; correct the name or id")
 
 
+def _fields(opt_ins: Mapping[str, SalesforceOptInSettings], entity_type: EntityType) -> dict[str, ConsentFields]:
+    return {key: opt_in.field[entity_type] for key, opt_in in opt_ins.items() if entity_type in opt_in.field}
+
+
 def _states_of_record(
     entity_type: EntityType,
-    row: Mapping[str, str | None],
+    row: Row,
     fields: Mapping[str, ConsentFields],
-    opt_outs: Sequence[str],
+    opt_out: str | None,
 ) -> Iterator[State]:
+    """Yield the states of a record; `opt_out` is the checkbox of its individual that is ticked."""
     kind, entity_id, opted_out_at = entity_type.value, row["Id"], None
     stated = {
         opt_in_id: (field, of_checkbox(row[field.granted], row[field.at] if field.at else None))
@@ -186,69 +187,6 @@ def _states_of_record(
             return
     for opt_in_id, (field, state) in stated.items():
         yield kind, entity_id, None, opt_in_id, state.kind, state.at, _SOURCE, f"{OBJECTS[entity_type]}.{field.granted}"
-    if opted_out := ticked(row, opt_outs):
+    if opted_out := opt_out_of(row, opt_out):
         evidence = f"{OBJECTS[entity_type]}.{opted_out}"
         yield kind, entity_id, None, None, ConsentKind.WITHDRAWN.value, opted_out_at, _SOURCE, evidence
-
-
-class _Parties:
-    """Which contacts and leads belong to an individual, in a file that is gone when it is closed.
-
-    Args:
-        api: of the org.
-        merged: its records that are gone.
-    """
-
-    def __init__(self, api: SalesforceApi, merged: MergedRecords) -> None:
-        self._connection = sqlite3.connect("")
-        try:
-            self._load(api, merged)
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def close(self) -> None:
-        """Remove the file."""
-        self._connection.close()
-
-    def of(self, individuals: Sequence[str | None]) -> dict[str | None, list[tuple[str, str, bool]]]:
-        """Return type and id of the records of each individual, and whether only its withdrawals count for a record.
-
-        That is so for a converted lead's contact, and for what is left of a merge.
-        """
-        holders: dict[str | None, list[tuple[str, str, bool]]] = {}
-        self._connection.execute("DELETE FROM wanted")
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO wanted VALUES (?)", [(individual,) for individual in individuals if individual]
-        )
-        query = "SELECT individual, entity_type, entity_id, converted FROM party JOIN wanted USING (individual)"
-        for individual, entity_type, entity_id, converted in self._connection.execute(query):
-            holders.setdefault(individual, []).append((entity_type, entity_id, bool(converted)))
-        return holders
-
-    def _load(self, api: SalesforceApi, merged: MergedRecords) -> None:
-        self._connection.execute(
-            "CREATE TABLE party (individual TEXT, entity_type TEXT, entity_id TEXT, converted INT)"
-        )
-        self._connection.execute("CREATE TABLE wanted (individual TEXT PRIMARY KEY)")
-        contacts = BulkQuery(
-            api, ("IndividualId", "Id"), "Contact WHERE IndividualId != null", "individuals of Contact"
-        )
-        for chunk in contacts.chunks():
-            self._insert([(individual, contact, EntityType.CONTACT.value, 0) for individual, contact in chunk])
-        paths = ("IndividualId", "Id", "IsConverted", "ConvertedContactId")
-        for chunk in BulkQuery(api, paths, "Lead WHERE IndividualId != null", "individuals of Lead").chunks():
-            self._insert([_party_of_lead(row) for row in chunk])
-        self._insert([(*party, 1) for party in merged.parties()])
-        self._connection.execute("CREATE INDEX party_individual ON party (individual)")
-
-    def _insert(self, rows: Sequence[tuple[str | None, str | None, str, int]]) -> None:
-        statement = "INSERT INTO party (individual, entity_id, entity_type, converted) VALUES (?, ?, ?, ?)"
-        self._connection.executemany(statement, [row for row in rows if row[1]])
-
-
-def _party_of_lead(row: Row) -> tuple[str | None, str | None, str, int]:
-    individual, lead, is_converted, contact = row
-    if is_converted == "true":
-        return individual, contact, EntityType.CONTACT.value, 1
-    return individual, lead, EntityType.LEAD.value, 0

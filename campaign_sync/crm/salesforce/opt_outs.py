@@ -13,14 +13,21 @@ INDIVIDUAL_OPT_OUTS: Final = ("HasOptedOutSolicit", "HasOptedOutProcessing", "Sh
 """Checkboxes of individuals: Don't Market, Don't Process, Forget this Individual."""
 
 
-def opt_out_paths(schema: Schema, entity_type: EntityType) -> list[str]:
-    """Return the checkboxes that end every opt-in; those of individuals where the user can read them."""
-    if entity_type is EntityType.ACCOUNT:
-        return []
-    of_individual = [f"Individual.{name}" for name in INDIVIDUAL_OPT_OUTS]
-    return [OPTED_OUT, *(path for path in of_individual if schema.field(OBJECTS[entity_type], path))]
+def individual_opt_outs(schema: Schema) -> list[str]:
+    """Return the checkboxes of individuals that the user can read, and by whose individual contacts can be found."""
+    people = [OBJECTS[entity_type] for entity_type in (EntityType.CONTACT, EntityType.LEAD)]
+    return [
+        name for name in INDIVIDUAL_OPT_OUTS if any(schema.field(person, f"Individual.{name}") for person in people)
+    ]
 
 
 def ticked(row: Mapping[str, str | None], paths: Sequence[str]) -> str | None:
     """Return the first of these checkboxes that is ticked."""
     return next((path for path in paths if row.get(path) == "true"), None)
+
+
+def opt_out_of(row: Mapping[str, str | None], of_individual: str | None) -> str | None:
+    """Return the checkbox by which a record opted out of all e-mail; its individual's is given."""
+    if row.get(OPTED_OUT) == "true":
+        return OPTED_OUT
+    return of_individual and f"Individual.{of_individual}"

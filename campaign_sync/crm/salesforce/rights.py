@@ -10,6 +10,7 @@ from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY
 from campaign_sync.crm.salesforce.consents import purpose_ids
 from campaign_sync.crm.salesforce.opt_outs import INDIVIDUAL_OPT_OUTS, OPTED_OUT
+from campaign_sync.crm.salesforce.org_records import record_calls
 from campaign_sync.crm.salesforce.records import person_field
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, CONSENT_RECORD
@@ -48,7 +49,8 @@ class Rights:
         Raises:
             CrmError: Salesforce can't be reached, or refuses the login.
         """
-        self.api.require_calls(read_calls(self.settings, self.needs), "a read of people and consents")
+        calls = people_calls(self.settings, self.needs) + record_calls(self.settings)
+        self.api.require_calls(calls, "a read of people and consents")
         schema = Schema(self.api)
         objects = self._objects(schema)
         if _ignores_individuals(schema):
@@ -137,12 +139,10 @@ class Rights:
                     yield str(error)
 
 
-def read_calls(settings: SalesforceSettings, needs: CrmNeeds) -> int:
-    """Return about how many calls it takes to read picks, people, consents and bounces once."""
-    types = len(settings.entity_types)
-    purposes = 3 if any(opt_in.purpose for opt_in in settings.opt_ins.values()) else 0
+def people_calls(settings: SalesforceSettings, needs: CrmNeeds) -> int:
+    """Return about how many calls it takes to read picks and people once."""
     picks = sum(pick.kind != "filter" for pick in needs.picks)
-    return CALLS_PER_QUERY * (4 * types + purposes + picks) + 10
+    return CALLS_PER_QUERY * (len(settings.entity_types) + picks) + 10
 
 
 def _field_flaws(schema: Schema, wanted: _Object) -> Iterator[str]:

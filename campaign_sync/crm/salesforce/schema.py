@@ -26,6 +26,8 @@ class SalesforceField:
     relationship: str | None
     parent: str | None
     """The object that it refers to, if that is a single one."""
+    calculated: bool = False
+    """Whether it is a formula, whose value may change without a change of the record."""
 
 
 class Schema:
@@ -86,6 +88,7 @@ def _field(document: Mapping[str, Any]) -> SalesforceField:
         bool(document["updateable"]),
         document.get("relationshipName"),
         parents[0] if len(parents) == 1 else None,
+        bool(document.get("calculated")),
     )
 
 

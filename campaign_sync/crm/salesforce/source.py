@@ -1,17 +1,23 @@
 """Salesforce as a source of the mirror."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
 from campaign_sync.crm.port import CrmNeeds, CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.crm.salesforce.reader import SalesforceReader
-from campaign_sync.crm.salesforce.rights import Rights, read_calls
+from campaign_sync.crm.salesforce.rights import Rights
+from campaign_sync.crm.salesforce.schema import Schema
 from campaign_sync.crm.salesforce.write_back import SalesforceWriter
+from campaign_sync.crm.web_api.shared_records import SharedRecords
+
+_log = logging.getLogger(__name__)
 
 _NO_EXPORTS = "Salesforce lists no exports; use crm_export.marker"
 
@@ -22,14 +28,22 @@ class SalesforceSource(Source):
     Args:
         settings: the section `crm`.
         needs: what the lists ask of the CRM.
+        folder: where copies are stored.
         wait: waits for a number of seconds.
     """
 
     def __init__(
-        self, settings: SalesforceSettings, needs: CrmNeeds, wait: Callable[[float], None] = time.sleep
+        self,
+        settings: SalesforceSettings,
+        needs: CrmNeeds,
+        folder: Path,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings, self._needs = settings, needs
         self._api = SalesforceApi(settings, wait)
+        place = f"{settings.url} {settings.username}"
+        self._shared = SharedRecords(folder, place, settings.people_max_age)
+        self._schema, self._described_at = Schema(self._api), datetime.now(UTC)
 
     def check(self, *, exports: bool) -> None:
         """Raise CrmError unless the user can log in, and see and change what the configuration names.
@@ -44,13 +58,14 @@ class SalesforceSource(Source):
 
     @contextmanager
     def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
-        """Open one read. See `Source.read`.
-
-        Raises:
-            CrmError: too few calls are left for it today.
-        """
-        self._api.require_calls(read_calls(self._settings, needs), "a read of people and consents")
-        yield SalesforceReader(self._api, self._settings, needs)
+        """Open one read. The descriptions of objects are as old as people may be. See `Source.read`."""
+        before = self._api.calls
+        now = datetime.now(UTC)
+        if now - self._described_at >= self._settings.people_max_age:
+            self._schema, self._described_at = Schema(self._api), now
+        with closing(SalesforceReader(self._api, self._schema, self._settings, needs, self._shared)) as reader:
+            yield reader
+        _log.info("reading Salesforce took %d calls", self._api.calls - before)
 
     def write_withdrawals(self, withdrawals: Sequence[Withdrawal]) -> Iterator[Sequence[Withdrawal]]:
         """Write withdrawals where the consents are. See `Source.write_withdrawals`."""

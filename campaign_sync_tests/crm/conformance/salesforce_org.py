@@ -56,8 +56,10 @@ class SalesforceUnderTest(CrmUnderTest):
 
     def open(self) -> Crm:
         settings = salesforce_settings(self._url)
-        source = SalesforceSource(settings, NEEDS, lambda _: None)
-        return MirrorCrm(source, settings, crm_context(self._folder, NEEDS), self._url)
+        context = crm_context(self._folder, NEEDS)
+        return MirrorCrm(
+            SalesforceSource(settings, NEEDS, context.folder, lambda _: None), settings, context, self._url
+        )
 
     def add_people(self, people: Sequence[Person]) -> None:
         for person in people:

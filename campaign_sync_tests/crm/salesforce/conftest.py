@@ -36,6 +36,7 @@ def open_crm(url: str, tmp_path: Path) -> OpenCrm:
     def open_with(*picks: Pick, columns: tuple[str, ...] = (), **changes: object) -> MirrorCrm:
         settings = salesforce_settings(url, **changes)
         needs = CrmNeeds(frozenset(picks or {EVERYBODY}), frozenset(columns))
-        return MirrorCrm(SalesforceSource(settings, needs, lambda _: None), settings, crm_context(tmp_path, needs), url)
+        context = crm_context(tmp_path, needs)
+        return MirrorCrm(SalesforceSource(settings, needs, context.folder, lambda _: None), settings, context, url)
 
     return open_with

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -43,6 +44,30 @@ _STRINGS = {
 _VIEW_ALL = ("Account", "Campaign", "Contact", "ContactPointTypeConsent", "Individual", "Lead")
 
 
+class OrgRecord(dict[str, Any]):
+    """A record, which notes when it was changed."""
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__({"IsDeleted": False, **values})
+        if "SystemModstamp" not in values:
+            self._touch()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        self._touch()
+
+    def update(self, *values: Any, **named: Any) -> None:
+        super().update(*values, **named)
+        self._touch()
+
+    def __ior__(self, values: Any) -> "OrgRecord":  # type: ignore[override,misc]
+        self.update(values)
+        return self
+
+    def _touch(self) -> None:
+        super().__setitem__("SystemModstamp", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}")
+
+
 @dataclass
 class Fault:
     """An answer instead of the next ones to a path."""
@@ -73,6 +98,7 @@ class Org:
     """The token ends before the next call of a path with this in it."""
     read_only: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
+    formulas: set[str] = field(default_factory=set)
     token: int = 0
     login_problem: str = ""
     jobs: dict[str, tuple[Soql, list[Any]]] = field(default_factory=dict)
@@ -94,6 +120,8 @@ class Org:
         }
         for name in ("Contact", "Lead", "Account"):
             self.fields[name] |= _DELETED
+        for fields in self.fields.values():
+            fields.update({"IsDeleted": "boolean", "SystemModstamp": "datetime"})
         opt_outs = ("HasOptedOutSolicit", "HasOptedOutProcessing", "ShouldForget")
         self.fields["Individual"] |= dict.fromkeys(opt_outs, "boolean")
         for name in _VIEW_ALL:
@@ -103,7 +131,7 @@ class Org:
     def add(self, sobject: str, **values: Any) -> str:
         """Add a record, and return its id."""
         rows = self.rows.setdefault(sobject, [])
-        rows.append({"Id": f"{sobject}-{len(rows)}", **values})
+        rows.append(OrgRecord(**{"Id": f"{sobject}-{len(rows)}", **values}))
         return str(rows[-1]["Id"])
 
     def record(self, sobject: str, record_id: str) -> dict[str, Any]:
@@ -143,6 +171,7 @@ class Org:
                 "updateable": f"{sobject}.{name}" not in self.read_only,
                 "relationshipName": parent.get(name, (None, []))[0],
                 "referenceTo": parent.get(name, (None, []))[1],
+                "calculated": f"{sobject}.{name}" in self.formulas,
             }
             for name, kind in self.fields[sobject].items()
             if f"{sobject}.{name}" not in self.hidden
@@ -199,8 +228,10 @@ class Org:
         match method, path.split("/"):
             case "GET", ["sobjects", name, "describe"] if name in self.fields:
                 return 200, self.describe(name), {}
-            case "GET", ["query"]:
-                soql = self.select(query["q"])
+            case "GET", [""]:
+                return 200, {}, {}
+            case "GET", ["query" | "queryAll" as kind]:
+                soql = self.select(query["q"], with_deleted=kind == "queryAll")
                 self.jobs[location := str(len(self.jobs))] = soql, [soql.values(row) for row in soql.rows]
                 return 200, self._page(location, 0), {}
             case "GET", ["query", location]:

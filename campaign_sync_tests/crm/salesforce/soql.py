@@ -8,7 +8,7 @@ Row = Mapping[str, Any]
 Tables = Mapping[str, Sequence[Row]]
 Condition = Callable[[Row], bool]
 
-_TOKEN = re.compile(r"\s*('(?:[^'\\]|\\.)*'|[A-Za-z_][\w.]*|!=|[=(),])", re.DOTALL)
+_TOKEN = re.compile(r"\s*('(?:[^'\\]|\\.)*'|\d{4}-[\d:T.-]+Z|[A-Za-z_][\w.]*|!=|>=|[=(),])", re.DOTALL)
 _ESCAPES = {"n": "\n", "r": "\r"}
 
 
@@ -77,6 +77,9 @@ class Soql:
         if operator == "IN":
             wanted = self._list()
             return lambda row: self._value(row, path) in wanted
+        if operator == ">=":
+            moment = self._tokens.pop(0)
+            return lambda row: self._value(row, path) >= moment
         value = _literal(self._tokens.pop(0))
         if operator == "=":
             return lambda row: _equal(self._value(row, path), value)

@@ -1,0 +1,238 @@
+"""Records in a file that all processes share: read as a whole now and then, and what changed since for every view."""
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from campaign_sync.crm.mirror.loading import copy_errors, quoted
+from campaign_sync.crm.mirror.retention import RECORDS_FILE, mark_used
+from campaign_sync.crm.mirror.shared_file import build_shared_file, complete_file
+from campaign_sync.domain.instant import CLOCK_TOLERANCE
+from campaign_sync.domain.progress import Progress, report
+from campaign_sync.storage.private_files import folder_lock
+
+_log = logging.getLogger(__name__)
+
+OVERLAPS: Final = (timedelta(minutes=15), timedelta(minutes=1))
+"""How much further back changes are asked for: a change shows when it is committed, with the time of its begin.
+
+The first covers the longest transactions. Where it finds too many changes, as after a nightly load, the second is used.
+"""
+
+MOST_CHANGES: Final = 20_000
+"""If more records of a table changed, all are read again."""
+
+_FORMAT = 1
+"""Changes whenever the tables of the file do."""
+
+_CHUNK = 5_000
+
+Values = Any
+"""The values of a record, of kinds that JSON has."""
+
+Record = tuple[str, Values]
+"""The key of a record, and its values."""
+
+
+@dataclass(frozen=True)
+class RecordTable:
+    """Records of one kind."""
+
+    name: str
+    query: str
+    """What is read of them: a file that has something else isn't used."""
+
+
+Table = TypeVar("Table", bound=RecordTable, contravariant=True)
+
+
+class RecordApi(Protocol[Table]):
+    """Reads the records of a CRM."""
+
+    def begin(self) -> datetime:
+        """Return the time by the CRM's own clock, before everything is read.
+
+        Raises:
+            CrmError: the CRM can't be reached, or too few calls are left.
+        """
+
+    def everything(self, table: Table) -> Iterator[Sequence[Record]]:
+        """Yield all records that matter.
+
+        Raises:
+            CrmError: not all came.
+        """
+
+    def changed(self, table: Table, since: datetime, most: int) -> Mapping[str, Values | None] | None:
+        """Return the records that changed since a moment, by their keys.
+
+        Args:
+            table: which records.
+            since: by the CRM's own clock.
+            most: how many there may be.
+
+        Returns:
+            Those that don't matter (any more) are None, or have values that mean nothing. None if they are too many, or
+            the CRM can't say which changed.
+        """
+
+
+@dataclass(frozen=True)
+class SharedRecords:
+    """The file of records in a folder.
+
+    Args:
+        folder: where the file is stored, for its owner alone.
+        place: which CRM is read, by whom; without secrets.
+        max_age: how old a file may be. What changed since is asked for in any case, so this is the age of what no
+            change shows: records that were removed, and values that are calculated.
+    """
+
+    folder: Path
+    place: str
+    max_age: timedelta
+
+    @contextmanager
+    def open(self, api: RecordApi[Table], tables: Sequence[Table]) -> "Iterator[OpenRecords]":
+        """Open the records as they are now.
+
+        Args:
+            api: reads the CRM.
+            tables: all that are stored.
+
+        Raises:
+            CrmError: the CRM can't be read completely, or the file can't be written.
+        """
+        file, is_new = self._newest(api, tables)
+        try:
+            changes = _changes(api, tables, file.as_of)
+            if changes is None and not is_new:
+                _log.info("it isn't known what changed, or it is too much, so all records are read again")
+                file.connection.close()
+                file, _ = self._newest(api, tables, file)
+                changes = _changes(api, tables, file.as_of)
+            yield OpenRecords(file.connection, changes or {})
+        finally:
+            file.connection.close()
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / RECORDS_FILE
+
+    def _newest(
+        self, api: RecordApi[Table], tables: Sequence[Table], than: "_File | None" = None
+    ) -> "tuple[_File, bool]":
+        """Open a file that is young enough, and newer than another; return it, and whether it was built for that."""
+        identity = _identity(self.place, tables)
+        if file := self._usable(identity, than):
+            return file, False
+        with ExitStack() as stack:
+            with copy_errors("locking the folder"):
+                stack.enter_context(folder_lock(self.folder))
+            if file := self._usable(identity, than):  # another process has built it meanwhile
+                return file, False
+            build_shared_file(self._path, partial(_build, api, tables, identity), "copying records")
+            with copy_errors("opening the copy"):
+                return _opened(self._path), True
+
+    def _usable(self, identity: str, than: "_File | None") -> "_File | None":
+        try:
+            file = _opened(self._path)
+        except sqlite3.DatabaseError:  # missing, damaged, or in the format of another version
+            return None
+        is_newer = than is None or file.begun_at > than.begun_at
+        if (
+            file.identity == identity
+            and is_newer
+            and -CLOCK_TOLERANCE <= datetime.now(UTC) - file.begun_at < self.max_age
+        ):
+            mark_used(self._path)
+            return file
+        file.connection.close()
+        return None
+
+
+class OpenRecords:
+    """Reads the records as they are now.
+
+    Args:
+        connection: to the file.
+        changes: what changed since it was read, by the names of tables.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, changes: Mapping[str, Mapping[str, Values | None]]) -> None:
+        self._connection, self._changes = connection, changes
+
+    def values(self, table: RecordTable) -> Iterator[Sequence[Values]]:
+        """Yield the values of all records of a table, in chunks."""
+        changes = self._changes.get(table.name, {})
+        query = f"SELECT key, record FROM {quoted(table.name)}"  # noqa: S608
+        with copy_errors("reading the copy", (sqlite3.Error,)), closing(self._connection.execute(query)) as rows:
+            while chunk := rows.fetchmany(_CHUNK):
+                yield [json.loads(record) for key, record in chunk if key not in changes]
+        yield [values for values in changes.values() if values is not None]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A complete file."""
+
+    connection: sqlite3.Connection
+    identity: str
+    begun_at: datetime
+    as_of: datetime
+    """By the CRM's own clock."""
+
+
+def _identity(place: str, tables: Sequence[RecordTable]) -> str:
+    described = json.dumps([_FORMAT, place, *([table.name, table.query] for table in tables)])
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+def _build(api: RecordApi[Table], tables: Sequence[Table], identity: str, connection: sqlite3.Connection) -> None:
+    begun_at = datetime.now(UTC)
+    as_of = api.begin()
+    for table in tables:
+        connection.execute(f"CREATE TABLE {quoted(table.name)} (key TEXT, record TEXT)")
+        statement = f"INSERT INTO {quoted(table.name)} VALUES (?, ?)"  # noqa: S608
+        done = 0
+        for records in api.everything(table):
+            connection.executemany(statement, [(key, json.dumps(values)) for key, values in records])
+            done += len(records)
+            report(Progress("", "CRM", f"read consents and bounces of {table.name}", done, None))
+    connection.execute(
+        "CREATE TABLE facts AS SELECT ? AS identity, ? AS begun_at, ? AS as_of",
+        (identity, begun_at.isoformat(), as_of.isoformat()),
+    )
+
+
+def _opened(path: Path) -> _File:
+    connection = sqlite3.connect(complete_file(path), uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        identity, begun_at, as_of = connection.execute("SELECT identity, begun_at, as_of FROM facts").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return _File(connection, identity, datetime.fromisoformat(begun_at), datetime.fromisoformat(as_of))
+
+
+def _changes(
+    api: RecordApi[Table], tables: Sequence[Table], as_of: datetime
+) -> dict[str, Mapping[str, Values | None]] | None:
+    """Return what changed, by the names of tables; None if that is too much."""
+    changes = {}
+    for table in tables:
+        asked = (api.changed(table, as_of - overlap, MOST_CHANGES) for overlap in OVERLAPS)
+        changed = next((answer for answer in asked if answer is not None), None)
+        if changed is None:
+            return None
+        changes[table.name] = changed
+    return changes

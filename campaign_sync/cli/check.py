@@ -88,6 +88,8 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
         ports.crm.check(exports=any(export.table for export in exports))
         findings.add("crm", True, _answer(configuration))
         crm_answers = True
+        if limits := ports.crm.limits_left():
+            findings.add("crm", True, limits)
         _check_tables(configuration, findings)
         if times := ports.crm_snapshot(next(iter(configuration.mandators))).copy_times:
             summary = f"its people and lists are of {_utc(times.people)}, its consents of {_utc(times.consents)}"

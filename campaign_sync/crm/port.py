@@ -212,6 +212,13 @@ class Crm(Protocol):
             CrmError: tables or columns are missing (the message names all of them).
         """
 
+    def limits_left(self) -> str | None:
+        """Return what the CRM still takes from its user, such as calls of its API, for a person. None if it has none.
+
+        Raises:
+            CrmError: it can't be reached.
+        """
+
     def snapshot(self, opt_in_ids: Collection[str] | None = None) -> AbstractContextManager[CrmSnapshot]:
         """Open one read-only view that lasts as long as the context.
 

@@ -47,6 +47,10 @@ class DataverseApi:
         """How many calls were made so far."""
         return self._session.calls
 
+    def answer(self, path: str, query: Mapping[str, str] | None = None) -> Answer:
+        """Return the answer to a call. It may be a refusal."""
+        return self._session.call("GET", _target(path, query))
+
     def get(self, path: str, title: str, query: Mapping[str, str] | None = None) -> Any:
         """Return the content of a resource.
 
@@ -58,11 +62,11 @@ class DataverseApi:
         Raises:
             CrmError: it can't be read.
         """
-        return content(self._session.call("GET", _target(path, query)), title)
+        return content(self.answer(path, query), title)
 
     def find(self, path: str, title: str, query: Mapping[str, str] | None = None) -> Any:
         """Return the content of a resource; None if there is no such resource."""
-        answer = self._session.call("GET", _target(path, query))
+        answer = self.answer(path, query)
         return None if answer.status == 404 else content(answer, title)
 
     def fetch(self, entity_set: str, fetch_xml: str) -> Answer:

@@ -10,6 +10,7 @@ from campaign_sync.config.crm_dataverse import DataverseSettings
 from campaign_sync.crm.dataverse.api import DataverseApi
 from campaign_sync.crm.dataverse.check import flaws
 from campaign_sync.crm.dataverse.environment import Environment
+from campaign_sync.crm.dataverse.limits import limits_left
 from campaign_sync.crm.dataverse.pages import PAGE_ROWS
 from campaign_sync.crm.dataverse.reader import DataverseReader
 from campaign_sync.crm.dataverse.write_back import FeedbackWriter
@@ -50,11 +51,17 @@ class DataverseSource(Source):
         if problems:
             raise CrmSetupError(f"Dynamics 365 can't be used yet: {'; '.join(dict.fromkeys(problems))}")
 
+    def limits_left(self) -> str | None:
+        """Return how many calls are left in five minutes, and how many a read takes. See `Source.limits_left`."""
+        return limits_left(self._environment())
+
     @contextmanager
     def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
         """Open one read. The definitions of tables are read anew."""
-        before = self._api.calls
-        yield DataverseReader(self._environment(), needs)
+        environment, before = self._environment(), self._api.calls
+        if limits := limits_left(environment):
+            _log.info("%s", limits)
+        yield DataverseReader(environment, needs)
         _log.info("reading Dynamics 365 took %d calls", self._api.calls - before)
 
     def write_withdrawals(self, withdrawals: Sequence[Withdrawal]) -> Iterator[Sequence[Withdrawal]]:

@@ -39,6 +39,10 @@ class MirrorCrm:
         """Raise an error unless the CRM can be reached and everything configured exists. See `Crm.check`."""
         self._source.check(exports=exports)
 
+    def limits_left(self) -> str | None:
+        """Return what the CRM still takes from its user. See `Crm.limits_left`."""
+        return self._source.limits_left()
+
     @contextmanager
     def snapshot(self, opt_in_ids: Collection[str] | None = None) -> Iterator[CopiedSnapshot]:
         """Open a view of people at most `people_max_age` old, and of the consents of now. See `Crm.snapshot`."""

@@ -117,6 +117,10 @@ class Source(Protocol):
     def check(self, *, exports: bool) -> None:
         """Raise CrmError unless the CRM can be reached and everything configured exists. Names all flaws at once."""
 
+    def limits_left(self) -> str | None:
+        """Return what the CRM still takes from its user, such as calls of its API. See `Crm.limits_left`."""
+        return None
+
     def version(self) -> str | None:
         """Return what changes with the data, if the source knows it without reading them: which delivery it is.
 

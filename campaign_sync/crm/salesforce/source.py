@@ -56,6 +56,11 @@ class SalesforceSource(Source):
         if flaws:
             raise CrmSetupError(f"{self._settings.url} isn't as the section crm describes it: {'; '.join(flaws)}")
 
+    def limits_left(self) -> str | None:
+        """Return how many calls are left today. See `Source.limits_left`."""
+        limit = self._api.limits().get("DailyApiRequests")
+        return f"{limit[0]:,} of {limit[1]:,} API calls of 24 hours are left" if limit else None
+
     @contextmanager
     def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
         """Open one read. The descriptions of objects are as old as people may be. See `Source.read`."""

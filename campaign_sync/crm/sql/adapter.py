@@ -119,6 +119,9 @@ class SqlCrm:
         """
         return record_unsubscribes(self._engine, unsubscribes, on_written) if unsubscribes else WriteBack(0, 0)
 
+    def limits_left(self) -> None:
+        """Return None: a database has no such limits."""
+
     def takes_responses(self) -> bool:
         """Return whether the optional tables `campaign` and `response` exist with all their columns."""
         return takes_responses(self._engine)

@@ -62,6 +62,13 @@ _REFERENCES = {
 
 _ACTIONS = ("Read", "Write", "Create", "Append", "AppendTo")
 
+_JSON = {"Content-Type": "application/json"}
+
+_LIMITS = {
+    "x-ms-ratelimit-burst-remaining-xrm-requests": "5990",
+    "x-ms-ratelimit-time-remaining-xrm-requests": "1,180.25",
+}
+
 SUM_ROWS = 30
 """Sums over more rows are refused."""
 
@@ -148,6 +155,10 @@ class Dataverse:
                 for name, seen in self.secured.items()
             ]
             return 200, {"AttributePrivileges": rights}
+        if path.startswith("RetrieveTotalRecordCount"):
+            names = re.findall(r"'(\w+)'", path)
+            counts = {"Keys": names, "Values": [len(self.rows[name]) for name in names]}
+            return 200, {"EntityRecordCountCollection": counts}
         if path.startswith("EntityDefinitions"):
             return 200, self._definition(path, query.get("$filter", ""))
         table = next((name for name in _TABLES if _entity_set(name) == path.partition("(")[0]), None)
@@ -326,7 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
         dataverse, url = self.dataverse, urlsplit(self.path)
         if url.path.endswith("/oauth2/v2.0/token"):
             status, content = dataverse.token(parse_qs(body.decode()))
-            return status, content, {"Content-Type": "application/json"}
+            return status, content, _JSON
         dataverse.calls.append(f"{self.command} {unquote(self.path)}")
         if dataverse.expire_after and len(dataverse.calls) == dataverse.expire_after:
             dataverse.tokens.clear()
@@ -342,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
             lost, dataverse.loses_answer = dataverse.loses_answer, False
             return (502, b"", {}) if lost else answer
         status, content = self._one(self.command, path, url.query, json.loads(body) if body else None, self.headers)
-        return status, content, {"Content-Type": "application/json"}
+        return status, content, _JSON | _LIMITS
 
     def _one(self, method: str, path: str, query: str, body: Any, headers: Any) -> tuple[int, Any]:
         options = {name: values[0] for name, values in parse_qs(query).items()}

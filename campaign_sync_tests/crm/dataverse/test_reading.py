@@ -2,6 +2,7 @@ import ssl
 import traceback
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trustme
@@ -17,7 +18,7 @@ from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.conformance.dataverse_tables import dataverse_settings, field_settings
 from campaign_sync_tests.crm.dataverse.conftest import LIST, PAGE_ROWS, OpenCrm, add_people
-from campaign_sync_tests.crm.dataverse.stand_in import SUM_ROWS, Dataverse, serving
+from campaign_sync_tests.crm.dataverse.stand_in import SUM_ROWS, Dataverse, RefusalError, serving
 
 QUERY = '<fetch><entity name="contact"><attribute name="fullname"/><order attribute="fullname"/>{}</entity></fetch>'
 
@@ -235,6 +236,26 @@ def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, o
     settings = dataverse_settings(url, {NEWS: {"purpose": "Commercial", "topic": "News"}})
     with open_crm(settings=settings).snapshot() as snapshot:
         assert [key for key, _, _ in snapshot.consenting(NEWS)] == ["contact:c0000"]
+
+
+def test_the_calls_that_are_left_and_needed_are_said_before_a_read(
+    dataverse: Dataverse, open_crm: OpenCrm, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_people(dataverse, 3)
+    dataverse.rows["contact"].update((f"old{number}", {}) for number in range(60_000))
+    crm = open_crm()
+    left = "Dynamics 365 takes 5,990 more API calls and 1,180 s of processing from the user within five minutes"
+    takes = "reading all people and consents once takes about 84, and a list one for each 5,000 members"
+    assert crm.limits_left() == f"{left}; {takes}"
+    dataverse.rows["contact"] = {}
+    with caplog.at_level("INFO"), crm.snapshot():
+        assert left in caplog.text
+
+
+def test_limits_that_dynamics_doesnt_show_are_left_out(dataverse: Dataverse, open_crm: OpenCrm) -> None:
+    refusal = RefusalError(403, "0x80040220", "missing prvX")
+    with patch.object(dataverse, "answer", side_effect=refusal):
+        assert open_crm().limits_left() is None
 
 
 def test_check_names_all_flaws_at_once(dataverse: Dataverse, open_crm: OpenCrm, url: str) -> None:

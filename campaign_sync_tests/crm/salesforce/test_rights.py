@@ -56,8 +56,11 @@ def test_a_user_who_may_not_see_its_own_permissions_gets_a_warning(
 
 
 def test_a_user_who_may_not_see_the_limits_can_read(org: Org, open_crm: OpenCrm) -> None:
+    crm = open_crm()
+    assert f"of {org.limit:,} API calls of 24 hours are left" in str(crm.limits_left())
     org.faults.append(Fault("/limits", 403, "FORBIDDEN", times=-1))
-    with open_crm().snapshot():
+    assert crm.limits_left() is None
+    with crm.snapshot():
         pass
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, StaticPool, create_engine
 
 from campaign_sync.crm.mirror.base import SCHEMA, Base
 from campaign_sync.crm.mirror.consents import ConsentLoader, private_database, remove_leftovers
-from campaign_sync.crm.mirror.loading import copy_errors, quoted
+from campaign_sync.crm.mirror.loading import copy_errors, pause_garbage_collection, quoted
 from campaign_sync.crm.mirror.memory import ConsentMemory
 from campaign_sync.crm.mirror.picks import CopiedPicks
 from campaign_sync.crm.mirror.unshown import FeedbackOverlay
@@ -73,18 +73,25 @@ class Copies:
         """
         remove_leftovers(self.base.folder)
         with private_database(self.base.folder) as database:
-            facts = self.base.attach(database, max_age)
-            now = datetime.now(UTC)
-            # Consents are read after the people: an earlier read could lack the withdrawal of a person who is new.
-            with copy_errors("copying consents", (sqlite3.Error,)), self.base.source.read(self.base.needs) as reader:
-                ConsentLoader(database, self.words, self.opt_ins, self.memory, now).load(reader, opt_in_ids)
-                consents_as_of = reader.as_of
+            with pause_garbage_collection():
+                facts = self.base.attach(database, max_age)
+                now = datetime.now(UTC)
+                # Consents are read after the people: an earlier read could lack the withdrawal of a person who is new.
+                consents_as_of = self._load_consents(database, opt_in_ids, now)
             with _connected(database, self.base.file) as connection:
                 with crm_errors(connection.engine, "adding what the CRM doesn't show yet"):
                     FeedbackOverlay(connection, self.words, self.memory, now).add(opt_in_ids)
                     connection.exec_driver_sql("PRAGMA query_only=ON")
                 snapshot = CopiedSnapshot(connection, self.words, CopyTimes(facts.as_of, consents_as_of))
                 yield OpenCopy(connection, snapshot, now)
+
+    def _load_consents(
+        self, database: sqlite3.Connection, opt_in_ids: Collection[str] | None, now: datetime
+    ) -> datetime:
+        """Load the consents of now, and return the moment that they show."""
+        with copy_errors("copying consents", (sqlite3.Error,)), self.base.source.read(self.base.needs) as reader:
+            ConsentLoader(database, self.words, self.opt_ins, self.memory, now).load(reader, opt_in_ids)
+            return reader.as_of
 
 
 @contextmanager

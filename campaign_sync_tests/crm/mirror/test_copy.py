@@ -1,6 +1,7 @@
 """The local copy of a CRM: complete or not there, shared, protected, and with the consents of now."""
 
 import dataclasses
+import gc
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 import time_machine
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
+from campaign_sync.crm.mirror.loading import pause_garbage_collection
 from campaign_sync.crm.mirror.retention import FILE
 from campaign_sync.crm.mirror.source import SourceRows
 from campaign_sync.crm.port import CopyTimes, CrmError, CrmSetupError, Pick
@@ -367,3 +369,16 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "copies").write_text("a file")
     with pytest.raises(CrmError, match=r"local copy of the CRM \(storage.crm_copies\): (Not a directory|File exists)"):
         consenting(copied(source(), tmp_path / "copies", frozenset({FANS})))
+
+
+def test_garbage_is_collected_again_after_a_read_that_failed() -> None:
+    enabled = list[bool]()
+
+    def read_in_vain() -> None:
+        with pause_garbage_collection(), pause_garbage_collection():
+            enabled.append(gc.isenabled())
+            raise CrmError("incomplete")
+
+    with pytest.raises(CrmError):
+        read_in_vain()
+    assert [*enabled, gc.isenabled()] == [False, True]

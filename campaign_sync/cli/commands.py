@@ -301,6 +301,27 @@ def crm_preset(
     typer.echo(preset_text(name), nl=False)
 
 
+@crm_app.command("permission-set")
+def crm_permission_set(
+    output: Annotated[Path, typer.Option(help="The folder to write.")] = Path("salesforce"),
+    person_accounts: Annotated[
+        bool, typer.Option("--person-accounts", help="The org has person accounts: what is written is on accounts.")
+    ] = False,
+    individuals: Annotated[
+        bool, typer.Option("--individuals", help="The org has individuals (Setup, Data Protection and Privacy).")
+    ] = False,
+) -> None:
+    """Write the permission set that the configuration needs in Salesforce, as metadata to deploy. Calls nothing."""
+    from campaign_sync.cli.permission_set import write_permission_set
+
+    by_hand = write_permission_set(
+        load_configuration(), output, person_accounts=person_accounts, individuals=individuals
+    )
+    typer.echo(f"{output} has the permission set. Deploy it: sf project deploy start --metadata-dir {output}")
+    for path in by_hand:
+        typer.echo(f"Not in it, because the object isn't known here: {path}; grant read access to it in Setup.")
+
+
 @feedback_app.command()
 def sample(
     mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],

@@ -10,6 +10,7 @@ from campaign_sync.crm.salesforce.api import SalesforceApi, literals
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY, BulkQuery
 from campaign_sync.crm.salesforce.opt_outs import OPTED_OUT, individual_opt_outs
 from campaign_sync.crm.salesforce.records import value_at, written_time
+from campaign_sync.crm.salesforce.required_objects import uses_purposes
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import BRAND, CONSENT_RECORD, consent_paths
 from campaign_sync.crm.web_api.shared_records import OpenRecords, Record, RecordApi, RecordTable
@@ -94,8 +95,7 @@ def org_tables(schema: Schema, settings: SalesforceSettings, purpose_ids: Sequen
 
 def record_calls(settings: SalesforceSettings) -> int:
     """Return about how many calls it takes to read all records once."""
-    purposes = any(opt_in.purpose for opt_in in settings.opt_ins.values())
-    return CALLS_PER_QUERY * (2 * len(settings.entity_types) + 1 + purposes) + 10
+    return CALLS_PER_QUERY * (2 * len(settings.entity_types) + 1 + uses_purposes(settings)) + 10
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the integration user must be able to see and change, and what is missing."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
@@ -9,24 +9,12 @@ from campaign_sync.crm.port import CrmError, CrmNeeds
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY
 from campaign_sync.crm.salesforce.consents import purpose_ids
-from campaign_sync.crm.salesforce.opt_outs import INDIVIDUAL_OPT_OUTS, OPTED_OUT
+from campaign_sync.crm.salesforce.opt_outs import INDIVIDUAL_OPT_OUTS
 from campaign_sync.crm.salesforce.org_records import record_calls
-from campaign_sync.crm.salesforce.records import person_field
-from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
-from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, CONSENT_RECORD
-from campaign_sync.domain.entity import EntityType
+from campaign_sync.crm.salesforce.required_objects import RequiredObject, required_objects
+from campaign_sync.crm.salesforce.schema import Schema
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Object:
-    """What is needed of an object."""
-
-    name: str
-    read: Sequence[str]
-    write: Sequence[str] = ()
-    create: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ class Rights:
         calls = people_calls(self.settings, self.needs) + record_calls(self.settings)
         self.api.require_calls(calls, "a read of people and consents")
         schema = Schema(self.api)
-        objects = self._objects(schema)
+        objects = list(required_objects(self.settings, has_person_accounts=_has_person_accounts(schema)))
         if _ignores_individuals(schema):
             _log.warning(
                 "the user may not read all of Don't Market, Don't Process and Forget this Individual, so they aren't "
@@ -60,49 +48,14 @@ class Rights:
             )
         return [
             *(flaw for wanted in objects for flaw in _field_flaws(schema, wanted)),
-            *self._view_all_flaws(schema),
+            *self._view_all_flaws({wanted.name for wanted in objects if wanted.is_complete}),
             *self._purpose_flaws(),
         ]
 
-    def _objects(self, schema: Schema) -> Iterator[_Object]:
-        has_purposes = any(opt_in.purpose for opt_in in self.settings.opt_ins.values())
-        for entity_type in self.settings.entity_types:
-            read, write = self._fields(entity_type, has_purposes)
-            has_persons = entity_type is EntityType.CONTACT and _has_person_accounts(schema)
-            yield _Object(OBJECTS[entity_type], [*read, *(["AccountId"] if has_persons else [])], write)
-            if has_persons:
-                yield _Object("Account", ["IsPersonAccount"], [person_field(name) for name in write])
-        yield _Object("Campaign", ["Name"])
-        yield _Object("CampaignMember", ["CampaignId", "ContactId", "LeadId"])
-        if has_purposes:
-            yield _Object("DataUsePurpose", ["Name"])
-            yield _Object("Individual", INDIVIDUAL_OPT_OUTS)
-            written = ("PrivacyConsentStatus", "CaptureDate", "CaptureSource")
-            added = ("PartyId", "DataUsePurposeId", "ContactPointType", "CaptureContactPointType")
-            yield _Object(CONSENT_RECORD, (*CONSENT_PATHS, "ContactPointType"), written, added)
-
-    def _fields(self, entity_type: EntityType, has_purposes: bool) -> tuple[list[str], list[str]]:
-        """Return the fields of a type that are read, and those that are written."""
-        fields = [opt_in.field[entity_type] for opt_in in self.settings.opt_ins.values() if entity_type in opt_in.field]
-        write = [name for field in fields for name in (field.granted, field.at) if name]
-        bounce = self.settings.bounce_fields(entity_type)
-        write += [bounce.reason, bounce.at] if bounce else []
-        read = ["Id", self.settings.field_of(entity_type, "email")]
-        if entity_type is not EntityType.ACCOUNT:
-            read += [OPTED_OUT, *(["IndividualId"] if has_purposes else [])]
-        if entity_type is EntityType.LEAD:
-            read += ["IsConverted", "ConvertedContactId", "ConvertedDate"]
-        return read, write
-
-    def _view_all_flaws(self, schema: Schema) -> list[str]:
+    def _view_all_flaws(self, wanted: Set[str]) -> list[str]:
         """Return the objects of which the user may not see every record: sharing hides records without an error."""
-        wanted = {OBJECTS[entity_type] for entity_type in self.settings.entity_types} | {"Campaign"}
-        if any(opt_in.purpose for opt_in in self.settings.opt_ins.values()):
-            wanted |= {"Individual", CONSENT_RECORD}
         try:
-            if _has_person_accounts(schema):
-                wanted.add("Account")
-            missing = sorted(wanted - self._seen_completely())
+            missing = sorted(wanted - self._seen_completely(wanted))
         except CrmError:
             _log.warning(
                 "Salesforce doesn't let the user read its own permissions, so it isn't known whether sharing hides "
@@ -117,13 +70,13 @@ class Rights:
             for name in missing
         ]
 
-    def _seen_completely(self) -> set[str]:
+    def _seen_completely(self, wanted: Set[str]) -> Set[str]:
         """Return the objects of which the user sees every record; all that are wanted for View All Data."""
         doing = "reading the user's permissions"
         assigned = f"PermissionSetAssignment WHERE AssigneeId = {literal(self.api.login.user_id or '')}"
         everything = f"SELECT Id FROM {assigned} AND PermissionSet.PermissionsViewAllData = true"  # noqa: S608
         if list(self.api.rows(everything, doing)):
-            return {*OBJECTS.values(), "Campaign", "Individual", CONSENT_RECORD}
+            return wanted
         soql = (
             "SELECT SobjectType FROM ObjectPermissions WHERE PermissionsViewAllRecords = true "  # noqa: S608
             f"AND ParentId IN (SELECT PermissionSetId FROM {assigned})"
@@ -145,7 +98,7 @@ def people_calls(settings: SalesforceSettings, needs: CrmNeeds) -> int:
     return CALLS_PER_QUERY * (len(settings.entity_types) + picks) + 10
 
 
-def _field_flaws(schema: Schema, wanted: _Object) -> Iterator[str]:
+def _field_flaws(schema: Schema, wanted: RequiredObject) -> Iterator[str]:
     try:
         schema.fields(wanted.name)
     except CrmError as error:

@@ -1,6 +1,6 @@
 """Records that were merged into others. What they withdrew counts for the record that is left."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from campaign_sync.config.crm_salesforce import ConsentFields
@@ -8,8 +8,8 @@ from campaign_sync.crm.salesforce.opt_outs import opt_out_of
 from campaign_sync.crm.salesforce.org_records import (
     INDIVIDUAL,
     MASTER,
+    MASTER_PERSON,
     MERGED_AT,
-    MERGED_ELSEWHERE,
     OrgTables,
     Row,
     rows_of,
@@ -61,24 +61,39 @@ def merged_records(records: OpenRecords, tables: OrgTables) -> Sequence[MergedRe
     """Return the records that merges deleted, with those that are left."""
     merged: list[MergedRecord] = []
     for kind, table in tables.merged.items():
-        elsewhere = MERGED_ELSEWHERE.get(kind, "")
         rows = (row for chunk in rows_of(records, table) for row in chunk)
         # Among those that changed are some that weren't merged.
-        gone = {row["Id"]: row for row in rows if row[MASTER] or row.get(elsewhere)}
-        merged += _with_remaining(kind, gone)
+        gone = {row["Id"]: row for row in rows if _next(row)}
+        remaining = {record_id: _last(gone, row) for record_id, row in gone.items()}
+        contacts = _converted(records, tables, set(remaining.values())) if kind is EntityType.LEAD else {}
+        for record_id, row in gone.items():
+            last = remaining[record_id]
+            contact = contacts.get(last)
+            merged.append(MergedRecord(kind, row, EntityType.CONTACT if contact else kind, contact or last))
     return merged
 
 
-def _with_remaining(kind: EntityType, rows: Mapping[str | None, Row]) -> Iterator[MergedRecord]:
-    """Yield records with those that are left in the end: a record may be merged that others were merged into."""
-    elsewhere = MERGED_ELSEWHERE.get(kind, "")
-    for row in rows.values():
-        last, seen = row, set[str | None]()
-        while (following := rows.get(last[MASTER])) and following["Id"] not in seen:
-            seen.add(following["Id"])
-            last = following
-        contact = last.get(elsewhere)
-        if kind is EntityType.LEAD and contact:
-            yield MergedRecord(kind, row, EntityType.CONTACT, contact)
-        elif remaining := last[MASTER] or contact:
-            yield MergedRecord(kind, row, kind, remaining)
+def _next(row: Row) -> str | None:
+    """Return the record that a record was merged into."""
+    return row[MASTER] or row.get(MASTER_PERSON)
+
+
+def _last(gone: Mapping[str | None, Row], row: Row) -> str:
+    """Return the record that is left in the end: a record may be merged that others were merged into."""
+    following, seen = _next(row), {row["Id"]}
+    while following in gone and following not in seen:
+        seen.add(following)
+        following = _next(gone[following])
+    return following or ""
+
+
+def _converted(records: OpenRecords, tables: OrgTables, leads: Set[str]) -> dict[str, str | None]:
+    """Return the contacts that those of the leads became that were converted since."""
+    if not leads:
+        return {}
+    return {
+        str(row["Id"]): row["ConvertedContactId"]
+        for chunk in rows_of(records, tables.people[EntityType.LEAD])
+        for row in chunk
+        if row["Id"] in leads and row["IsConverted"] == "true"
+    }

@@ -32,11 +32,8 @@ MASTER = "MasterRecordId"
 MERGED_AT = "SystemModstamp"
 """Nothing changes a deleted record, so this is the time of the merge."""
 
-MERGED_ELSEWHERE = {
-    EntityType.CONTACT: "Account.MasterRecord.PersonContactId",
-    EntityType.LEAD: "MasterRecord.ConvertedContactId",
-}
-"""The contact that is left where a person account was merged, or where the lead that was left was converted."""
+MASTER_PERSON = "Account.MasterRecord.PersonContactId"
+"""The contact that is left where a person account was merged. It stays what it is, unlike other values of parents."""
 
 EMAIL = "Email"
 """The type of contact point of consent records that are about e-mail."""
@@ -50,7 +47,7 @@ class OrgTable(RecordTable):
     paths: tuple[str, ...]
     """The fields that are read; the id is the first."""
     is_calculated: bool
-    """Whether a value may change without a change of the record: that of a formula."""
+    """Whether a value may change without a change of the record: that of a formula, or of a parent."""
     with_deleted: bool = False
     """Whether deleted records matter as well."""
 
@@ -170,21 +167,19 @@ def _people(schema: Schema, settings: SalesforceSettings, entity_type: EntityTyp
 
 def _merged(schema: Schema, entity_type: EntityType, people: OrgTable) -> OrgTable:
     """Return the records of a type that merges deleted; Salesforce has them in its recycle bin for fifteen days."""
-    elsewhere = MERGED_ELSEWHERE.get(entity_type)
-    has_elsewhere = elsewhere is not None and schema.field(people.sobject, elsewhere) is not None
-    is_merged = f"{MASTER} != null"
-    if has_elsewhere and entity_type is EntityType.CONTACT:
-        is_merged = f"({is_merged} OR Account.{MASTER} != null)"
-    paths = [*people.paths, MASTER, MERGED_AT, *([elsewhere] if elsewhere and has_elsewhere else [])]
+    has_persons = entity_type is EntityType.CONTACT and schema.field(people.sobject, MASTER_PERSON) is not None
+    is_merged = f"({MASTER} != null OR Account.{MASTER} != null)" if has_persons else f"{MASTER} != null"
+    paths = [*people.paths, MASTER, MERGED_AT, *([MASTER_PERSON] if has_persons else [])]
     table = _table(schema, people.sobject, paths, f"IsDeleted = true AND {is_merged}")
-    return replace(table, name=f"merged {people.sobject}", with_deleted=True)
+    return replace(table, name=f"merged {people.sobject}", with_deleted=True, is_calculated=people.is_calculated)
 
 
 def _table(schema: Schema, sobject: str, names: Sequence[str], condition: str) -> OrgTable:
     paths = tuple(dict.fromkeys(names))
     query = f"SELECT {', '.join(paths)} FROM {sobject}" + (f" WHERE {condition}" if condition else "")  # noqa: S608
-    fields = [schema.field(sobject, path) for path in paths if "." not in path]
-    return OrgTable(sobject, query, sobject, paths, any(field is not None and field.calculated for field in fields))
+    fields = [schema.field(sobject, path) for path in paths]
+    is_calculated = any("." in path for path in paths) or any(field and field.calculated for field in fields)
+    return OrgTable(sobject, query, sobject, paths, is_calculated)
 
 
 def _consent_paths(schema: Schema) -> list[str]:

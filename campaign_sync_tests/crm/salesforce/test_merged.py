@@ -51,11 +51,24 @@ def test_what_is_left_in_the_end_has_the_withdrawals_of_all(org: Org, open_crm: 
     assert kinds(open_crm) == ["withdrawn", "withdrawn"]
 
 
+def test_a_lead_that_is_converted_after_a_merge_takes_the_withdrawal_along(org: Org, open_crm: OpenCrm) -> None:
+    lead = granted_member(org, "Lead")
+    merge(org, "Lead", lead, HasOptedOutOfEmail=True)
+    crm = open_crm()
+    assert [str(kind) for kind in selected(crm)["consent_kind"]] == ["withdrawn"]
+    contact = granted_member(org, "Contact")
+    org.record("Lead", lead).update({"IsConverted": True, "ConvertedContactId": contact, "ConvertedDate": "2026-02-02"})
+    assert kinds(open_crm) == ["withdrawn"]
+
+
 def test_a_person_account_that_was_merged_is_found_by_its_account(org: Org, open_crm: OpenCrm) -> None:
     contact = granted_member(org, "Contact", IsPersonAccount=True)
     account = org.add("Account", Name="P", IsPersonAccount=True, PersonContactId=contact)
     gone = org.add("Account", Name="P", IsPersonAccount=True, IsDeleted=True, MasterRecordId=account)
-    merge(org, "Contact", None, AccountId=gone, HasOptedOutOfEmail=True)
+    middle = merge(org, "Contact", None, AccountId=gone)
+    org.add("Account", Id="001-middle", Name="P", IsPersonAccount=True, PersonContactId=middle)
+    first = org.add("Account", Name="P", IsPersonAccount=True, IsDeleted=True, MasterRecordId="001-middle")
+    merge(org, "Contact", None, AccountId=first, HasOptedOutOfEmail=True)
     assert kinds(open_crm) == ["withdrawn"]
 
 

@@ -17,7 +17,10 @@ API = "/api/data/v9.2"
 
 _ODATA = {"OData-Version": "4.0", "OData-MaxVersion": "4.0", "Accept": "application/json"}
 
-_ANNOTATIONS = {"Prefer": 'odata.include-annotations="Microsoft.Dynamics.CRM.*"'}
+_ANNOTATIONS = "Microsoft.Dynamics.CRM.*"
+
+LABEL = "OData.Community.Display.V1.FormattedValue"
+"""The annotation with the label of a choice, or the name of the record that a lookup refers to."""
 
 _CONTINUE = "odata.continue-on-error"
 
@@ -69,12 +72,20 @@ class DataverseApi:
         answer = self.answer(path, query)
         return None if answer.status == 404 else content(answer, title)
 
-    def fetch(self, entity_set: str, fetch_xml: str) -> Answer:
-        """Return the answer to a FetchXML query, with Dataverse's own annotations. It may be a refusal."""
+    def fetch(self, entity_set: str, fetch_xml: str, *, labeled: bool = False) -> Answer:
+        """Return the answer to a FetchXML query, with Dataverse's own annotations. It may be a refusal.
+
+        Args:
+            entity_set: the table's name in the API.
+            fetch_xml: the query.
+            labeled: whether the answer has labels as well.
+        """
+        names = f"{_ANNOTATIONS},{LABEL}" if labeled else _ANNOTATIONS
+        annotations = {"Prefer": f'odata.include-annotations="{names}"'}
         target = _target(f"/{entity_set}", {"fetchXml": fetch_xml})
         if self._url_length + len(target) < LONGEST_URL and "@" not in fetch_xml:  # no address in logs of proxies
-            return self._session.call("GET", target, headers=_ANNOTATIONS)
-        (answer,) = self.batch([Operation("GET", target, headers={**_ODATA, **_ANNOTATIONS})], "a query in a batch")
+            return self._session.call("GET", target, headers=annotations)
+        (answer,) = self.batch([Operation("GET", target, headers={**_ODATA, **annotations})], "a query in a batch")
         if answer.status == 403:
             raise forbidden(answer)
         return answer

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, NO_MAIL, Subjects, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
-from campaign_sync.crm.dataverse.fetch_xml import FetchXml
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.needed_rights import NeededRight, columns_to_write, rights_to_write
 from campaign_sync.crm.dataverse.picks import PickFinder
@@ -79,7 +78,7 @@ def _require(environment: Environment, table: str, columns: list[str]) -> None:
             f"there is no table {table} (crm.consents.table); tables that may hold consents: {candidates}"
         )
     known = environment.require(table, columns)
-    first_page = environment.api.fetch(known.entity_set, FetchXml.of_table(table, known.key, columns).page(1, 1, None))
+    first_page = environment.api.fetch(known.entity_set, environment.query(known, columns).page(1, 1, None))
     if not first_page.ok:
         raise CrmSetupError(f"the table {table} can't be read (status {first_page.status})")
 

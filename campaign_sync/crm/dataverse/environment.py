@@ -46,6 +46,11 @@ class Environment:
         """Return the pages of a query. See `Pages`."""
         return Pages(self.api, self.table(query.table).entity_set, query, title, self._page_rows)
 
+    def query(self, table: Table, columns: Sequence[str]) -> FetchXml:
+        """Return the query for columns of a table, some of which may be the labels of others."""
+        labeled = any(column in table.labels for column in columns)
+        return FetchXml.of_table(table.name, table.key, [table.stored(column) for column in columns], labeled=labeled)
+
     def email_column(self, entity_type: EntityType) -> str:
         """Return the column of the address."""
         return self.people[entity_type]["email"]

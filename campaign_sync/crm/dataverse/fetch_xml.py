@@ -43,16 +43,25 @@ class FetchXml:
         entity: the element `entity`, without attributes and order.
         key: the column of the table's primary key.
         columns: the columns to read.
+        labeled: whether their labels are read as well.
     """
 
-    def __init__(self, entity: Any, key: str, columns: Sequence[str]) -> None:
-        self._entity, self.key, self.columns = entity, key, tuple(columns)
+    def __init__(self, entity: Any, key: str, columns: Sequence[str], *, labeled: bool = False) -> None:
+        self._entity, self.key, self.columns, self.labeled = entity, key, tuple(columns), labeled
 
     @classmethod
-    def of_table(cls, table: str, key: str, columns: Sequence[str], conditions: Iterable[Condition] = ()) -> "FetchXml":
+    def of_table(
+        cls,
+        table: str,
+        key: str,
+        columns: Sequence[str],
+        conditions: Iterable[Condition] = (),
+        *,
+        labeled: bool = False,
+    ) -> "FetchXml":
         """Return a query for the records of a table that fulfil all conditions."""
         entity = etree.Element("entity", name=table)
-        query = cls(entity, key, columns)
+        query = cls(entity, key, columns, labeled=labeled)
         for condition in conditions:
             query.require(condition)
         return query

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from campaign_sync.crm.dataverse.api import DataverseApi
+from campaign_sync.crm.dataverse.api import LABEL, DataverseApi
 from campaign_sync.crm.port import CrmSetupError
 
 LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
 """The types of columns that refer to records."""
 
-_ATTRIBUTE = "LogicalName,AttributeType,IsSecured,MetadataId"
+_ATTRIBUTE = "LogicalName,AttributeType,AttributeOf,IsSecured,MetadataId"
 
 _CONSENT_WORDS = ("consent", "optin", "opt_in", "optout", "permission", "advert", "subscri", "episerver", "optimizely")
 
@@ -28,9 +28,17 @@ class Table:
     """The types of its columns, such as String or Boolean, by name."""
     secured: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The ids of those of its columns that have column security, by name."""
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The columns whose labels other columns are, by the names of these: industrycode by industrycodename."""
+
+    def stored(self, column: str) -> str:
+        """Return the column that is read for another: that which has a value of its own."""
+        return self.labels.get(column, column)
 
     def property(self, column: str) -> str:
         """Return the name of a column in answers."""
+        if column in self.labels:
+            return f"{self.property(self.labels[column])}@{LABEL}"
         return f"_{column}_value" if self.columns.get(column) in LOOKUPS else column
 
 
@@ -80,7 +88,12 @@ class Metadata:
         attributes = self._api.get(f"{path}/Attributes", title, {"$select": _ATTRIBUTE})["value"]
         columns = {attribute["LogicalName"]: str(attribute["AttributeType"]) for attribute in attributes}
         secured = {item["LogicalName"]: str(item.get("MetadataId")) for item in attributes if item.get("IsSecured")}
-        return Table(name, definition["EntitySetName"], definition["PrimaryIdAttribute"], columns, secured)
+        labels = {
+            item["LogicalName"]: str(item["AttributeOf"])
+            for item in attributes
+            if item.get("AttributeOf") and item["LogicalName"] == f"{item['AttributeOf']}name"
+        }
+        return Table(name, definition["EntitySetName"], definition["PrimaryIdAttribute"], columns, secured, labels)
 
     def references(self, table: str, column: str) -> list[Reference]:
         """Return how a lookup column of a table is written, for each table that it can refer to."""

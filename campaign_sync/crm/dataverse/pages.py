@@ -72,7 +72,8 @@ class Pages:
         number, cookie, more = 0, None, True
         while more:
             number += 1
-            answer = self._api.fetch(self._entity_set, self._query.page(number, self._page_rows, cookie))
+            text = self._query.page(number, self._page_rows, cookie)
+            answer = self._api.fetch(self._entity_set, text, labeled=self._query.labeled)
             page = content(answer, self._title)
             self._begun_at = self._begun_at or _counted_until(answer)
             rows, more = page["value"], _is_true(page.get(f"{_ANNOTATION}morerecords"))

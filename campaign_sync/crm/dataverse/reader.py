@@ -46,9 +46,7 @@ class DataverseReader(SourceReader):
         others = sorted(name for name in self._needs.columns - {"id", "email"} if name in {**mapping, **table.columns})
         names = {name: mapping.get(name, name) for name in ("email", *others)}
         properties = [table.property(column) for column in names.values()]
-        pages = self._environment.pages(
-            FetchXml.of_table(table.name, table.key, list(names.values())), f"{table.name}s"
-        )
+        pages = self._environment.pages(self._environment.query(table, list(names.values())), f"{table.name}s")
         return source_rows(
             ("id", *names),
             iter(pages),

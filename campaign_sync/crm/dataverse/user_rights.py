@@ -106,10 +106,10 @@ def secured_columns(
         used: the tables and columns that are used, by what must be allowed: CanRead, CanUpdate or CanCreate.
     """
     secured = {
-        (right, f"{table}.{column}"): known.secured[column]
+        (right, f"{table}.{known.stored(column)}"): known.secured[known.stored(column)]
         for right, columns in used.items()
         for table, column in dict.fromkeys(columns)
-        if (known := environment.metadata.find(table)) and column in known.secured
+        if (known := environment.metadata.find(table)) and known.stored(column) in known.secured
     }
     if not secured:
         return

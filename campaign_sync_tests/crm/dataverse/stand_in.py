@@ -21,6 +21,7 @@ Row = dict[str, Any]
 _CORE = "@Microsoft.Dynamics.CRM."
 
 _PEOPLE = (
+    "industrycode:Picklist industrycodename:Virtual parentcustomerid:Customer parentcustomeridname:String "
     "emailaddress1:String firstname:String lastname:String name:String address1_city:String "
     "donotbulkemail:Boolean donotemail:Boolean "
     "cs_bounced:Boolean cs_bouncedon:DateTime cs_news:Boolean cs_newson:DateTime cs_offers:Boolean "
@@ -59,6 +60,11 @@ _REFERENCES = {
     "msdynmkt_topicid": ("msdynmkt_TopicId", "msdynmkt_topic"),
     "cs_contactid": ("cs_ContactId", "contact"),
 }
+
+_LABEL = "OData.Community.Display.V1.FormattedValue"
+
+_LABELS = {"industrycodename": "industrycode", "parentcustomeridname": "parentcustomerid"}
+"""Columns that are the labels of others. They can't be asked for."""
 
 _ACTIONS = ("Read", "Write", "Create", "Append", "AppendTo")
 
@@ -108,6 +114,7 @@ class Dataverse:
         self.unwritable: set[str] = set()
         """Those of them that the user may read only."""
         self.behavior = "UserLocal"
+        self.shows_labels = False
         self.lock = threading.Lock()
         self.versions = 0
 
@@ -167,6 +174,7 @@ class Dataverse:
         if method == "PATCH" and key:
             return self._patch(table, unquote(key[2]), body, headers)
         if "fetchXml" in query:
+            self.shows_labels = _LABEL in (headers.get("Prefer") or "")
             return 200, self._fetch(table, query["fetchXml"])
         raise RefusalError(404, "", "No HTTP resource was found")
 
@@ -203,7 +211,8 @@ class Dataverse:
 
     def _attribute(self, table: str, column: str, kind: str) -> Row:
         own = f"{table}.{column}"
-        return {"LogicalName": column, "AttributeType": kind, "MetadataId": own, "IsSecured": own in self.secured}
+        attribute = {"LogicalName": column, "AttributeType": kind, "AttributeOf": _LABELS.get(column)}
+        return {**attribute, "MetadataId": own, "IsSecured": own in self.secured}
 
     def _patch(self, table: str, key: str, body: Row, headers: Any) -> tuple[int, Any]:
         present = self.rows[table].get(key)
@@ -259,14 +268,20 @@ class Dataverse:
             twice = quote(quote(cookie, safe=""), safe="")
             answer[f"{_CORE}fetchxmlpagingcookie"] = f'<cookie pagenumber="{number + 1}" pagingcookie="{twice}" />'
         wanted = [element.get("name") for element in entity.findall("attribute")]
-        if set(wanted) - self.columns(table).keys():
+        columns = self.columns(table)
+        if any(name not in columns or name in _LABELS for name in wanted):
             raise RefusalError(400, "0x80041103", f"{table} doesn't contain an attribute")
         shown = [self._shown(table, row, wanted) for row in page]
         return {**answer, "value": shown[:-1] if self.loses else shown}
 
     def _shown(self, table: str, row: Row, wanted: list[str]) -> Row:
-        lookups = {name for name, kind in self.columns(table).items() if kind == "Lookup"}
-        values = {f"_{name}_value" if name in lookups else name: row.get(name) for name in wanted}
+        columns = self.columns(table)
+        values: Row = {}
+        for name in wanted:
+            shown = f"_{name}_value" if columns[name] in ("Lookup", "Customer") else name
+            values[shown] = row.get(name)
+            if self.shows_labels and row.get(name) is not None:
+                values[f"{shown}@{_LABEL}"] = row.get(f"{name}name", str(row[name]))
         return {"@odata.etag": f'W/"{row["version"]}"', **{k: v for k, v in values.items() if v is not None}}
 
     def _matching(self, entity: Any) -> Iterator[Row]:

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from campaign_sync.crm.dataverse import pages
 from campaign_sync.crm.dataverse.api import content
-from campaign_sync.crm.port import Crm, CrmError, CrmSetupError, Pick
+from campaign_sync.crm.dataverse.source import DataverseSource
+from campaign_sync.crm.port import Crm, CrmError, CrmNeeds, CrmSetupError, Pick
 from campaign_sync.crm.testing import NEWS, OFFERS, PRESS
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.domain.entity import EntityType
@@ -236,6 +237,27 @@ def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, o
     settings = dataverse_settings(url, {NEWS: {"purpose": "Commercial", "topic": "News"}})
     with open_crm(settings=settings).snapshot() as snapshot:
         assert [key for key, _, _ in snapshot.consenting(NEWS)] == ["contact:c0000"]
+
+
+def test_columns_that_are_labels_of_others_yield_their_labels(dataverse: Dataverse, url: str) -> None:
+    company = {"parentcustomerid": "a1", "parentcustomeridname": "Müller & Söhne 👷"}
+    dataverse.add("contact", "c1", emailaddress1="p1@example.org", industrycode=7, industrycodename="Bau", **company)
+    dataverse.add("contact", "c2", emailaddress1="p2@example.org")
+    names = {"industry": "industrycodename", "number": "industrycode", "company": "parentcustomeridname"}
+    settings = field_settings(url, contact=names)
+    dataverse.secured = {"contact.industrycode": False}
+    needs = CrmNeeds(frozenset(), frozenset(names))
+    source = DataverseSource(settings, needs)
+    with source.read(needs) as reader:
+        rows = reader.people(EntityType.CONTACT)
+        assert rows.columns == ("id", "email", "company", "industry", "number")
+        people = [tuple(row) for chunk in rows.chunks for row in chunk]
+    assert people == [
+        ("c1", "p1@example.org", "Müller & Söhne 👷", "Bau", 7),
+        ("c2", "p2@example.org", None, None, None),
+    ]
+    with pytest.raises(CrmSetupError, match=r"hides contact\.industrycode from"):
+        source.check(exports=False)
 
 
 def test_the_calls_that_are_left_and_needed_are_said_before_a_read(

@@ -106,6 +106,14 @@ class SalesforceApi:
         answer = self._session.call("GET", f"{self._base}/sobjects/{quote(sobject)}/describe")
         return None if answer.status == 404 else _json(answer, doing, ("fields",))
 
+    def key_prefix(self, sobject: str) -> str:
+        """Return what the ids of an object's records begin with; empty if Salesforce doesn't say.
+
+        Raises:
+            CrmError: Salesforce can't be reached, or fails.
+        """
+        return str((self.described(sobject) or {}).get("keyPrefix") or "")
+
     def pauses(self, seconds: Sequence[float], longest: float) -> Iterator[None]:
         """Yield before each question whether work is done, and wait in between; end when that has taken too long.
 

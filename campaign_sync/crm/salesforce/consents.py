@@ -8,11 +8,10 @@ from itertools import chain
 
 from campaign_sync.config.crm_salesforce import ConsentFields, SalesforceOptInSettings, SalesforceSettings
 from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
-from campaign_sync.crm.port import CrmSetupError
-from campaign_sync.crm.salesforce.api import SalesforceApi, literal
-from campaign_sync.crm.salesforce.ids import is_id
+from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.crm.salesforce.individuals import Individuals
 from campaign_sync.crm.salesforce.merged import MergedRecord, merged_records
+from campaign_sync.crm.salesforce.named_records import id_of
 from campaign_sync.crm.salesforce.opt_outs import opt_out_of
 from campaign_sync.crm.salesforce.org_records import EMAIL, INDIVIDUAL, PERSON_ACCOUNT, OrgTables, Row, rows_of
 from campaign_sync.crm.salesforce.schema import OBJECTS
@@ -20,7 +19,6 @@ from campaign_sync.crm.salesforce.stated_consents import CONSENT_RECORD, end_of_
 from campaign_sync.crm.web_api.shared_records import OpenRecords
 from campaign_sync.domain.consent import ConsentKind, named_opt_ins
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.text import normalize_text
 
 _SOURCE = "Salesforce"
 
@@ -139,24 +137,6 @@ def purpose_ids(api: SalesforceApi, purposes: Mapping[str, str]) -> dict[str, li
         place = f"crm.opt_ins.{opt_in_id}.purpose"
         opt_ins.setdefault(id_of(api, "DataUsePurpose", name, place), []).append(opt_in_id)
     return opt_ins
-
-
-def id_of(api: SalesforceApi, sobject: str, name: str, place: str) -> str:
-    """Return the id of the only record of an object with this name, or id.
-
-    Raises:
-        CrmSetupError: there is none, or there are several; the message names their ids.
-    """
-    key = "Id" if is_id(name) else "Name"
-    rows = list(api.rows(f"SELECT Id, Name FROM {sobject} WHERE {key} = {literal(name)}", place))  # noqa: S608
-    ids = sorted(row["Id"] for row in rows if key == "Id" or normalize_text(row["Name"] or "") == normalize_text(name))
-    if len(ids) == 1:
-        return str(ids[0])
-    if ids:
-        raise CrmSetupError(
-            f"{place}: Salesforce has {len(ids)} {sobject} records {name!r}; name it by its id: {', '.join(ids)}"
-        )
-    raise CrmSetupError(f"{place}: Salesforce has no {sobject} {name!r} that the user may see; correct the name or id")
 
 
 def _fields(opt_ins: Mapping[str, SalesforceOptInSettings], entity_type: EntityType) -> dict[str, ConsentFields]:

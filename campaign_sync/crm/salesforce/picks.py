@@ -1,21 +1,19 @@
 """The people of campaigns, reports, list views and queries."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, SourceRows
 from campaign_sync.crm.port import CrmSetupError, Pick
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import BulkQuery, Row
-from campaign_sync.crm.salesforce.consents import id_of
-from campaign_sync.crm.salesforce.ids import entity_type_of_id, is_id, long_id
+from campaign_sync.crm.salesforce.ids import entity_type_of_id, long_id
+from campaign_sync.crm.salesforce.named_records import id_of, records_named
 from campaign_sync.crm.salesforce.reports import Report
 from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.text import normalize_text
 
 _QUERY = re.compile(r"\s*SELECT\s+([A-Za-z][\w.]*)\s+FROM\s+(.+?)\s*;?\s*", re.IGNORECASE | re.DOTALL)
 
@@ -80,12 +78,10 @@ class PickReader:
         Raises:
             CrmError: there is neither, or there are several.
         """
-        key = "Id" if is_id(pick.name) else "Name"
-        title, named = f"the {pick.title}", f"WHERE {key} = {literal(pick.name)}"
-        saved = self.api.rows(f"SELECT Id, Name FROM Report {named}", title)  # noqa: S608
-        reports = [row for row in saved if _is(row, pick)]
-        listed = self.api.rows(f"SELECT Id, Name, SobjectType FROM ListView {named}", title)  # noqa: S608
-        views = [row for row in listed if row["SobjectType"] in _TYPES and _is(row, pick)]
+        title = f"the {pick.title}"
+        reports = records_named(self.api, "Report", pick.name, title)
+        listed = records_named(self.api, "ListView", pick.name, title, ("Id", "Name", "SobjectType"))
+        views = [row for row in listed if row["SobjectType"] in _TYPES]
         if len(reports) + len(views) != 1:
             ids = sorted(row["Id"] for row in (*reports, *views))
             raise CrmSetupError(
@@ -135,10 +131,6 @@ def _without_order(soql: str) -> str:
     masked = _TEXTS.sub(lambda match: "x" * len(match[0]), soql)
     position = masked.upper().rfind(" ORDER BY ")
     return soql[:position] if position >= 0 else soql
-
-
-def _is(row: Mapping[str, Any], pick: Pick) -> bool:
-    return is_id(pick.name) or normalize_text(str(row["Name"])) == normalize_text(pick.name)
 
 
 def _members_of(query: BulkQuery, entity_type: EntityType) -> SourceRows:

@@ -68,6 +68,9 @@ class OrgRecord(dict[str, Any]):
         super().__setitem__("SystemModstamp", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}")
 
 
+_PREFIXES = {"Campaign": "701", "Report": "00O", "ListView": "00B"}
+
+
 @dataclass
 class Fault:
     """An answer instead of the next ones to a path."""
@@ -176,7 +179,7 @@ class Org:
             for name, kind in self.fields[sobject].items()
             if f"{sobject}.{name}" not in self.hidden
         ]
-        return {"name": sobject, "fields": fields}
+        return {"name": sobject, "fields": fields, "keyPrefix": _PREFIXES.get(sobject)}
 
     def write(self, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Write records of a collection, and return the result of each."""

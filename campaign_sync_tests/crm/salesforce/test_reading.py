@@ -9,6 +9,7 @@ import pytest
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
+from campaign_sync.crm.salesforce.ids import long_id
 from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, of_checkbox, of_record
 from campaign_sync.crm.testing import EVERYBODY, NEWS, PRESS
 from campaign_sync.domain.entity import EntityType
@@ -202,6 +203,25 @@ def test_campaigns_of_the_same_name_are_refused_and_can_be_named_by_id(org: Org,
     with pytest.raises(CrmError, match=f"2 Campaign records 'Everybody'; name it by its id: 701, {twin}"):
         selected(open_crm())
     assert len(selected(open_crm(by_id := Pick("marketing_list", twin)), by_id)) == 1
+
+
+@pytest.mark.parametrize("name", ["2026NewsletterA", "701NewsletterXX", "202611NewsletterAB"])
+def test_a_name_that_looks_like_an_id_is_found(org: Org, open_crm: OpenCrm, name: str) -> None:
+    campaign = org.add("Campaign", Name=name)
+    org.add("CampaignMember", CampaignId=campaign, ContactId=org.add("Contact", Email="a@example.org"))
+    pick = Pick("marketing_list", name)
+    assert len(selected(open_crm(pick), pick)) == 1
+
+
+def test_the_id_of_a_campaign_that_is_the_name_of_another_is_refused(org: Org, open_crm: OpenCrm) -> None:
+    short = "70100000000000A"
+    campaign = org.add("Campaign", Id=long_id(short), Name="A")
+    org.add("CampaignMember", CampaignId=campaign, ContactId=org.add("Contact", Email="a@example.org"))
+    pick = Pick("marketing_list", short)
+    assert len(selected(open_crm(pick), pick)) == 1
+    other = org.add("Campaign", Name=short)
+    with pytest.raises(CrmSetupError, match=f"is the id of a Campaign record, and the name of another .{other}"):
+        selected(open_crm(pick), pick)
 
 
 def test_a_query_yields_its_ids_and_may_not_be_sorted(org: Org, open_crm: OpenCrm) -> None:

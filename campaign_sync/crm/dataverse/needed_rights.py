@@ -51,12 +51,17 @@ def _rights_to_add_history(environment: Environment) -> Iterator[NeededRight]:
 
 
 def privileges_to_write(environment: Environment) -> set[str]:
-    """Return the names of the privileges that the writing takes."""
-    return {
-        name
-        for right in set(rights_to_write(environment))
-        if (name := environment.metadata.privileges(right.table).get(right.action))
-    }
+    """Return the names of the privileges that the writing takes, in small letters."""
+    return {_privilege(environment, right).lower() for right in set(rights_to_write(environment))}
+
+
+def _privilege(environment: Environment, right: NeededRight) -> str:
+    """Return the name of a privilege; by the vendor's convention if the definition of the table doesn't show it."""
+    try:
+        name = environment.metadata.privileges(right.table).get(right.action)
+    except CrmError:
+        name = None
+    return name or f"prv{right.action}{right.table}"
 
 
 def columns_to_write(environment: Environment) -> dict[str, list[tuple[str, str]]]:

@@ -15,8 +15,8 @@ class Refusals:
 
     Args:
         title: what is written, for messages.
-        needed: returns the names of the privileges without which nothing can be written. Others are those of plug-ins,
-            which may need them for some records only.
+        needed: returns the names, in small letters, of the privileges without which nothing can be written. Others
+            are those of plug-ins, which may need them for some records only.
     """
 
     def __init__(self, title: str, needed: Callable[[], Collection[str]]) -> None:
@@ -37,7 +37,11 @@ class Refusals:
         Raises:
             CrmSetupError: the user lacks a privilege that all records of a table take.
         """
+        needed = self._needed() if self._privileges else ()
+        missing = [answer for privilege, answer in self._privileges.items() if privilege.lower() in needed]
+        raised = refusal_reason(missing[0]) if missing else None
         for reason, count in self._reasons.most_common():
-            _log.warning("%s: %s refused %d records, which stay pending: %s", self.title, TITLE, count, reason)
-        if missing := self._privileges.keys() & (set(self._needed()) if self._privileges else set()):
-            raise forbidden(self._privileges[min(missing)])
+            if reason != raised:
+                _log.warning("%s: %s refused %d records, which stay pending: %s", self.title, TITLE, count, reason)
+        if missing:
+            raise forbidden(missing[0])

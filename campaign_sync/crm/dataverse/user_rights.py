@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.errors import SECURITY_ROLES
@@ -31,7 +32,7 @@ def missing_rights(environment: Environment, user_id: str, needed: Iterable[Need
 
     Dynamics 365 hides the other records without an error, or refuses to change them.
     """
-    own = _depths(environment, user_id, "RetrieveUserPrivileges()", None)
+    own = _depths(environment, user_id, "RetrieveUserPrivileges()")
     if own is None:
         return
     privileges = _named(environment, needed)
@@ -76,18 +77,18 @@ def _of_teams(environment: Environment, user_id: str, names: Sequence[str]) -> _
     """
     depths: _Depths = set()
     for start in range(0, len(names), _NAMES_PER_CALL):
-        query = {"@names": json.dumps(names[start : start + _NAMES_PER_CALL])}
-        function = "RetrieveUserSetOfPrivilegesByNames(PrivilegeNames=@names)"
+        listed = quote(json.dumps(names[start : start + _NAMES_PER_CALL]))
+        function = f"RetrieveUserSetOfPrivilegesByNames(PrivilegeNames=@names)?@names={listed}"
         try:
-            depths |= _depths(environment, user_id, function, query) or set()
+            depths |= _depths(environment, user_id, function) or set()
         except CrmError:
             break  # what it would add isn't known
     return depths
 
 
-def _depths(environment: Environment, user_id: str, function: str, query: Mapping[str, str] | None) -> _Depths | None:
+def _depths(environment: Environment, user_id: str, function: str) -> _Depths | None:
     path = f"/systemusers({user_id})/Microsoft.Dynamics.CRM.{function}"
-    answer = environment.api.find(path, "the application user's privileges", query)
+    answer = environment.api.find(path, "the application user's privileges")
     if answer is None:
         return None
     return {(item["PrivilegeName"], item["Depth"]) for item in answer["RolePrivileges"]}

@@ -114,7 +114,7 @@ class Dataverse:
         self.unwritable: set[str] = set()
         """Those of them that the user may read only."""
         self.behavior = "UserLocal"
-        self.shows_labels = False
+        self.shows_labels, self.shows_privileges = False, True
         self.lock = threading.Lock()
         self.versions = 0
 
@@ -204,9 +204,10 @@ class Dataverse:
             return {"value": [dict(zip(names, values, strict=True)) for values in listed]}
         if rest.startswith("/Attributes("):
             return {"DateTimeBehavior": {"Value": self.behavior}, "MaxLength": 40}
+        actions = _ACTIONS if self.shows_privileges else ()
         return {
             "LogicalName": table, "EntitySetName": _entity_set(table), "PrimaryIdAttribute": f"{table}id",
-            "Privileges": [{"PrivilegeType": action, "Name": f"prv{action}{table}"} for action in _ACTIONS],
+            "Privileges": [{"PrivilegeType": action, "Name": f"prv{action}{table}"} for action in actions],
         }  # fmt: skip
 
     def _attribute(self, table: str, column: str, kind: str) -> Row:

@@ -232,9 +232,11 @@ def test_records_that_the_user_has_no_access_to_stay_pending_alone_even_if_they_
     assert "Geheimrath" not in caplog.text
 
 
+@pytest.mark.parametrize("shows_privileges", [True, False])
 def test_a_privilege_that_the_user_lacks_is_an_error_after_everything_else_is_written(
-    dataverse: Dataverse, open_crm: OpenCrm, url: str
+    dataverse: Dataverse, open_crm: OpenCrm, url: str, shows_privileges: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
+    dataverse.shows_privileges = shows_privileges
     add_people(dataverse, 1)
     dataverse.add("lead", "l0", emailaddress1="p0@example.org")
     dataverse.lacks = {"prvWritelead"}
@@ -244,6 +246,7 @@ def test_a_privilege_that_the_user_lacks_is_an_error_after_everything_else_is_wr
         crm.record_bounces([Bounce("p0@example.org", NOON, "nord", "optimizely:getOutBounces", BounceKind.HARD)])
     assert "Geheimrath" not in str(caught.value)
     assert [key for _, key, _ in dataverse.writes] == ["c0000"]
+    assert "prvWritelead" not in caplog.text
 
 
 def test_a_privilege_that_only_a_plugin_takes_leaves_its_records_pending(

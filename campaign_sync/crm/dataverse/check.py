@@ -8,7 +8,7 @@ from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.needed_rights import NeededRight, columns_to_write, rights_to_write
 from campaign_sync.crm.dataverse.picks import PickFinder
 from campaign_sync.crm.dataverse.user_rights import missing_rights, secured_columns
-from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError, Pick
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError, Pick
 from campaign_sync.crm.sql.picks import pick_title
 
 
@@ -134,5 +134,5 @@ def _columns_read(environment: Environment, finder: PickFinder, needs: CrmNeeds)
         if pick.kind != "filter":
             try:
                 yield from finder.find(pick).query.compared()
-            except CrmError:
+            except CrmSetupError:
                 continue  # said elsewhere

@@ -51,9 +51,10 @@ _REASONS = {
 def judge(answer: Answer) -> Retry | CrmError | None:
     """Say which answers can be repeated, and which need a person. See `Judge`."""
     if answer.status == 401:
-        return Retry("the token has expired", renew_token=True)
+        return Retry(f"{TITLE} refuses the token; check the app in Entra", renew_token=True)
     if answer.status == 429:
-        return Retry(_LIMITS.get(error_code(answer), "too many requests"), after=answer.retry_after)
+        limit = _LIMITS.get(error_code(answer), "too many requests")
+        return Retry(f"{TITLE} refuses {limit}; try again later", after=answer.retry_after)
     if answer.status == _FORBIDDEN:
         return forbidden(answer)
     return None

@@ -8,7 +8,7 @@ from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.metadata import LOOKUPS
 from campaign_sync.crm.dataverse.purpose_withdrawals import CHANGED_COLUMNS, NEW_COLUMNS
-from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.port import CrmError, CrmSetupError
 
 
 class NeededRight(NamedTuple):
@@ -45,7 +45,7 @@ def _rights_to_add_history(environment: Environment) -> Iterator[NeededRight]:
         if table.columns.get(column) in LOOKUPS:
             try:
                 references = environment.metadata.references(table.name, column)
-            except CrmError:
+            except CrmSetupError:
                 continue  # said where the column is written
             yield from (NeededRight(reference.table, "AppendTo") for reference in references)
 

@@ -53,15 +53,11 @@ def missing_rights(environment: Environment, user_id: str, needed: Iterable[Need
 
 def _named(environment: Environment, needed: Iterable[NeededRight]) -> dict[NeededRight, str]:
     """Return the names of the privileges; tables that don't exist have none, and are reported elsewhere."""
-    privileges = {}
-    for right in dict.fromkeys(needed):
-        try:
-            name = environment.metadata.privileges(right.table).get(right.action)
-        except CrmError:
-            continue
-        if name:
-            privileges[right] = name
-    return privileges
+    return {
+        right: name
+        for right in dict.fromkeys(needed)
+        if (name := environment.metadata.privileges(right.table).get(right.action))
+    }
 
 
 def _is_given(right: NeededRight, name: str, depths: _Depths) -> bool:

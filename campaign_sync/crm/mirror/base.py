@@ -168,7 +168,7 @@ class Base:
         for number, pick in enumerate(loaded_picks(self.needs)):
             problem, retryable, entity_type = None, True, pick.entity_type
             try:
-                entity_type = _load_pick(connection, reader, pick, pick_table(number)) or entity_type
+                entity_type = _load_pick_or_again(connection, reader, pick, pick_table(number)) or entity_type
             except CrmError as error:
                 problem, retryable, lacks_picks = str(error), error.retryable, True
                 connection.execute(f"DROP TABLE IF EXISTS {pick_table(number)}")
@@ -200,6 +200,19 @@ def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
         bool(lacks_picks),
         source_version,
     )
+
+
+def _load_pick_or_again(
+    connection: sqlite3.Connection, reader: SourceReader, pick: Pick, table: str
+) -> EntityType | None:
+    """Load a pick as `_load_pick` does, and once more if that may help: its list would lack it for minutes."""
+    try:
+        return _load_pick(connection, reader, pick, table)
+    except CrmError as error:
+        if not error.retryable:
+            raise
+    connection.execute(f"DROP TABLE IF EXISTS {table}")
+    return _load_pick(connection, reader, pick, table)
 
 
 def _load_pick(connection: sqlite3.Connection, reader: SourceReader, pick: Pick, table: str) -> EntityType | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
-from campaign_sync.crm.port import CrmError, CrmNeeds
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError
 from campaign_sync.crm.salesforce.api import SalesforceApi, literal
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY
 from campaign_sync.crm.salesforce.consents import purpose_ids
@@ -56,7 +56,7 @@ class Rights:
         """Return the objects of which the user may not see every record: sharing hides records without an error."""
         try:
             missing = sorted(wanted - self._seen_completely(wanted))
-        except CrmError:
+        except CrmSetupError:
             _log.warning(
                 "Salesforce doesn't let the user read its own permissions, so it isn't known whether sharing hides "
                 "records; grant View Setup and Configuration, or make sure by yourself that the permission set has "
@@ -88,7 +88,7 @@ class Rights:
             if opt_in.purpose:
                 try:
                     purpose_ids(self.api, {opt_in_id: opt_in.purpose})
-                except CrmError as error:
+                except CrmSetupError as error:
                     yield str(error)
 
 
@@ -101,7 +101,7 @@ def people_calls(settings: SalesforceSettings, needs: CrmNeeds) -> int:
 def _field_flaws(schema: Schema, wanted: RequiredObject) -> Iterator[str]:
     try:
         schema.fields(wanted.name)
-    except CrmError as error:
+    except CrmSetupError as error:
         yield str(error)
         return
     for name in dict.fromkeys([*wanted.read, *wanted.write]):
@@ -120,7 +120,7 @@ def _field_flaws(schema: Schema, wanted: RequiredObject) -> Iterator[str]:
 def _has_person_accounts(schema: Schema) -> bool:
     try:
         return schema.has("Contact", "IsPersonAccount")
-    except CrmError:
+    except CrmSetupError:
         return False
 
 

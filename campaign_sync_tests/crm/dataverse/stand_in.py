@@ -14,6 +14,8 @@ from xml.sax.saxutils import quoteattr
 
 from lxml import etree
 
+from campaign_sync_tests.crm.cut import ConnectionCutError
+
 TENANT, CLIENT, SECRET = "9b8f3f4e-1111-4222-8333-444444444444", "the-client", "the secret"
 
 Row = dict[str, Any]
@@ -338,8 +340,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _serve(self, body: bytes) -> None:
-        with self.dataverse.lock:
-            status, content, headers = self._answer(body)
+        try:
+            with self.dataverse.lock:
+                status, content, headers = self._answer(body)
+        except ConnectionCutError:
+            self.close_connection = True
+            return
         data = content if isinstance(content, bytes) else json.dumps(content).encode() if content else b""
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():

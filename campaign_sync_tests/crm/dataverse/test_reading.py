@@ -20,6 +20,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.conformance.dataverse_tables import dataverse_settings, field_settings
 from campaign_sync_tests.crm.dataverse.conftest import LIST, PAGE_ROWS, OpenCrm, add_people
 from campaign_sync_tests.crm.dataverse.stand_in import SUM_ROWS, Dataverse, RefusalError, serving
+from campaign_sync_tests.crm_faults.calls import ALWAYS, Call, answering, calls_meet, while_patched
 
 QUERY = '<fetch><entity name="contact"><attribute name="fullname"/><order attribute="fullname"/>{}</entity></fetch>'
 
@@ -37,6 +38,11 @@ def problem(crm: Crm, pick: Pick = LIST) -> str:
     with pytest.raises(CrmError) as caught:
         members(crm, pick)
     return str(caught.value)
+
+
+def is_second_page(call: Call) -> bool:
+    """Return whether a call reads the second page of the contacts."""
+    return call.path == "contacts" and 'page="2"' in call.query.get("fetchXml", "")
 
 
 @pytest.mark.parametrize("calls", [2, 9, 13])
@@ -59,8 +65,9 @@ def test_a_crm_that_asks_to_wait_is_waited_for(dataverse: Dataverse, open_crm: O
 def test_a_page_that_is_left_out_is_noticed(dataverse: Dataverse, open_crm: OpenCrm, sums_fail: bool) -> None:
     add_people(dataverse, SUM_ROWS)
     assert len(members(open_crm())) == SUM_ROWS
-    dataverse.sums_fail, dataverse.skips = sums_fail, 1
-    assert f"{SUM_ROWS - PAGE_ROWS} of {SUM_ROWS} rows" in problem(open_crm())
+    dataverse.sums_fail = sums_fail
+    with calls_meet(dataverse, while_patched(dataverse, skips=1), is_second_page):
+        assert f"{SUM_ROWS - PAGE_ROWS} of {SUM_ROWS} rows" in problem(open_crm())
     assert len(members(open_crm())) == SUM_ROWS
 
 
@@ -311,6 +318,21 @@ def test_rights_that_the_user_has_by_a_team_are_enough(dataverse: Dataverse, ope
     add_people(dataverse, 1)
     dataverse.of_team = {"prvReadcontact", "prvWritecontact"}
     open_crm().check()
+
+
+@pytest.mark.parametrize(("status", "message"), [(503, "status 503"), (429, "refuses too many requests; try again")])
+def test_rights_that_cannot_be_read_now_are_no_flaw_and_are_not_taken_for_granted(
+    dataverse: Dataverse, open_crm: OpenCrm, status: int, message: str
+) -> None:
+    def reads_rights(call: Call) -> bool:
+        return "Privileges" in call.query.get("$select", "")
+
+    dataverse.add("list", listname=LIST.name, createdfromcode=2)
+    dataverse.shallow = {"contact"}
+    fault = calls_meet(dataverse, answering(status, None), reads_rights, times=ALWAYS)
+    with fault, pytest.raises(CrmError, match=message) as caught:
+        open_crm().check()
+    assert caught.value.retryable
 
 
 def test_check_names_columns_that_are_hidden_and_times_without_a_zone(dataverse: Dataverse, open_crm: OpenCrm) -> None:

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from campaign_sync_tests.crm.cut import ConnectionCutError
 from campaign_sync_tests.crm.salesforce.analytics import StandInReport
 from campaign_sync_tests.crm.salesforce.soql import Soql, SoqlError
 
@@ -308,6 +309,9 @@ def serving(org: Org, context: ssl.SSLContext | None = None) -> Iterator[str]:
                 answer = org.answer(self.command, path, query, json.loads(body or b"null"))
             except SoqlError as error:
                 answer = 400, [{"errorCode": str(error), "message": "Geheimrath"}], {}
+            except ConnectionCutError:
+                self.close_connection = True
+                return None
             return self._send(*answer, cut=org.cuts and "locator" in query)
 
         do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815

@@ -55,6 +55,19 @@ def test_a_user_who_may_not_see_its_own_permissions_gets_a_warning(
     assert "it isn't known whether sharing hides records" in caplog.text
 
 
+@pytest.mark.parametrize("path", ["/describe", "PermissionSetAssignment", "DataUsePurpose"])
+@pytest.mark.parametrize(
+    ("status", "code", "message"), [(503, "SERVER_UNAVAILABLE", ""), (403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests")]
+)
+def test_rights_that_cannot_be_read_now_are_no_flaw_and_are_not_taken_for_granted(
+    org: Org, open_crm: OpenCrm, path: str, status: int, code: str, message: str
+) -> None:
+    org.faults.append(Fault(path, status, code, message, times=-1))
+    with pytest.raises(CrmError, match="again later") as caught:
+        open_crm().check()
+    assert caught.value.retryable
+
+
 def test_a_user_who_may_not_see_the_limits_can_read(org: Org, open_crm: OpenCrm) -> None:
     crm = open_crm()
     assert f"of {org.limit:,} API calls of 24 hours are left" in str(crm.limits_left())

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -66,6 +67,12 @@ class DataverseApi:
             CrmError: it can't be read.
         """
         return content(self.answer(path, query), title)
+
+    def now(self) -> datetime:
+        """Return the time of Dataverse's clock."""
+        answer = self.answer("/WhoAmI")
+        content(answer, "WhoAmI")
+        return answer.sent_at
 
     def find(self, path: str, title: str, query: Mapping[str, str] | None = None) -> Any:
         """Return the content of a resource; None if there is no such resource."""

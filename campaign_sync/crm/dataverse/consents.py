@@ -1,12 +1,12 @@
 """Consents that Dynamics 365 keeps as a state: of purposes and topics, in columns of records, and no mail at all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from campaign_sync.config.crm_dataverse import ConsentColumns, DataverseOptInSettings
 from campaign_sync.crm.dataverse.environment import Environment
-from campaign_sync.crm.dataverse.fetch_xml import Condition, FetchXml
+from campaign_sync.crm.dataverse.fetch_xml import FetchXml
 from campaign_sync.crm.dataverse.metadata import Table
 from campaign_sync.crm.dataverse.pages import Record, source_rows
 from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
@@ -24,6 +24,8 @@ CONSENT_COLUMNS: Final = (
     *("msdynmkt_contactpointvalue", "msdynmkt_value", "msdynmkt_contactpointconsenttype"),
     *("msdynmkt_purposeid", "msdynmkt_topicid", "msdynmkt_source", "msdynmkt_reason", "modifiedon", "statecode"),
 )
+
+POINT_TYPE: Final = "msdynmkt_contactpointtype"
 
 EMAIL: Final = 534120000
 """The value of `msdynmkt_contactpointtype` for e-mail."""
@@ -125,21 +127,16 @@ class PurposeConsents:
     """
 
     def __init__(self, environment: Environment, opt_ins: Mapping[str, DataverseOptInSettings]) -> None:
-        self._environment = environment
         subjects = Subjects(environment)
         self._subjects = {opt_in_id: subjects.of(opt_in) for opt_in_id, opt_in in opt_ins.items()}
 
-    def rows(self) -> SourceRows:
-        """Return the states."""
-        table = self._environment.require(CONSENTS, CONSENT_COLUMNS)
-        query = FetchXml.of_table(
-            CONSENTS, table.key, CONSENT_COLUMNS, [Condition("msdynmkt_contactpointtype", "eq", (str(EMAIL),))]
-        )
-        return source_rows(STATE_COLUMNS, iter(self._environment.pages(query, "consents")), self._states)
+    def rows(self, records: Iterator[Sequence[Record]]) -> SourceRows:
+        """Return the states that records mean."""
+        return source_rows(STATE_COLUMNS, records, self._states)
 
     def _states(self, record: Record) -> list[tuple[object, ...]]:
         word, address = _word(record), record.get("msdynmkt_contactpointvalue")
-        if not address:
+        if not address or record.get(POINT_TYPE) != EMAIL:
             return []
         return [
             (None, None, address, opt_in_id, word, None, *_evidence(record))
@@ -179,15 +176,10 @@ class RecordConsents:
             opt_in_id: opt_in.field[entity_type] for opt_in_id, opt_in in opt_ins.items() if entity_type in opt_in.field
         }
 
-    def rows(self) -> SourceRows:
-        """Return the states."""
-        columns = [*NO_MAIL, *(name for columns in self._fields.values() for name in consent_columns(columns))]
-        table = self._environment.require(self._entity_type.value, columns)
-        query = FetchXml.of_table(table.name, table.key, columns)
-        if not self._fields:
-            query.require_any([Condition(column, "eq", ("1",)) for column in NO_MAIL])
-        pages = self._environment.pages(query, f"consents of {table.name}s")
-        return source_rows(STATE_COLUMNS, iter(pages), lambda record: self._states(record, table))
+    def rows(self, records: Iterator[Sequence[Record]]) -> SourceRows:
+        """Return the states that records mean."""
+        table = self._environment.table(self._entity_type.value)
+        return source_rows(STATE_COLUMNS, records, lambda record: self._states(record, table))
 
     def _states(self, record: Record, table: Table) -> list[tuple[object, ...]]:
         entity = (self._entity_type.value, record[table.key], None)

@@ -15,6 +15,9 @@ from campaign_sync.errors import CampaignSyncError
 CREATED = "createdon"
 """The column with the time at which a record was made, in every standard table."""
 
+MODIFIED = "modifiedon"
+"""The column with the time of a record's last change."""
+
 
 _OF_THE_USER = (
     *("eq-userid", "ne-userid", "eq-userteams", "eq-useroruserteams", "eq-useroruserhierarchy"),

@@ -1,13 +1,12 @@
 """Consents in a table with their history, such as that of the vendor's own connector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from campaign_sync.config.crm_dataverse import ConsentHistory
 from campaign_sync.crm.dataverse.api import record_path
 from campaign_sync.crm.dataverse.batch import Operation
 from campaign_sync.crm.dataverse.environment import Environment
-from campaign_sync.crm.dataverse.fetch_xml import FetchXml
 from campaign_sync.crm.dataverse.metadata import LOOKUPS, Table
 from campaign_sync.crm.dataverse.pages import Record, source_rows
 from campaign_sync.crm.mirror.source import EVENT_COLUMNS, SourceRows, Withdrawal
@@ -37,12 +36,24 @@ class HistoryReader:
         self._words = dict.fromkeys(map(_key, history.granted), "granted")
         self._words |= dict.fromkeys(map(_key, history.withdrawn), "withdrawn")
 
-    def rows(self) -> SourceRows:
-        """Return all events. Those of opt-ins that aren't configured keep the value that the table has."""
-        table = self._environment.require(self._history.table, self.columns)
-        columns = [*self.columns, *({"statecode"} & table.columns.keys())]
-        pages = self._environment.pages(FetchXml.of_table(table.name, table.key, columns), f"the table {table.name}")
-        return source_rows(EVENT_COLUMNS, iter(pages), lambda record: self._events(record, table))
+    @property
+    def table(self) -> Table:
+        """The table."""
+        return self._environment.require(self._history.table, self.columns)
+
+    @property
+    def all_columns(self) -> list[str]:
+        """The columns, and that of a record's state if there is one."""
+        return [*self.columns, *({"statecode"} & self.table.columns.keys())]
+
+    def rows(self, records: Iterator[Sequence[Record]]) -> SourceRows:
+        """Return all events. Those of opt-ins that aren't configured keep the value that the table has.
+
+        Args:
+            records: all of the table.
+        """
+        table = self.table
+        return source_rows(EVENT_COLUMNS, records, lambda record: self._events(record, table))
 
     def _events(self, record: Record, table: Table) -> list[tuple[object, ...]]:
         kind = vendor_text(record.get(table.property(self._history.kind)))

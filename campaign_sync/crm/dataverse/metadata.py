@@ -12,6 +12,9 @@ LOOKUPS = frozenset({"Lookup", "Customer", "Owner"})
 
 _ATTRIBUTE = "LogicalName,AttributeType,AttributeOf,IsSecured,MetadataId"
 
+_SIMPLE = 0
+"""The source type of columns with values of their own."""
+
 _CONSENT_WORDS = ("consent", "optin", "opt_in", "optout", "permission", "advert", "subscri", "episerver", "optimizely")
 
 
@@ -61,6 +64,7 @@ class Metadata:
         self._api = api
         self._tables: dict[str, Table | None] = {}
         self._references: dict[str, dict[str, list[Reference]]] = {}
+        self._attributes: dict[tuple[str, str], dict[str, Any]] = {}
         self._privileges: dict[str, dict[str, str]] = {}
 
     def table(self, name: str) -> Table:
@@ -118,14 +122,20 @@ class Metadata:
         behavior = (definition.get("DateTimeBehavior") or {}).get("Value")
         return behavior not in ("DateOnly", "TimeZoneIndependent") and definition.get("Format") != "DateOnly"
 
+    def is_calculated(self, table: str, column: str) -> bool:
+        """Return whether a column is calculated, so that its value may change without a change of the record."""
+        return self._attribute(table, column).get("SourceType") not in (None, _SIMPLE)
+
     def length(self, table: str, column: str) -> int | None:
         """Return how many characters a text column takes; None if Dataverse doesn't say."""
         length = self._attribute(table, column).get("MaxLength")
         return length if isinstance(length, int) else None
 
     def _attribute(self, table: str, column: str) -> dict[str, Any]:
-        path = f"/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
-        return self._api.find(path, f"the definition of {table}.{column}") or {}
+        if (table, column) not in self._attributes:
+            path = f"/EntityDefinitions(LogicalName='{table}')/Attributes(LogicalName='{column}')"
+            self._attributes[table, column] = self._api.find(path, f"the definition of {table}.{column}") or {}
+        return self._attributes[table, column]
 
     def consent_candidates(self) -> list[str]:
         """Return the names of customers' own tables that may hold consents, by their names."""

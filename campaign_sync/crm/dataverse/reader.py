@@ -1,17 +1,25 @@
 """One read of Dynamics 365."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cached_property
 
 from campaign_sync.crm.dataverse.consents import PurposeConsents, RecordConsents
 from campaign_sync.crm.dataverse.environment import Environment
-from campaign_sync.crm.dataverse.fetch_xml import Condition, FetchXml
+from campaign_sync.crm.dataverse.environment_records import (
+    EnvironmentRecords,
+    EnvironmentTables,
+    environment_tables,
+    records_of,
+)
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.pages import Record, source_rows
 from campaign_sync.crm.dataverse.picks import PickFinder
 from campaign_sync.crm.mirror.source import ADDRESS_STATE_COLUMNS, STATE_COLUMNS, SourceReader, SourceRows
 from campaign_sync.crm.port import CrmNeeds, Pick
 from campaign_sync.crm.sql.picks import pick_title
+from campaign_sync.crm.web_api.shared_records import OpenRecords, SharedRecords
 from campaign_sync.domain.consent import OptIn, named_opt_ins
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.feedback import BounceKind
@@ -26,12 +34,18 @@ class DataverseReader(SourceReader):
     Args:
         environment: what is read.
         needs: what the lists ask of the CRM; other columns of people aren't read.
+        shared: the copy of records that all processes share.
     """
 
-    def __init__(self, environment: Environment, needs: CrmNeeds) -> None:
-        self._environment, self._needs = environment, needs
+    def __init__(self, environment: Environment, needs: CrmNeeds, shared: SharedRecords) -> None:
+        self._environment, self._needs, self._shared = environment, needs, shared
+        self._opened = ExitStack()
         self._picks = PickFinder(environment)
         self.as_of = datetime.now(UTC)
+
+    def close(self) -> None:
+        """Close the copy of records."""
+        self._opened.close()
 
     def pick(self, pick: Pick) -> SourceRows:
         """Return everybody in a marketing list, view or query. See `SourceReader.pick`."""
@@ -60,7 +74,9 @@ class DataverseReader(SourceReader):
     def consent_events(self, opt_in_ids: Collection[str] | None) -> SourceRows | None:
         """Return the history of the table of `consents`. See `SourceReader.consent_events`."""
         history = self._environment.settings.consents
-        return HistoryReader(self._environment, history).rows() if history else None
+        if history is None or self._tables.history is None:
+            return None
+        return HistoryReader(self._environment, history).rows(records_of(self._records, self._tables.history))
 
     def consent_states(self, opt_in_ids: Collection[str] | None) -> SourceRows | None:
         """Return the consents of purposes, topics and columns, and who wants no mail at all.
@@ -68,9 +84,14 @@ class DataverseReader(SourceReader):
         See `SourceReader.consent_states`.
         """
         opt_ins = named_opt_ins(self._environment.settings.opt_ins, opt_in_ids)
-        parts = [RecordConsents(self._environment, kind, opt_ins).rows() for kind in self._environment.people]
-        if purposes := {opt_in_id: opt_in for opt_in_id, opt_in in opt_ins.items() if opt_in.purpose}:
-            parts.append(PurposeConsents(self._environment, purposes).rows())
+        parts = [
+            RecordConsents(self._environment, kind, opt_ins).rows(records_of(self._records, table))
+            for kind, table in self._tables.people.items()
+        ]
+        purposes = {opt_in_id: opt_in for opt_in_id, opt_in in opt_ins.items() if opt_in.purpose}
+        if purposes and self._tables.consents:
+            records = records_of(self._records, self._tables.consents)
+            parts.append(PurposeConsents(self._environment, purposes).rows(records))
         return _joined(STATE_COLUMNS, parts)
 
     def address_states(self) -> SourceRows:
@@ -79,20 +100,25 @@ class DataverseReader(SourceReader):
 
     def _bounces(self, entity_type: EntityType) -> SourceRows:
         columns, email = self._environment.settings.bounce[entity_type], self._environment.email_column(entity_type)
-        named = [email, columns.state, *([columns.at] if columns.at else [])]
-        table = self._environment.require(entity_type.value, named)
-        is_flag = table.columns[columns.state] == "Boolean"
-        condition = Condition(columns.state, "eq", ("1",)) if is_flag else Condition(columns.state, "not-null")
+        table = self._tables.people[entity_type]
+        is_flag = table.definition.columns[columns.state] == "Boolean"
 
         def rows_of(record: Record) -> list[tuple[object, ...]]:
-            kind = BounceKind.HARD.value if is_flag else record.get(columns.state)
-            at = record.get(columns.at) if columns.at else None
-            return [(record[email], kind, at, None, SOURCE)] if record.get(email) else []
+            address, state, at = record.get(email), record.get(columns.state), record.get(columns.at or "")
+            if not address or state is None or state is False:
+                return []
+            return [(address, BounceKind.HARD.value if is_flag else state, at, None, SOURCE)]
 
-        query = FetchXml.of_table(table.name, table.key, named, [condition])
-        return source_rows(
-            ADDRESS_STATE_COLUMNS, iter(self._environment.pages(query, f"bounces of {table.name}s")), rows_of
-        )
+        return source_rows(ADDRESS_STATE_COLUMNS, records_of(self._records, table), rows_of)
+
+    @cached_property
+    def _tables(self) -> EnvironmentTables:
+        return environment_tables(self._environment)
+
+    @cached_property
+    def _records(self) -> OpenRecords:
+        records = EnvironmentRecords(self._environment)
+        return self._opened.enter_context(self._shared.open(records, self._tables.all))
 
 
 def _joined(columns: Sequence[str], parts: Sequence[SourceRows]) -> SourceRows:

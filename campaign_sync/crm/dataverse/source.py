@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from campaign_sync.config.crm_dataverse import DataverseSettings
 from campaign_sync.crm.dataverse.api import DataverseApi
@@ -16,6 +17,8 @@ from campaign_sync.crm.dataverse.reader import DataverseReader
 from campaign_sync.crm.dataverse.write_back import FeedbackWriter
 from campaign_sync.crm.mirror.source import BounceMark, Source, SourceReader, Withdrawal
 from campaign_sync.crm.port import CrmNeeds, CrmSetupError
+from campaign_sync.crm.web_api.recent import Recent
+from campaign_sync.crm.web_api.shared_records import SharedRecords
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ class DataverseSource(Source):
     Args:
         settings: the section `crm`.
         needs: what the lists ask of the CRM, for `check`.
+        folder: where copies are stored.
         page_rows: how many rows are read with one call.
         wait: waits for a number of seconds.
     """
@@ -36,12 +40,16 @@ class DataverseSource(Source):
         self,
         settings: DataverseSettings,
         needs: CrmNeeds,
+        folder: Path,
         *,
         page_rows: int = PAGE_ROWS,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings, self._needs, self._page_rows = settings, needs, page_rows
         self._api = DataverseApi(settings, wait)
+        place = f"{settings.url} {settings.tenant_id} {settings.client_id.get_secret_value()}"
+        self._shared = SharedRecords(folder, place, settings.people_max_age)
+        self._recent = Recent(self._environment, settings.people_max_age)
 
     def check(self, *, exports: bool) -> None:
         """Raise CrmError unless everything configured exists and may be read. See `Source.check`."""
@@ -57,11 +65,10 @@ class DataverseSource(Source):
 
     @contextmanager
     def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
-        """Open one read. The definitions of tables are read anew."""
-        environment, before = self._environment(), self._api.calls
-        if limits := limits_left(environment):
-            _log.info("%s", limits)
-        yield DataverseReader(environment, needs)
+        """Open one read. The definitions of tables are as old as people may be. See `Source.read`."""
+        before = self._api.calls
+        with closing(DataverseReader(self._recent.value(), needs, self._shared)) as reader:
+            yield reader
         _log.info("reading Dynamics 365 took %d calls", self._api.calls - before)
 
     def write_withdrawals(self, withdrawals: Sequence[Withdrawal]) -> Iterator[Sequence[Withdrawal]]:

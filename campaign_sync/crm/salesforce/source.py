@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
@@ -15,6 +15,7 @@ from campaign_sync.crm.salesforce.reader import SalesforceReader
 from campaign_sync.crm.salesforce.rights import Rights
 from campaign_sync.crm.salesforce.schema import Schema
 from campaign_sync.crm.salesforce.write_back import SalesforceWriter
+from campaign_sync.crm.web_api.recent import Recent
 from campaign_sync.crm.web_api.shared_records import SharedRecords
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class SalesforceSource(Source):
         self._api = SalesforceApi(settings, wait)
         place = f"{settings.url} {settings.username}"
         self._shared = SharedRecords(folder, place, settings.people_max_age)
-        self._schema, self._described_at = Schema(self._api), datetime.now(UTC)
+        self._schema = Recent(lambda: Schema(self._api), settings.people_max_age)
 
     def check(self, *, exports: bool) -> None:
         """Raise CrmError unless the user can log in, and see and change what the configuration names.
@@ -65,10 +66,8 @@ class SalesforceSource(Source):
     def read(self, needs: CrmNeeds) -> Iterator[SourceReader]:
         """Open one read. The descriptions of objects are as old as people may be. See `Source.read`."""
         before = self._api.calls
-        now = datetime.now(UTC)
-        if now - self._described_at >= self._settings.people_max_age:
-            self._schema, self._described_at = Schema(self._api), now
-        with closing(SalesforceReader(self._api, self._schema, self._settings, needs, self._shared)) as reader:
+        schema = self._schema.value()
+        with closing(SalesforceReader(self._api, schema, self._settings, needs, self._shared)) as reader:
             yield reader
         _log.info("reading Salesforce took %d calls", self._api.calls - before)
 

@@ -89,8 +89,9 @@ class DataverseTables(CrmUnderTest):
 
     def open(self) -> Crm:
         settings = self.settings(self._url)
-        source = DataverseSource(settings, NEEDS, page_rows=self.largest_chunk, wait=lambda _: None)
-        return MirrorCrm(source, settings, crm_context(self._folder, NEEDS), settings.url)
+        context = crm_context(self._folder, NEEDS)
+        source = DataverseSource(settings, NEEDS, context.folder, page_rows=self.largest_chunk, wait=lambda _: None)
+        return MirrorCrm(source, settings, context, settings.url)
 
     def add_people(self, people: Sequence[Person]) -> None:
         for person in people:

@@ -39,8 +39,9 @@ def open_crm(url: str, tmp_path: Path) -> OpenCrm:
         needs = CrmNeeds(frozenset(picks or [LIST]), frozenset({"city"}))
         settings = settings or field_settings(url)
         wait = (lambda _: None) if waits is None else waits.append
-        source = DataverseSource(settings, needs, page_rows=PAGE_ROWS, wait=wait)
-        return MirrorCrm(source, settings, crm_context(tmp_path, needs), url)
+        context = crm_context(tmp_path, needs)
+        source = DataverseSource(settings, needs, context.folder, page_rows=PAGE_ROWS, wait=wait)
+        return MirrorCrm(source, settings, context, url)
 
     return open_crm
 

@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 from lxml import etree
 
 from campaign_sync_tests.crm.cut import ConnectionCutError
+from campaign_sync_tests.crm.stamped_record import StampedRecord
 
 TENANT, CLIENT, SECRET = "9b8f3f4e-1111-4222-8333-444444444444", "the-client", "the secret"
 
@@ -115,6 +116,8 @@ class Dataverse:
         """Columns with column security, as table.column, and whether the user may read them."""
         self.unwritable: set[str] = set()
         """Those of them that the user may read only."""
+        self.calculated: set[str] = set()
+        """Calculated columns, as table.column."""
         self.behavior = "UserLocal"
         self.shows_labels, self.shows_privileges = False, True
         self.lock = threading.Lock()
@@ -125,14 +128,8 @@ class Dataverse:
         key = key or str(uuid.uuid4())
         self.versions += 1
         made = dict.fromkeys(("createdon", "modifiedon"), "2026-01-01T00:00:00Z")
-        self.rows[table][key] = {
-            f"{table}id": key,
-            "statecode": 0,
-            "querytype": 0,
-            **made,
-            **values,
-            "version": self.versions,
-        }
+        own = {f"{table}id": key, "statecode": 0, "querytype": 0, **made, **values, "version": self.versions}
+        self.rows[table][key] = StampedRecord("modifiedon", **own)
         return key
 
     def columns(self, table: str) -> dict[str, str]:
@@ -205,7 +202,9 @@ class Dataverse:
             listed = [(column, *_REFERENCES[column]) for column in columns if column in _REFERENCES]
             return {"value": [dict(zip(names, values, strict=True)) for values in listed]}
         if rest.startswith("/Attributes("):
-            return {"DateTimeBehavior": {"Value": self.behavior}, "MaxLength": 40}
+            column = re.findall(r"LogicalName='(\w+)'", path)[1]
+            kind = 1 if f"{table}.{column}" in self.calculated else 0
+            return {"DateTimeBehavior": {"Value": self.behavior}, "MaxLength": 40, "SourceType": kind}
         actions = _ACTIONS if self.shows_privileges else ()
         return {
             "LogicalName": table, "EntitySetName": _entity_set(table), "PrimaryIdAttribute": f"{table}id",
@@ -236,7 +235,8 @@ class Dataverse:
         if headers.get("If-Match", "*") != "*" and (not present or headers["If-Match"] != f'W/"{present["version"]}"'):
             raise RefusalError(412, "0x80060882", "changed")
         self.writes.append((table, key, dict(values)))
-        self.add(table, key, **{**(present or {}), **values})
+        self.add(table, key, **(present or {}))
+        self.rows[table][key].update(values)
         return 204, None
 
     # FetchXML
@@ -308,6 +308,8 @@ class Dataverse:
                 return compared in [child.text.lower() for child in element]
             case "le":
                 return value is not None and bool(compared <= given.lower())
+            case "ge":
+                return value is not None and bool(compared >= given.lower())
             case "not-null":
                 return value is not None
         raise RefusalError(400, "0x80040203", "unknown operator")

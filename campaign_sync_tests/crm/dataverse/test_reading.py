@@ -1,6 +1,7 @@
 import ssl
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -246,7 +247,7 @@ def test_who_opted_out_of_a_purpose_is_out_of_its_topics(dataverse: Dataverse, o
         assert [key for key, _, _ in snapshot.consenting(NEWS)] == ["contact:c0000"]
 
 
-def test_columns_that_are_labels_of_others_yield_their_labels(dataverse: Dataverse, url: str) -> None:
+def test_columns_that_are_labels_of_others_yield_their_labels(dataverse: Dataverse, url: str, tmp_path: Path) -> None:
     company = {"parentcustomerid": "a1", "parentcustomeridname": "Müller & Söhne 👷"}
     dataverse.add("contact", "c1", emailaddress1="p1@example.org", industrycode=7, industrycodename="Bau", **company)
     dataverse.add("contact", "c2", emailaddress1="p2@example.org")
@@ -254,7 +255,7 @@ def test_columns_that_are_labels_of_others_yield_their_labels(dataverse: Dataver
     settings = field_settings(url, contact=names)
     dataverse.secured = {"contact.industrycode": False}
     needs = CrmNeeds(frozenset(), frozenset(names))
-    source = DataverseSource(settings, needs)
+    source = DataverseSource(settings, needs, tmp_path)
     with source.read(needs) as reader:
         rows = reader.people(EntityType.CONTACT)
         assert rows.columns == ("id", "email", "company", "industry", "number")

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +26,9 @@ from campaign_sync_tests.crm.dataverse.conftest import OpenCrm, add_people
 from campaign_sync_tests.crm.dataverse.stand_in import Dataverse, RefusalError
 
 DAY = timedelta(days=1)
+
+NO_FOLDER = Path("none")
+"""Where nothing is read, nothing is copied."""
 
 
 def unsubscribe(number: int, at: datetime = NOON + DAY) -> Unsubscribe:
@@ -85,7 +89,7 @@ def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(data
     keys = set()
     for number in range(2):  # the consent was there when the unsubscribe was planned, and is gone now
         consents.clear()
-        source = DataverseSource(settings, CrmNeeds(frozenset(), frozenset()))
+        source = DataverseSource(settings, CrmNeeds(frozenset(), frozenset()), NO_FOLDER)
         again = replace(withdrawal, event_id=str(number), occurred_at=NOON + number * DAY)
         assert list(source.write_withdrawals([again])) == [[again]]
         ((key, consent),) = consents.items()
@@ -105,7 +109,7 @@ def purpose_source(dataverse: Dataverse, url: str) -> DataverseSource:
     """Return a source whose opt-in is a purpose."""
     add_people(dataverse, 1)
     dataverse.add("msdynmkt_purpose", PURPOSE, msdynmkt_name="Commercial")
-    return DataverseSource(purpose_settings(url), CrmNeeds(frozenset(), frozenset()))
+    return DataverseSource(purpose_settings(url), CrmNeeds(frozenset(), frozenset()), NO_FOLDER)
 
 
 def purpose_settings(url: str) -> DataverseSettings:
@@ -180,7 +184,7 @@ def withdrawal_of(opt_in_id: str) -> Withdrawal:
 
 def test_a_withdrawal_is_added_to_the_history_however_its_opt_in_is_spelled(dataverse: Dataverse, url: str) -> None:
     add_people(dataverse, 1)
-    source = DataverseSource(history_settings(url), CrmNeeds(frozenset(), frozenset()))
+    source = DataverseSource(history_settings(url), CrmNeeds(frozenset(), frozenset()), NO_FOLDER)
     withdrawal = withdrawal_of(NEWS.upper())
     assert list(source.write_withdrawals([withdrawal])) == [[withdrawal]]
     assert dataverse.rows["cs_consentlog"]["1"]["cs_consent"] == "n"
@@ -188,7 +192,7 @@ def test_a_withdrawal_is_added_to_the_history_however_its_opt_in_is_spelled(data
 
 def test_a_word_for_a_column_of_numbers_is_a_mistake_with_its_place(dataverse: Dataverse, url: str) -> None:
     add_people(dataverse, 1)
-    source = DataverseSource(history_settings(url, kind="statecode"), CrmNeeds(frozenset(), frozenset()))
+    source = DataverseSource(history_settings(url, kind="statecode"), CrmNeeds(frozenset(), frozenset()), NO_FOLDER)
     with pytest.raises(CrmSetupError, match=r"cs_consentlog\.statecode takes numbers, and the configuration has 'out'"):
         list(source.write_withdrawals([withdrawal_of(NEWS)]))
     assert not dataverse.writes

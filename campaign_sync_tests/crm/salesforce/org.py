@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from campaign_sync_tests.crm.cut import ConnectionCutError
 from campaign_sync_tests.crm.salesforce.analytics import StandInReport
 from campaign_sync_tests.crm.salesforce.soql import Soql, SoqlError
+from campaign_sync_tests.crm.stamped_record import StampedRecord
 
 CLIENT_ID, CLIENT_SECRET, USER_ID = "consumer key", "consumer secret", "005000000000001AAA"
 
@@ -43,30 +43,6 @@ _STRINGS = {
     "ObjectPermissions": "Id ParentId SobjectType PermissionsViewAllRecords",
 }
 _VIEW_ALL = ("Account", "Campaign", "Contact", "ContactPointTypeConsent", "Individual", "Lead")
-
-
-class OrgRecord(dict[str, Any]):
-    """A record, which notes when it was changed."""
-
-    def __init__(self, **values: Any) -> None:
-        super().__init__({"IsDeleted": False, **values})
-        if "SystemModstamp" not in values:
-            self._touch()
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, value)
-        self._touch()
-
-    def update(self, *values: Any, **named: Any) -> None:
-        super().update(*values, **named)
-        self._touch()
-
-    def __ior__(self, values: Any) -> "OrgRecord":  # type: ignore[override,misc]
-        self.update(values)
-        return self
-
-    def _touch(self) -> None:
-        super().__setitem__("SystemModstamp", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.000Z}")
 
 
 _PREFIXES = {"Campaign": "701", "Report": "00O", "ListView": "00B"}
@@ -135,7 +111,8 @@ class Org:
     def add(self, sobject: str, **values: Any) -> str:
         """Add a record, and return its id."""
         rows = self.rows.setdefault(sobject, [])
-        rows.append(OrgRecord(**{"Id": f"{sobject}-{len(rows)}", **values}))
+        values = {"Id": f"{sobject}-{len(rows)}", "IsDeleted": False, **values}
+        rows.append(StampedRecord("SystemModstamp", **values))
         return str(rows[-1]["Id"])
 
     def record(self, sobject: str, record_id: str) -> dict[str, Any]:

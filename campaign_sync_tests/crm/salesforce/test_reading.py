@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import CrmError, CrmSetupError, Pick
+from campaign_sync.crm.salesforce.api import SalesforceApi
+from campaign_sync.crm.salesforce.bulk import BulkQuery
 from campaign_sync.crm.salesforce.ids import long_id
 from campaign_sync.crm.salesforce.stated_consents import CONSENT_PATHS, of_checkbox, of_record
 from campaign_sync.crm.testing import EVERYBODY, NEWS, PRESS
 from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.salesforce.conftest import OpenCrm
 from campaign_sync_tests.crm.salesforce.org import Fault, Org
+from campaign_sync_tests.crm.salesforce.settings import salesforce_settings
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -37,6 +42,26 @@ def test_a_token_that_ends_between_two_pages_is_renewed(org: Org, open_crm: Open
     assert len(selected(open_crm())) == 45
     assert sum("oauth2" in call for call in org.calls) == 2
     assert not any(job.startswith("750") for job in org.jobs)
+
+
+def test_a_download_that_is_cut_goes_on_at_the_same_page_with_a_new_token(
+    org: Org, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [org.add("Contact", Email="a@example.org") for _ in range(45)]
+    results, cuts = org.results, iter([True])
+
+    def cut_once(job: str, offset: int) -> tuple[bytes, dict[str, str]]:
+        org.cuts = offset == 20 and next(cuts, False)
+        if org.cuts:
+            org.expires_at = "locator=20"  # before the next attempt
+        return results(job, offset)
+
+    monkeypatch.setattr(org, "results", cut_once)
+    query = BulkQuery(SalesforceApi(salesforce_settings(url), lambda _: None), ["Id"], "Contact", "contacts")
+    assert [row[0] for chunk in query.chunks() for row in chunk] == ids
+    pages = [call.partition("locator=")[2] for call in org.calls if "/results" in call]
+    assert pages == ["", "20", "20", "20", "40"]
+    assert sum("oauth2" in call for call in org.calls) == 2
 
 
 def test_a_page_in_place_of_another_is_refused(org: Org, open_crm: OpenCrm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +218,22 @@ def test_a_grant_with_a_date_alone_is_older_than_every_withdrawal_of_that_day() 
     assert not of_checkbox("true", "2026-03-01").is_grant_since(earliest)
     assert of_checkbox("false", None).kind == "none"
     assert of_checkbox("false", "2026-03-01").moment == datetime(2026, 3, 2, 11, 59, 59, tzinfo=UTC)
+
+
+@given(st.integers(-12, 14), st.integers(-12, 14), st.integers(0, 96 * 60), st.integers(0, 96 * 60), st.booleans())
+def test_a_grant_with_a_date_alone_never_seems_newer_than_it_was(
+    grant_zone: int, other_zone: int, granted: int, withdrawn: int, has_time: bool
+) -> None:
+    granted_at, withdrawn_at = (NOW + timedelta(minutes=minutes) for minutes in (granted, withdrawn))
+    day, other_day = (
+        at.astimezone(timezone(timedelta(hours=zone))).date().isoformat()
+        for at, zone in ((granted_at, grant_zone), (withdrawn_at, other_zone))
+    )
+    withdrawal = of_checkbox("false", withdrawn_at.isoformat() if has_time else other_day)
+    assert withdrawal.moment is not None
+    assert withdrawal.moment >= withdrawn_at
+    if of_checkbox("true", day).is_grant_since(withdrawal.moment):
+        assert granted_at > withdrawn_at
 
 
 def test_campaigns_of_the_same_name_are_refused_and_can_be_named_by_id(org: Org, open_crm: OpenCrm) -> None:

@@ -28,7 +28,7 @@ def write_permission_set(
         CommandError: the CRM isn't Salesforce, or a file exists or can't be written.
     """
     if not isinstance(configuration.crm, SalesforceSettings):
-        raise CommandError("permission sets are of Salesforce; crm.adapter is another one")
+        raise CommandError("only Salesforce has permission sets, and crm.adapter names another CRM; see its document")
     permissions = permission_set(
         configuration.crm, crm_needs(configuration), person_accounts=person_accounts, individuals=individuals
     )

@@ -24,6 +24,9 @@ PERMISSION_SET: Final = "CampaignSync"
 
 _NAMESPACE = "http://soap.sforce.com/2006/04/metadata"
 
+_VIEW_ALL_FIELDS_SINCE = 63.0
+"""The version of the API that expects an answer to View All Fields; earlier ones refuse it."""
+
 _WITHOUT_PERMISSIONS = frozenset({"CampaignMember"})
 """Objects that are seen with others: campaign members with the campaign, and the contact or lead."""
 
@@ -58,7 +61,7 @@ class PermissionSet:
         """Return the contents of the files of a deployment, by their paths."""
         return {
             "package.xml": _package(api_version),
-            f"permissionsets/{PERMISSION_SET}.permissionset": _document(self),
+            f"permissionsets/{PERMISSION_SET}.permissionset": _document(self, api_version),
         }
 
     def add(self, wanted: RequiredObject) -> None:
@@ -151,7 +154,7 @@ def _package(api_version: str) -> str:
     return _text(package)
 
 
-def _document(permissions: PermissionSet) -> str:
+def _document(permissions: PermissionSet, api_version: str) -> str:
     root = ET.Element("PermissionSet", xmlns=_NAMESPACE)
     _leaf(root, "description", "What campaign-sync reads and writes.")
     for name, is_edited in sorted(permissions.fields.items()):
@@ -169,6 +172,8 @@ def _document(permissions: PermissionSet) -> str:
         _leaf(entry, "allowRead", True)
         _leaf(entry, "modifyAllRecords", False)
         _leaf(entry, "object", name)
+        if float(api_version) >= _VIEW_ALL_FIELDS_SINCE:
+            _leaf(entry, "viewAllFields", False)
         _leaf(entry, "viewAllRecords", True)
     for name in permissions.user_permissions:
         entry = ET.SubElement(root, "userPermissions")

@@ -144,6 +144,7 @@ def test_columns_are_granted_where_they_are() -> None:
     assert not wanted.fields.keys() & {"Lead.Only__c", "Contact.Industry", "Lead.AccountId", "Contact.Visits"}
     assert "Contact.Firm__r.Name" in wanted.by_hand
     assert wanted.user_permissions == ("ApiEnabled", "RunReports", "ViewRoles", "ViewSetup")
+    assert ["viewAllFields" in wanted.files(version)[FILE] for version in ("62.0", "63.0")] == [False, True]
 
 
 def test_the_command_writes_a_folder_to_deploy_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY
 from campaign_sync.crm.salesforce.consents import purpose_ids
 from campaign_sync.crm.salesforce.opt_outs import INDIVIDUAL_OPT_OUTS
 from campaign_sync.crm.salesforce.org_records import record_calls
-from campaign_sync.crm.salesforce.required_objects import RequiredObject, required_objects
+from campaign_sync.crm.salesforce.required_objects import RequiredObject, required_objects, uses_purposes
 from campaign_sync.crm.salesforce.schema import Schema
+from campaign_sync.crm.salesforce.stated_consents import BRAND, CONSENT_RECORD
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,13 @@ class Rights:
             _log.warning(
                 "the user may not read all of Don't Market, Don't Process and Forget this Individual, so they aren't "
                 "all respected; grant Read on Individual, and these fields, in the permission set"
+            )
+        if uses_purposes(self.settings) and _ignores_brands(schema):
+            _log.warning(
+                "the user may not read %s.%s, so a consent for one brand counts for all; where the org has brands, "
+                "grant this field in the permission set",
+                CONSENT_RECORD,
+                BRAND,
             )
         return [
             *(flaw for wanted in objects for flaw in _field_flaws(schema, wanted)),
@@ -122,6 +130,10 @@ def _has_person_accounts(schema: Schema) -> bool:
         return schema.has("Contact", "IsPersonAccount")
     except CrmSetupError:
         return False
+
+
+def _ignores_brands(schema: Schema) -> bool:
+    return schema.knows(CONSENT_RECORD) and not schema.has(CONSENT_RECORD, BRAND)
 
 
 def _ignores_individuals(schema: Schema) -> bool:

@@ -68,6 +68,17 @@ def test_rights_that_cannot_be_read_now_are_no_flaw_and_are_not_taken_for_grante
     assert caught.value.retryable
 
 
+def test_a_user_who_may_not_see_brands_gets_a_warning(
+    org: Org, open_crm: OpenCrm, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_crm().check()
+    assert "a consent for one brand counts for all" in caplog.text
+    caplog.clear()
+    org.fields["ContactPointTypeConsent"]["BusinessBrandId"] = "reference"
+    open_crm().check()
+    assert "brand" not in caplog.text
+
+
 def test_a_user_who_may_not_see_the_limits_can_read(org: Org, open_crm: OpenCrm) -> None:
     crm = open_crm()
     assert f"of {org.limit:,} API calls of 24 hours are left" in str(crm.limits_left())

@@ -9,7 +9,7 @@ from typing import Any
 from campaign_sync.config.crm_dataverse import BounceColumns
 from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, EMAIL, NO_MAIL, POINT_TYPE, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
-from campaign_sync.crm.dataverse.fetch_xml import MODIFIED, Condition, FetchXml
+from campaign_sync.crm.dataverse.fetch_xml import CREATED, MODIFIED, Condition, FetchXml
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.limits import limits_left
 from campaign_sync.crm.dataverse.metadata import Table
@@ -151,7 +151,9 @@ def _table(
 
 
 def _query(table: EnvironmentTable) -> FetchXml:
-    return FetchXml.of_table(table.name, table.definition.key, table.columns)
+    # A record that begins to match while pages are read is no missing row, whenever it was made.
+    stamp = MODIFIED if MODIFIED in table.definition.columns else CREATED
+    return FetchXml.of_table(table.name, table.definition.key, table.columns, stamp=stamp)
 
 
 def _record(table: EnvironmentTable, record: PageRecord) -> Record:

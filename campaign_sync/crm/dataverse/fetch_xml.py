@@ -47,10 +47,13 @@ class FetchXml:
         key: the column of the table's primary key.
         columns: the columns to read.
         labeled: whether their labels are read as well.
+        stamp: the column of the time by which records are counted: those that had it before the read began.
     """
 
-    def __init__(self, entity: Any, key: str, columns: Sequence[str], *, labeled: bool = False) -> None:
-        self._entity, self.key, self.columns, self.labeled = entity, key, tuple(columns), labeled
+    def __init__(
+        self, entity: Any, key: str, columns: Sequence[str], *, labeled: bool = False, stamp: str = CREATED
+    ) -> None:
+        self._entity, self.key, self.columns, self.labeled, self.stamp = entity, key, tuple(columns), labeled, stamp
 
     @classmethod
     def of_table(
@@ -61,10 +64,11 @@ class FetchXml:
         conditions: Iterable[Condition] = (),
         *,
         labeled: bool = False,
+        stamp: str = CREATED,
     ) -> "FetchXml":
         """Return a query for the records of a table that fulfil all conditions."""
         entity = etree.Element("entity", name=table)
-        query = cls(entity, key, columns, labeled=labeled)
+        query = cls(entity, key, columns, labeled=labeled, stamp=stamp)
         for condition in conditions:
             query.require(condition)
         return query
@@ -148,17 +152,17 @@ class FetchXml:
         if cookie is not None:
             fetch.set("paging-cookie", cookie)
         entity = _copy(self._entity)
-        for position, column in enumerate(dict.fromkeys((self.key, CREATED, *self.columns))):
+        for position, column in enumerate(dict.fromkeys((self.key, self.stamp, *self.columns))):
             entity.insert(position, etree.Element("attribute", name=column))
         etree.SubElement(entity, "order", attribute=self.key)
         fetch.append(entity)
         return _text(fetch)
 
-    def count(self, created_until: str) -> str:
-        """Return the text that counts the records made until a time. Its answer has the number as `n`."""
+    def count(self, until: str) -> str:
+        """Return the text that counts the records whose stamp isn't later. Its answer has the number as `n`."""
         fetch = etree.Element("fetch", version="1.0", mapping="logical", aggregate="true")
         counted = FetchXml(_copy(self._entity), self.key, ())
-        counted.require(Condition(CREATED, "le", (created_until,)))
+        counted.require(Condition(self.stamp, "le", (until,)))
         names = {"name": self.key, "alias": "n", "aggregate": "countcolumn", "distinct": "true"}
         counted._entity.insert(0, etree.Element("attribute", names))
         fetch.append(counted._entity)
@@ -166,7 +170,7 @@ class FetchXml:
 
     def keys_only(self) -> "FetchXml":
         """Return the query for nothing but the keys."""
-        return FetchXml(_copy(self._entity), self.key, ())
+        return FetchXml(_copy(self._entity), self.key, (), stamp=self.stamp)
 
 
 def paging_cookie(annotation: object) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from campaign_sync.crm.dataverse.api import DataverseApi, content
 from campaign_sync.crm.dataverse.errors import TITLE
-from campaign_sync.crm.dataverse.fetch_xml import CREATED, FetchXml, last_key, paging_cookie
+from campaign_sync.crm.dataverse.fetch_xml import FetchXml, last_key, paging_cookie
 from campaign_sync.crm.mirror.source import SourceRows
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.web_api.answer import Answer
@@ -25,7 +25,7 @@ _AGGREGATE_ROWS = 50_000
 """Sums over more rows are refused."""
 
 _JUST_MADE = timedelta(seconds=5)
-"""Records this new aren't counted: clocks differ a little, and times have whole seconds."""
+"""Records this new aren't counted, or changed this recently: clocks differ a little, and times have whole seconds."""
 
 _ANNOTATION = "@Microsoft.Dynamics.CRM."
 
@@ -50,7 +50,7 @@ class Pages:
         self._ends: set[str] = set()
         self._previous: set[str] = set()
         self._done = self._old = 0
-        """Rows so far, and those of them whose records were there before the read began."""
+        """Rows so far, and those of them whose stamp is older than the read."""
 
     def __iter__(self) -> Iterator[Sequence[Record]]:
         """Yield the pages, and raise an error after the last unless all rows came.
@@ -109,10 +109,10 @@ class Pages:
             self._previous = set(keys)
             self._ends |= {keys[0], keys[-1]}
         self._done += len(rows)
-        self._old += sum(str(row.get(CREATED, "")) <= (self._begun_at or "") for row in rows)
+        self._old += sum(str(row.get(self._query.stamp, "")) <= (self._begun_at or "") for row in rows)
 
     def _counted(self) -> int:
-        """Return how many records there are now that were there when the read began.
+        """Return how many records there are now that were there when the read began, by the stamp of the query.
 
         Those that came meanwhile may be among the rows or not, and those that went are among them: so only a
         greater number is a flaw.
@@ -155,7 +155,7 @@ def source_rows(
 
 
 def _counted_until(first: Answer) -> str:
-    """Return until when records must have been made to be counted, as FetchXML takes it."""
+    """Return until when records must have been made, or changed last, to be counted, as FetchXML takes it."""
     return f"{first.sent_at - _JUST_MADE:%Y-%m-%dT%H:%M:%SZ}"
 
 

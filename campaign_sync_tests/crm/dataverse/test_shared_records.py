@@ -1,5 +1,10 @@
 """Consents and bounces are read as a whole once, and as they are now for every view."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
 from campaign_sync.crm.dataverse.consents import CONSENTS, EMAIL, OF_PURPOSE, OPTED_IN, OPTED_OUT
 from campaign_sync.crm.port import Crm
 from campaign_sync.crm.testing import NEWS
@@ -8,6 +13,8 @@ from campaign_sync_tests.crm.dataverse.conftest import LIST, OpenCrm, add_people
 from campaign_sync_tests.crm.dataverse.stand_in import Dataverse
 
 DATE = "2026-01-01T10:00:00Z"
+
+MINUTE = timedelta(minutes=1)
 
 
 def kinds(crm: Crm) -> list[str]:
@@ -78,3 +85,29 @@ def test_a_second_view_sees_bounces_that_came_and_went(dataverse: Dataverse, ope
         dataverse.rows["contact"]["c0000"]["cs_bounced"] = has_bounced
         with crm.snapshot(()) as snapshot:
             assert snapshot.suppression("nord").empty is not has_bounced
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_records_that_change_while_pages_are_read_are_no_missing_rows(
+    dataverse: Dataverse, open_crm: OpenCrm, url: str, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    """They match only after their page was read, and are among those that are counted in the end."""
+    add_people(dataverse, 40)
+    contacts = dataverse.rows["contact"]
+    crm = open_crm(settings=dataverse_settings(url, {NEWS: {"purpose": "Commercial"}}))
+    dataverse.add("msdynmkt_purpose", msdynmkt_name="Commercial")
+    if not is_new:
+        kinds(crm)
+    for number in range(10, 40):
+        contacts[f"c{number:04}"].update(donotemail=True, modifiedon=f"{datetime.now(UTC) - MINUTE:%Y-%m-%dT%H:%M:%SZ}")
+    fetch = dataverse._fetch
+
+    def fetch_and_change(table: str, text: str) -> Any:
+        if 'page="2"' in text and "donotemail" in text:
+            contacts["c0000"]["donotemail"] = True
+        return fetch(table, text)
+
+    monkeypatch.setattr(dataverse, "_fetch", fetch_and_change)
+    assert kinds(crm)[10:] == ["withdrawn"] * 30
+    monkeypatch.undo()
+    assert kinds(crm)[0] == "withdrawn"

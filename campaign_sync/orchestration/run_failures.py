@@ -112,6 +112,8 @@ def failed_steps(newest: NewestRuns, instance: DagsterInstance) -> Iterator[Inci
         events = instance.all_logs(run.run_id, of_type={DagsterEventType.STEP_FAILURE})
         steps = {entry.step_key: entry for entry in events}
         assets = [key for key, run_id in newest.run_of.items() if run_id == run.run_id]
+        # What a dead run has made isn't missing; Dagster's retry plans only the rest, so that is the retry's now.
+        missing = [key for key in assets if key not in newest.materialized]
         for key in assets:
             entry = steps.get(key.to_python_identifier())
             reason = _reason(entry) if entry else None
@@ -120,8 +122,8 @@ def failed_steps(newest: NewestRuns, instance: DagsterInstance) -> Iterator[Inci
         ended = _utc(record.end_time) if record.end_time else record.update_timestamp
         died = not steps or run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
         died &= run.status is DagsterRunStatus.FAILURE
-        if assets and died and datetime.now(UTC) - ended.astimezone(UTC) > RETRY_GRACE:
-            yield _dead_run(newest.monitored, assets, run, ended)
+        if missing and died and datetime.now(UTC) - ended.astimezone(UTC) > RETRY_GRACE:
+            yield _dead_run(newest.monitored, missing, run, ended)
 
 
 def failed_checks(monitored: MonitoredAssets, instance: DagsterInstance) -> Iterator[Incident]:

@@ -35,7 +35,7 @@ def open_database(url: str) -> Engine:
         RevisionError: its tables belong to an older or a newer version of the product. They stay as they are.
         StateError: the URL is wrong, or the database can't be reached.
     """
-    engine = state_engine(url)
+    engine = state_engine(url, keeps_connections=True)
     try:
         with _opening(engine):
             if engine.dialect.name == "sqlite":
@@ -113,8 +113,12 @@ def _is_current(engine: Engine) -> bool:
     return current is not None
 
 
-def state_engine(url: str) -> Engine:
+def state_engine(url: str, *, keeps_connections: bool = False) -> Engine:
     """Return an engine for the state database, whose errors contain no parameters.
+
+    Args:
+        url: of the database.
+        keeps_connections: whether connections to a server are used again; then the engine must be disposed of.
 
     Raises:
         StateError: the URL can't be used.
@@ -127,8 +131,12 @@ def state_engine(url: str) -> Engine:
             patience = {"connect_timeout": 10, "tcp_user_timeout": 30_000}
         elif parsed.get_backend_name() == "sqlite":
             patience = {"timeout": PATIENCE_SECONDS}
+        options: dict[str, Any] = {"hide_parameters": True, "connect_args": patience}
+        if keeps_connections and parsed.get_backend_name() != "sqlite":
+            # As many as threads ask for, so that none waits for another; one is kept when they are done.
+            return create_engine(parsed, pool_size=1, max_overflow=-1, pool_pre_ping=True, **options)
         # No pool: SQLite's file is whole after every transaction, so that a copy of it is a backup.
-        return create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args=patience)
+        return create_engine(parsed, poolclass=NullPool, **options)
     except DatabaseUrlError as error:
         raise StateError(f"storage.state_url: {error}") from None
     except (ArgumentError, ValueError):
@@ -139,6 +147,8 @@ def state_engine(url: str) -> Engine:
 
 def _as_state_error(context: ExceptionContext) -> None:
     """Raise a `StateError` for any database error. The database's own message may quote a row, so it is left out."""
+    if context.is_pre_ping:  # a connection that was lost since it was used is replaced
+        return
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
     database = f"the state database {location(context.engine.url)}" if context.engine else "the state database"

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pandas as pd
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import NullPool, create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.domain.feedback import Unsubscribe
@@ -59,6 +59,28 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> Non
     with pytest.raises(StateError, match=r"127\.0\.0\.1.*storage\.state_url") as caught:
         State("postgresql+psycopg2://user:swordfish@127.0.0.1:1/state")
     assert "swordfish" not in str(caught.value)
+
+
+def test_one_connection_serves_all_statements_and_is_replaced_when_the_server_ends_it(postgres_url: str) -> None:
+    of_others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    observer = create_engine(postgres_url, poolclass=NullPool)
+
+    def others() -> set[int]:
+        with observer.connect() as connection:
+            return set(connection.exec_driver_sql(of_others).scalars())
+
+    before = others()
+    with State(postgres_url) as state:
+        for _ in range(5):
+            state.snapshots.latest("nord", "newsletter")
+        first = others() - before
+        state.snapshots.latest("nord", "newsletter")
+        assert others() - before == first
+        assert len(first) == 1
+        with observer.connect() as connection:
+            connection.exec_driver_sql("SELECT pg_terminate_backend(%s)", (next(iter(first)),))
+        assert state.snapshots.latest("nord", "newsletter") is None
+        assert (others() - before).isdisjoint(first)
 
 
 def snapshot(state: State, created_at: datetime = NOON) -> StoredSnapshot:

@@ -1,7 +1,7 @@
 """Invented days: what people do before the daily run, and what must be true after it."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -75,8 +75,14 @@ class Days:
     """When an address last withdrew, by opt-in."""
     replaced: dict[str, datetime] = field(default_factory=dict)
     """When each list was last what it should be."""
-    unjudged: set[tuple[str, str]] = field(default_factory=set)
-    """Addresses and opt-ins that were shown as granted again without a date."""
+    undated: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    """When it was last shown as granted again without a date, by address and opt-in: not judged, until it is accepted.
+
+    An unsubscribe before it needn't be in the CRM: that showed a withdrawal already, of all mail.
+    """
+
+    story: list[tuple[str, str, datetime]] = field(default_factory=list)
+    """What happened to which address, and when; for messages of tests."""
 
     @property
     def noon(self) -> datetime:
@@ -108,6 +114,7 @@ class Days:
             self._unsubscribe(person.address, self.at(9))
         for person in self._some(busy * 0.03, self.people):
             self.bounced.add(person.address)
+            self.story.append((person.address, "bounces", self.noon))
             self.installation.vendor.publish(
                 NORD, "getOutBounces", [[person.address, epoch_ms(self.at(10)), "hard"]], self.noon - timedelta(hours=1)
             )
@@ -117,6 +124,7 @@ class Days:
     def withdraw(self, address: str, at: datetime, place: str | None = None) -> None:
         """Let everybody with an address withdraw in the CRM."""
         place = place or self.rng.choice(self.crm.places)
+        self.story.append((address, f"withdraws by {place}", at))
         for person in self.holders(address):
             self.crm.withdraw(person, place, at)
         for opt_in_id in {"column": [COLUMN], "purpose": [PURPOSE]}.get(place, [COLUMN, PURPOSE]):
@@ -132,6 +140,7 @@ class Days:
         self.kept |= {(person, COLUMN): at, (person, PURPOSE): at}
 
     def _unsubscribe(self, address: str, at: datetime) -> None:
+        self.story.append((address, "unsubscribes", at))
         if self.rng.random() < 0.5:
             self.installation.vendor.unsubscribe(NORD, address)
         published = self.noon - timedelta(hours=1)
@@ -141,6 +150,7 @@ class Days:
             self._has_left(address, opt_in_id, at)
 
     def _regrant(self, address: str, at: datetime) -> None:
+        self.story.append((address, "grants again", at))
         for person in self.holders(address):
             self.crm.grant(person, at)
             self.kept[person, COLUMN] = at
@@ -150,7 +160,7 @@ class Days:
         if self.crm.regrants_purposes:
             self.left.pop((address, PURPOSE), None)
         else:
-            self.unjudged.add((address, PURPOSE))
+            self.undated[address, PURPOSE] = at
 
     def _has_left(self, address: str, opt_in_id: str, at: datetime) -> None:
         self.left[address, opt_in_id] = at
@@ -175,12 +185,13 @@ class Days:
 
     # The daily run
 
-    def run(self, *names: str, withdraws_meanwhile: bool = False) -> Day:
+    def run(self, *names: str, withdraws_meanwhile: bool = False, by_hand: bool = False) -> Day:
         """Let the daily run meet faults, and judge what it left.
 
         Args:
             names: of the faults.
             withdraws_meanwhile: whether a person withdraws while a table is read, on a page that was read already.
+            by_hand: whether a person starts it, who repeats it by hand as well.
         """
         lists = {name: self._rows(name) for name in self.lists}
         meanwhile = _Meanwhile(self)
@@ -192,7 +203,7 @@ class Days:
                 stack.enter_context(meanwhile.patched())
             counted = _Counted()
             stack.enter_context(calls_meet(self.crm.stand_in, counted, any_call, times=1_000_000))
-            result = self.installation.run()
+            result = self.installation.run(tags=None if by_hand else {"dagster/schedule_name": "nord"})
         if not names and not withdraws_meanwhile:
             self.calls = counted.count
         day = self._judged(names, result, lists, meanwhile)
@@ -218,16 +229,17 @@ class Days:
                 assert not wrong, (name, "records of others", wrong)
                 self.replaced[name] = self.noon
                 continue
-            differing = {"lacks": expected.keys() - now.keys() - ignored, "has": now.keys() - expected.keys() - ignored}
-            assert now == rows, (name, "neither right nor untouched", differing, sentences)
+            lacks, more = expected.keys() - now.keys() - ignored, now.keys() - expected.keys() - ignored
+            story = self._about(lacks | more)
+            assert now == rows, (name, "neither right nor untouched", "lacks", lacks, "has", more, story, sentences)
             untouched.append(name)
             opt_in_id = self.crm.opt_ins[name]
             late = {
                 address
                 for address in now
-                if self.left.get((address, opt_in_id), FIRST_DAY + timedelta(days=999)) <= self.replaced[name]
+                if address not in ignored and self.left.get((address, opt_in_id), self.noon) <= self.replaced[name]
             }
-            assert not late, (name, "mailed although they left before it was last replaced", late)
+            assert not late, (name, "mailed although they left before it was last replaced", self._about(late))
         self._judge_messages(names, sentences, untouched, result)
         self._judge_grants()
         return Day(names, sentences, tuple(untouched))
@@ -253,9 +265,11 @@ class Days:
             shown = self.crm.shown(person)
             assert shown.bounced or person.address not in self.bounced, ("no bounce", person)
             for opt_in_id, granted in shown.granted.items():
-                at, granted_at = self.unsubscribed.get((person.address, opt_in_id)), shown.at[opt_in_id]
+                consent = (person.address, opt_in_id)
+                at, granted_at = self.unsubscribed.get(consent), shown.at[opt_in_id] or self.undated.get(consent)
                 is_newer = at is None or (granted_at is not None and granted_at > at)
-                assert not granted or is_newer or shown.no_mail, ("no withdrawal", person, opt_in_id, at, granted_at)
+                story = self._about({person.address})
+                assert not granted or is_newer or shown.no_mail, ("no withdrawal", person, opt_in_id, granted_at, story)
 
     def _judge_grants(self) -> None:
         for (person, opt_in_id), at in self.kept.items():
@@ -278,9 +292,12 @@ class Days:
         recipients = self.installation.vendor.recipients(LISTS[name])
         return {recipient["id"]: recipient["attributes"]["entity-id"] or "" for recipient in recipients}
 
+    def _about(self, addresses: Collection[str]) -> list[str]:
+        return [f"{address} {what} at {at:%m-%d %H:%M:%S}" for address, what, at in self.story if address in addresses]
+
     def _unjudged(self, name: str) -> set[str]:
         opt_in_id = self.crm.opt_ins[name]
-        return {address for address, about in self.unjudged if about == opt_in_id}
+        return {address for address, about in self.undated if about == opt_in_id}
 
 
 class _Counted:

@@ -29,13 +29,14 @@ CONSENT, PURPOSE_NAME = "msdynmkt_contactpointconsent4", "Events"
 OPTED_IN, OPTED_OUT = 534120001, 534120002
 PAGE_ROWS = 10
 
-_IN_CITY = f'<filter><condition attribute="address1_city" operator="eq" value="{CITIES[0]}"/></filter>'
-_DYNAMIC = f'<fetch><entity name="lead"><attribute name="fullname"/>{_IN_CITY}</entity></fetch>'
+_REACHABLE = '<condition attribute="emailaddress1" operator="not-null"/>'
+_DYNAMIC = f'<fetch><entity name="lead"><attribute name="fullname"/><filter>{_REACHABLE}</filter></entity></fetch>'
 _VIEW = (
     '<fetch><entity name="contact"><attribute name="fullname"/><order attribute="fullname"/>'
-    '<filter><condition attribute="emailaddress1" operator="not-null"/></filter></entity></fetch>'
+    f"<filter>{_REACHABLE}</filter></entity></fetch>"
 )
-_MINE = _VIEW.replace('attribute="emailaddress1" operator="not-null"', 'attribute="ownerid" operator="eq-userid"')
+_OWN = '<condition attribute="ownerid" operator="eq-userid"/>'
+_MINE = _VIEW.replace(_REACHABLE, _OWN)
 _FIRST_FIVE = _DYNAMIC.replace("<fetch>", '<fetch top="5">')
 _SUM = _DYNAMIC.replace("<fetch>", '<fetch aggregate="true">')
 
@@ -50,14 +51,16 @@ class FaultyDynamics(FaultyCrm):
     opt_ins: ClassVar[Mapping[str, str]] = {"newsletter": COLUMN, "visitors": COLUMN, "events": PURPOSE}
     selections: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "newsletter": {"marketing_list": "Newsletter Nord"},
-        "visitors": {"marketing_list": "Leads in Köln"},
+        "visitors": {"marketing_list": "Leads mit Adresse"},
         "events": {"report": "Alle Kontakte"},
     }
 
     def __init__(self, dataverse: Dataverse, url: str) -> None:
         self.stand_in = self._dataverse = dataverse
         self._list = dataverse.add("list", listname="Newsletter Nord", type=False, createdfromcode=2)
-        self._dynamic = dataverse.add("list", listname="Leads in Köln", type=True, createdfromcode=4, query=_DYNAMIC)
+        self._dynamic = dataverse.add(
+            "list", listname="Leads mit Adresse", type=True, createdfromcode=4, query=_DYNAMIC
+        )
         self._view = dataverse.add("savedquery", name="Alle Kontakte", returnedtypecode="contact", fetchxml=_VIEW)
         self._purpose = dataverse.add("msdynmkt_purpose", msdynmkt_name=PURPOSE_NAME)
         fields = {"email": "emailaddress1", "city": "address1_city", "first_name": "firstname", "last_name": "lastname"}
@@ -129,9 +132,7 @@ class FaultyDynamics(FaultyCrm):
 
     def is_member(self, name: str, person: Person) -> bool:
         """Return whether a record belongs to a list."""
-        if name == "visitors":
-            return person.table == "lead" and self._row(person)["address1_city"] == CITIES[0]
-        return person.table == "contact"
+        return person.table == ("lead" if name == "visitors" else "contact")
 
     def is_later_page(self, call: Call) -> bool:
         """Return whether a call reads a page of a table that isn't its first."""
@@ -169,7 +170,7 @@ class FaultyDynamics(FaultyCrm):
             "cut after the work": anywhere(cut_after),
             "write cut before the work": soon(cut_before, _writes, times=3),
             "write cut after the work": soon(cut_after, _writes),
-            "writes cut after the work": soon(cut_after, _writes, times=ALWAYS),
+            "writes cut after the work": lambda rng, calls: calls_meet(dataverse, cut_after, _writes, times=ALWAYS),
             "answer of a batch lost": lambda rng, calls: patch.object(dataverse, "loses_answer", new=True),
             "record changes before the write": soon(self._touched, _writes, times=3),
             "page repeats": soon(while_patched(dataverse, repeats=True), self.is_later_page),
@@ -202,7 +203,7 @@ class FaultyDynamics(FaultyCrm):
         stack = ExitStack()
         stack.enter_context(patch.object(pages, "ROWS_WITHOUT_COOKIE", PAGE_ROWS))
         effect = while_patched(self._dataverse, has_no_cookies=True)
-        stack.enter_context(calls_meet(self._dataverse, effect, _reads_leads_of_city, times=ALWAYS))
+        stack.enter_context(calls_meet(self._dataverse, effect, _reads_dynamic_list, times=ALWAYS))
         return stack
 
     def _seeing_half(self, table: str) -> AbstractContextManager[object]:
@@ -234,9 +235,9 @@ def _writes(call: Call) -> bool:
     return call.method == "PATCH"
 
 
-def _reads_leads_of_city(call: Call) -> bool:
+def _reads_dynamic_list(call: Call) -> bool:
     query = call.query.get("fetchXml", "")
-    return 'name="lead"' in query and CITIES[0] in query
+    return 'name="lead"' in query and 'operator="not-null"' in query
 
 
 def _reads(call: Call) -> bool:

@@ -169,7 +169,7 @@ class FaultySalesforce(FaultyCrm):
             "cut after the work": anywhere(cut_after),
             "write cut before the work": soon(cut_before, _writes, times=3),
             "write cut after the work": soon(cut_after, _writes),
-            "writes cut after the work": soon(cut_after, _writes, times=ALWAYS),
+            "writes cut after the work": lambda rng, calls: calls_meet(org, cut_after, _writes, times=ALWAYS),
             "job cut after the work": soon(cut_after, _makes_job, times=2),
             "page repeats": soon(self._other_page(-1), self.is_later_page),
             "page skips": soon(self._other_page(1), self.is_later_page),
@@ -210,10 +210,10 @@ class FaultySalesforce(FaultyCrm):
         """Hide every second record of an object by sharing, opt-outs first."""
         org, select = self._org, self._org.select
 
-        def seen(text: str) -> Soql:
+        def seen(*arguments: Any, **more: Any) -> Soql:
             rows = sorted(org.rows[sobject], key=lambda row: row.get("PrivacyConsentStatus") != "OptOut")
             with patch.dict(org.rows, {sobject: rows[1::2]}):
-                return select(text)
+                return select(*arguments, **more)
 
         permissions = [row for row in org.rows["ObjectPermissions"] if row["SobjectType"] != sobject]
         stack = ExitStack()

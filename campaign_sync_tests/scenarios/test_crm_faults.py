@@ -2,6 +2,7 @@
 
 import logging
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +14,7 @@ from campaign_sync.crm.dataverse import open as dataverse_open
 from campaign_sync.crm.dataverse.source import DataverseSource
 from campaign_sync.crm.salesforce import source as salesforce_source
 from campaign_sync.crm.salesforce.source import SalesforceSource
+from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync_tests.crm.dataverse import stand_in as dynamics
@@ -31,6 +33,12 @@ FAULTS = [
     *(("salesforce", name) for name in FaultySalesforce(salesforce.Org(), "").faults()),
     *(("dataverse", name) for name in FaultyDynamics(dynamics.Dataverse(), "").faults()),
 ]
+
+LASTING = "day|limit|half|hidden|report|mine|sums$|50,001"
+"""Faults that last for the whole day; a scheduled run gets over all others."""
+
+PARTIAL = "writes cut after the work"
+"""Each attempt writes a little: whether that is enough depends on how much is to be written."""
 
 Begin = Callable[..., Days]
 
@@ -88,6 +96,7 @@ def _installed(folder: Path, crm: FaultyCrm, vendor: VendorState, base_url: str,
         }
         for name in lists
     }
+    installation.retry_policy = RetryPolicy(seconds_unattended=0, seconds_by_hand=0)
     return installation
 
 
@@ -99,10 +108,10 @@ def days_with_faults(days: Days, count: int, seed: int, busy: float = 1) -> None
         days.morning(busy)
         drawn = rng.sample(names, rng.choice([0, 1, 1, 1, 2, 3]))
         refused = [person for person in days.people if rng.random() < 0.5] if rng.random() < 0.3 else []
-        meanwhile = rng.random() < 0.4
-        _log.warning("day %d: %s, %d refused, withdraws meanwhile: %s", days.number, drawn, len(refused), meanwhile)
+        how = {"withdraws_meanwhile": rng.random() < 0.4, "by_hand": rng.random() < 0.3}
+        _log.warning("day %d: %s, %d refused, %s", days.number, drawn, len(refused), how)
         with days.crm.refusing(refused):
-            day = days.run(*drawn, withdraws_meanwhile=meanwhile)
+            day = days.run(*drawn, **how)
         _log.warning("untouched: %s %s", day.untouched, day.problems)
         if not drawn and not refused:
             days.judge_feedback()
@@ -133,5 +142,6 @@ def test_a_fault_alone_leaves_every_list_right_or_untouched(begin: Begin, kind: 
     days.morning(busy=2)
     day = days.run(name)
     _log.warning("%s", day)
+    assert name == PARTIAL or bool(day.problems) == bool(re.search(LASTING, name)), day
     days.run()
     days.judge_feedback()

@@ -85,6 +85,8 @@ def test_what_salesforce_has_becomes_a_configuration_to_choose_from(tmp_path: Pa
     assert isinstance(configuration.crm, SalesforceSettings)
     fields = configuration.crm.opt_ins["newsletter"].field[EntityType.LEAD]
     assert (fields.granted, fields.at) == ("Newsletter__c", "Newsletter_Date__c")
+    assert configuration.crm.field_of(EntityType.CONTACT, "city") == "MailingCity"
+    assert "{Vorname: FirstName, Ort: city}" in text
 
 
 @pytest.mark.usefixtures("credentials")

@@ -314,9 +314,7 @@ def crm_permission_set(
     """Write the permission set that the configuration needs in Salesforce, as metadata to deploy. Calls nothing."""
     from campaign_sync.cli.permission_set import write_permission_set
 
-    by_hand = write_permission_set(
-        load_configuration(), output, person_accounts=person_accounts, individuals=individuals
-    )
+    by_hand = write_permission_set(output, person_accounts=person_accounts, individuals=individuals)
     typer.echo(f"{output} has the permission set. Deploy it: sf project deploy start --metadata-dir {output}")
     for path in by_hand:
         typer.echo(f"Not in it, because the object isn't known here: {path}; grant read access to it in Setup.")

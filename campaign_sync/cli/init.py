@@ -136,7 +136,7 @@ def _lines(name: str, section: Mapping[str, object], outline: CrmOutline) -> Ite
     yield from _choices("    ", _as_opt_ins(outline.consents))
     yield from _MANDATOR
     yield from _choices("        ", [Choice({"select": pick.settings}, "", pick.remark) for pick in outline.picks])
-    yield from _MANDATOR_END
+    yield f"        attributes: {{}} # names in Campaign, and the CRM's columns: {outline.attributes}"
 
 
 _MANDATOR = (
@@ -152,8 +152,6 @@ _MANDATOR = (
     "        kind: regular",
     "        opt_in_id: NAME_OF_AN_OPT_IN",
 )
-
-_MANDATOR_END = ("        attributes: {} # names in Campaign, and the CRM's columns: {Ort: city}",)
 
 
 def _as_opt_ins(consents: Iterable[Choice]) -> Iterator[Choice]:

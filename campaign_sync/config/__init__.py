@@ -14,6 +14,7 @@ from campaign_sync.config.loader import (
     DEFAULT_PATH,
     ConfigurationError,
     load_configuration,
+    load_crm,
 )
 from campaign_sync.config.models import (
     Configuration,
@@ -78,5 +79,6 @@ __all__ = [
     "WebhookSettings",
     "configuration_schema",
     "load_configuration",
+    "load_crm",
     "preset_text",
 ]

@@ -112,14 +112,14 @@ class SalesforceSettings(SalesforceLogin, CrmSettings):
         """The types of records that are read."""
         return tuple(kind for kind in EntityType if kind is not EntityType.ACCOUNT or "email" in self.account)
 
+    @property
+    def people(self) -> dict[EntityType, dict[str, str]]:
+        """The fields by the names that lists use, where they differ, of each type of record."""
+        return {EntityType.CONTACT: self.contact, EntityType.LEAD: self.lead, EntityType.ACCOUNT: self.account}
+
     def field_of(self, entity_type: EntityType, name: str) -> str:
         """Return the field of Salesforce for a name that lists use."""
-        fields: dict[EntityType, dict[str, str]] = {
-            EntityType.CONTACT: self.contact,
-            EntityType.LEAD: self.lead,
-            EntityType.ACCOUNT: self.account,
-        }
-        return fields[entity_type].get(name, {"id": "Id", "email": "Email"}.get(name, name))
+        return self.people[entity_type].get(name, {"id": "Id", "email": "Email"}.get(name, name))
 
     def bounce_fields(self, entity_type: EntityType) -> BounceFields | None:
         """Return the fields of bounces; None for accounts without any."""

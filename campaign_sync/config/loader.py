@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -15,7 +15,7 @@ from campaign_sync.config.crm import CrmSettings
 from campaign_sync.config.crm_adapters import AdapterError, settings_model
 from campaign_sync.config.cross_checks import find_conflicts
 from campaign_sync.config.misread_values import find_misread_values
-from campaign_sync.config.models import Configuration
+from campaign_sync.config.models import Configuration, CrmSection
 from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
 from campaign_sync.config.yaml_source import Path as KeyPath
 from campaign_sync.errors import CampaignSyncError
@@ -25,6 +25,8 @@ CONFIGURATION_VARIABLE = "CAMPAIGN_SYNC_CONFIG"
 
 DEFAULT_PATH = Path("campaign_sync.yaml")
 """The path of the file without that variable."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _SENTENCES = {
     "missing": "this key is required",
@@ -78,17 +80,39 @@ def load_configuration(path: Path | None = None, environ: Mapping[str, str] | No
     environ = os.environ if environ is None else environ
     path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
     document = _document(path, _text(path), environ)
-    configuration, details = _validated(document.value)
+    configuration, details = _validated(document.value, Configuration)
     problems = [
         *document.problems,
-        *(problem for problem in _translated(details, document) if not _is_reported(problem.path, document)),
+        *_not_reported(details, document),
         *(Problem(document.place_of(where), where, sentence) for where, sentence in find_conflicts(document.value)),
         *(Problem(document.place_of(where), where, sentence) for where, sentence in find_misread_values(document)),
     ]
     if problems or configuration is None:
-        problems.sort(key=lambda problem: (problem.place.line, problem.place.column))
-        raise ConfigurationError([_line(path, problem) for problem in problems])
+        raise _error(path, problems)
     return configuration
+
+
+def load_crm(path: Path | None = None, environ: Mapping[str, str] | None = None) -> CrmSettings | None:
+    """Read a file whose only section is `crm`. Returns None for any other. See `load_configuration`.
+
+    Raises:
+        ConfigurationError: the section has mistakes; the message lists all with their places.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
+    document = _document(path, _text(path), environ)
+    if not isinstance(document.value, dict) or set(document.value) != {"crm"}:
+        return None
+    section, details = _validated(document.value, CrmSection)
+    problems = [*document.problems, *_not_reported(details, document)]
+    if problems or section is None:
+        raise _error(path, problems)
+    return section.crm
+
+
+def _error(path: Path, problems: list[Problem]) -> ConfigurationError:
+    problems.sort(key=lambda problem: (problem.place.line, problem.place.column))
+    return ConfigurationError([_line(path, problem) for problem in problems])
 
 
 def _text(path: Path) -> str:
@@ -133,11 +157,15 @@ def _document(path: Path, text: str, environ: Mapping[str, str]) -> Document:
     raise ConfigurationError([_line(path, problem)])
 
 
-def _validated(value: Any) -> tuple[Configuration | None, list[ErrorDetails]]:
+def _validated(value: Any, model: type[_Model]) -> tuple[_Model | None, list[ErrorDetails]]:
     try:
-        return Configuration.model_validate(value), []
+        return model.model_validate(value), []
     except ValidationError as error:
         return None, error.errors(include_url=False, include_input=False)
+
+
+def _not_reported(details: list[ErrorDetails], document: Document) -> Iterator[Problem]:
+    return (problem for problem in _translated(details, document) if not _is_reported(problem.path, document))
 
 
 def _translated(details: list[ErrorDetails], document: Document) -> Iterator[Problem]:

@@ -236,6 +236,13 @@ def _settings_of_adapter(section: object, validate: ValidatorFunctionWrapHandler
     )
 
 
+class CrmSection(ConfigModel):
+    """The section `crm` of a file that has nothing else yet."""
+
+    crm: Annotated[SerializeAsAny[CrmSettings], WrapValidator(_settings_of_adapter)]
+    """The connection to the CRM."""
+
+
 class Configuration(ConfigModel):
     """The whole configuration file."""
 

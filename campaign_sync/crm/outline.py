@@ -36,6 +36,8 @@ class CrmOutline:
     """Settings of the section `bounce`."""
     picks: Sequence[Choice] = ()
     """Settings of `select`."""
+    attributes: str = "{Ort: city}"
+    """An example of the attributes of a list."""
     remarks: Sequence[str] = ()
     """What else a person should know."""
 

@@ -34,6 +34,7 @@ def outline_environment(login: DataverseLogin) -> CrmOutline:
         [*_purposes(api, metadata), *consents],
         bounces,
         [*_lists(api, metadata), *_views(api, metadata, {kind.value for kind in people})],
+        "{Vorname: firstname, Ort: address1_city}",
         _remarks(metadata),
     )
 

@@ -29,6 +29,8 @@ _RIGHTS = (
     "permission set; `campaign-sync check` names what is missing"
 )
 
+_NAMES_OR_RIGHTS = f"correct the names of the object and of its fields, or {_RIGHTS}"
+
 _SETUP_PROBLEMS = {
     "UNSUPPORTED_API_VERSION": "correct crm.api_version",
     "API_DISABLED_FOR_ORG": "the edition of the org, or the user's profile, must allow the API (API Enabled)",
@@ -37,8 +39,8 @@ _SETUP_PROBLEMS = {
     "INSUFFICIENT_ACCESS_OR_READONLY": _RIGHTS,
     "FORBIDDEN": _RIGHTS,
     "FUNCTIONALITY_NOT_ENABLED": "the org doesn't have what is called; leave it out of the configuration",
-    "INVALID_FIELD": _RIGHTS,
-    "INVALID_TYPE": _RIGHTS,
+    "INVALID_FIELD": _NAMES_OR_RIGHTS,
+    "INVALID_TYPE": _NAMES_OR_RIGHTS,
     "INVALIDENTITY": "objects that the Bulk API doesn't know can't be read",
     "MALFORMED_QUERY": "correct the query that the configuration or the list view has",
     "INVALID_SOQL_COMPATIBILITY": "such a list view can't be read; select a campaign, a report or a query instead",

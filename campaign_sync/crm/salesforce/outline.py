@@ -15,6 +15,13 @@ _OWN = "__c"
 _TYPES = {"string": "text"}
 
 
+_ADDRESSES = {
+    "contact": {"city": "MailingCity", "postal_code": "MailingPostalCode", "country": "MailingCountry"},
+    "lead": {"city": "City", "postal_code": "PostalCode", "country": "Country"},
+}
+"""Standard fields that contacts and leads name differently."""
+
+
 def outline_org(login: SalesforceLogin) -> CrmOutline:
     """Return the purposes, consent fields, campaigns, reports and list views of an org.
 
@@ -41,7 +48,7 @@ def outline_org(login: SalesforceLogin) -> CrmOutline:
     picks = [Choice({"marketing_list": name}, remark="campaign") for name in _names(api, "Campaign")]
     picks += [Choice({"report": name}, remark="report") for name in _names(api, "Report")]
     picks += [Choice({"report": name}, remark="list view") for name in _list_views(api)]
-    return CrmOutline({}, [*purposes, *consents], bounces, picks)
+    return CrmOutline(_ADDRESSES, [*purposes, *consents], bounces, picks, attributes="{Vorname: FirstName, Ort: city}")
 
 
 def _names(api: SalesforceApi, sobject: str) -> list[str]:

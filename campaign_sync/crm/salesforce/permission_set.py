@@ -5,7 +5,7 @@ https://developer.salesforce.com/docs/atlas.en-us.api_meta.meta/api_meta/meta_pe
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree import ElementTree as ET
@@ -127,11 +127,7 @@ def _columns(settings: SalesforceSettings, entity_type: EntityType, needs: CrmNe
 
     A name that only another type has an entry for is a field there. Names without any entry are fields of all types.
     """
-    own: Mapping[EntityType, Mapping[str, str]] = {
-        EntityType.CONTACT: settings.contact,
-        EntityType.LEAD: settings.lead,
-        EntityType.ACCOUNT: settings.account,
-    }
+    own = settings.people
     for name in sorted(needs.columns):
         has_entry = name in own[entity_type]
         if has_entry or not any(name in fields for fields in own.values()):

@@ -12,7 +12,7 @@ from campaign_sync.crm.salesforce.consents import purpose_ids
 from campaign_sync.crm.salesforce.opt_outs import INDIVIDUAL_OPT_OUTS
 from campaign_sync.crm.salesforce.org_records import record_calls
 from campaign_sync.crm.salesforce.required_objects import RequiredObject, required_objects, uses_purposes
-from campaign_sync.crm.salesforce.schema import Schema
+from campaign_sync.crm.salesforce.schema import OBJECTS, Schema
 from campaign_sync.crm.salesforce.stated_consents import BRAND, CONSENT_RECORD
 
 _log = logging.getLogger(__name__)
@@ -56,9 +56,21 @@ class Rights:
             )
         return [
             *(flaw for wanted in objects for flaw in _field_flaws(schema, wanted)),
+            *self._column_flaws(schema),
             *self._view_all_flaws({wanted.name for wanted in objects if wanted.is_complete}),
             *self._purpose_flaws(),
         ]
+
+    def _column_flaws(self, schema: Schema) -> Iterator[str]:
+        """Yield the fields of columns that lists name by an entry of the section, and that can't be read."""
+        for entity_type, fields in self.settings.people.items():
+            known = schema.knows(OBJECTS[entity_type])
+            for name in sorted(self.needs.columns & fields.keys() if known else ()):
+                if schema.field(OBJECTS[entity_type], fields[name]) is None:
+                    yield (
+                        f"crm.{entity_type.value}.{name}: {OBJECTS[entity_type]}.{fields[name]} can't be read: correct "
+                        "the name, or grant the field in the permission set"
+                    )
 
     def _view_all_flaws(self, wanted: Set[str]) -> list[str]:
         """Return the objects of which the user may not see every record: sharing hides records without an error."""

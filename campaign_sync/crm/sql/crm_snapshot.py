@@ -222,8 +222,8 @@ class SqlSnapshot:
         where = "the filter" if fields.issuperset(missing) else "the list's attributes"
         raise CrmError(
             f"the {pick_title(pick)} has no column {', '.join(missing)} that everybody in it has; "
-            f"{_without(picked.people, missing)}correct it in {where}, or add it in the CRM; "
-            f"there are {', '.join(sorted(available))}"
+            f"{_without(picked.people, missing)}correct it in {where}, give it an entry in the section crm, or add it "
+            f"in the CRM; there are {', '.join(sorted(available))}"
         )
 
     def _members(

@@ -41,6 +41,11 @@ def test_all_flaws_are_named_at_once(org: Org, open_crm: OpenCrm) -> None:
         assert flaw in str(caught.value)
 
 
+def test_an_entry_for_a_field_that_is_not_there_is_named(open_crm: OpenCrm) -> None:
+    with pytest.raises(CrmSetupError, match=r"crm\.contact\.city: Contact\.MailingTown can't be read"):
+        open_crm(contact={"city": "MailingTown", "unused": "Nothing__c"}, columns=("city",)).check()
+
+
 def test_view_all_data_is_enough_for_all_objects(org: Org, open_crm: OpenCrm) -> None:
     org.rows["ObjectPermissions"].clear()
     org.rows["PermissionSet"] = [{"Id": "set", "PermissionsViewAllData": True}]

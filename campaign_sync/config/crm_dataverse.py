@@ -128,6 +128,11 @@ class DataverseLogin(ConfigModel):
             raise ValueError("exactly one of client_secret and certificate is expected")
         return self
 
+    @property
+    def place(self) -> str:
+        """Which environment is read, and by whom: an app has a user of its own. Another may see other records."""
+        return f"{self.url} {self.tenant_id} {self.client_id.get_secret_value()}"
+
 
 class DataverseSettings(DataverseLogin, CrmSettings):
     """Dynamics 365, by the Web API of Dataverse."""

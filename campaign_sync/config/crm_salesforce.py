@@ -81,6 +81,11 @@ class SalesforceLogin(ConfigModel):
             raise ValueError("the login by JWT needs username and private_key; one of them is missing")
         return self
 
+    @property
+    def place(self) -> str:
+        """Which org is read, and by whom: an app has a user of its own. Another user may see other records."""
+        return f"{self.url} {self.client_id.get_secret_value()} {self.username}"
+
 
 class SalesforceSettings(SalesforceLogin, CrmSettings):
     """A CRM in Salesforce."""

@@ -9,4 +9,4 @@ from campaign_sync.crm.port import Crm
 
 def open_dataverse(settings: DataverseSettings, context: CrmContext) -> Crm:
     """Return the CRM: a copy of what the Web API yields."""
-    return MirrorCrm(DataverseSource(settings, context.needs, context.folder), settings, context, settings.url)
+    return MirrorCrm(DataverseSource(settings, context.needs, context.folder), settings, context, settings.place)

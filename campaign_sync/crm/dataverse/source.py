@@ -47,8 +47,7 @@ class DataverseSource(Source):
     ) -> None:
         self._settings, self._needs, self._page_rows = settings, needs, page_rows
         self._api = DataverseApi(settings, wait)
-        place = f"{settings.url} {settings.tenant_id} {settings.client_id.get_secret_value()}"
-        self._shared = SharedRecords(folder, place, settings.people_max_age)
+        self._shared = SharedRecords(folder, settings.place, settings.people_max_age)
         self._recent = Recent(self._environment, settings.people_max_age)
 
     def check(self, *, exports: bool) -> None:

@@ -19,7 +19,7 @@ def _open(settings: SalesforceSettings, context: CrmContext) -> "Crm":
     from campaign_sync.crm.salesforce.source import SalesforceSource
 
     source = SalesforceSource(settings, context.needs, context.folder)
-    return MirrorCrm(source, settings, context, settings.url)
+    return MirrorCrm(source, settings, context, settings.place)
 
 
 def _outline(login: SalesforceLogin) -> "CrmOutline":

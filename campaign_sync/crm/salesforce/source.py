@@ -42,8 +42,7 @@ class SalesforceSource(Source):
     ) -> None:
         self._settings, self._needs = settings, needs
         self._api = SalesforceApi(settings, wait)
-        place = f"{settings.url} {settings.username}"
-        self._shared = SharedRecords(folder, place, settings.people_max_age)
+        self._shared = SharedRecords(folder, settings.place, settings.people_max_age)
         self._schema = Recent(lambda: Schema(self._api), settings.people_max_age)
 
     def check(self, *, exports: bool) -> None:

@@ -1,6 +1,7 @@
 """Consents and bounces are read by jobs once, and as they are now for every view."""
 
 import pytest
+from pydantic import SecretStr
 
 from campaign_sync.crm.testing import PRESS
 from campaign_sync_tests.crm.salesforce.conftest import OpenCrm
@@ -89,3 +90,12 @@ def test_a_second_view_sees_a_merge(org: Org, open_crm: OpenCrm, contact: str) -
     assert selected(crm)["consent_kind"].tolist() == ["granted"]
     loser.update({"IsDeleted": True, "MasterRecordId": contact})
     assert selected(crm)["consent_kind"].tolist() == ["withdrawn"]
+
+
+def test_another_app_reads_for_itself_as_its_user_may_see_other_records(
+    org: Org, open_crm: OpenCrm, contact: str
+) -> None:
+    selected(open_crm())
+    jobs(org)
+    selected(open_crm(client_id=SecretStr("another")))
+    assert jobs(org)

@@ -68,8 +68,8 @@ class DataverseApi:
         """
         return content(self.answer(path, query), title)
 
-    def now(self) -> datetime:
-        """Return the time of Dataverse's clock."""
+    def now(self) -> datetime | None:
+        """Return the time of Dataverse's clock; None if it doesn't say."""
         answer = self.answer("/WhoAmI")
         content(answer, "WhoAmI")
         return answer.sent_at

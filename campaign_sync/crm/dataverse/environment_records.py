@@ -77,7 +77,7 @@ class EnvironmentRecords(RecordApi[EnvironmentTable]):
 
     environment: Environment
 
-    def begin(self) -> datetime:
+    def begin(self) -> datetime | None:
         """Return the time of Dataverse's clock. See `RecordApi.begin`."""
         if limits := limits_left(self.environment):
             _log.info("%s", limits)

@@ -1,7 +1,7 @@
 """The rows of a FetchXML query: all of them, or an error."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from campaign_sync.crm.dataverse.api import DataverseApi, content
@@ -156,7 +156,7 @@ def source_rows(
 
 def _counted_until(first: Answer) -> str:
     """Return until when records must have been made, or changed last, to be counted, as FetchXML takes it."""
-    return f"{first.sent_at - _JUST_MADE:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{(first.sent_at or datetime.now(UTC)) - _JUST_MADE:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _is_true(annotation: object) -> bool:

@@ -162,8 +162,8 @@ class SalesforceApi:
         if count != page["totalSize"]:
             raise CrmError(f"{doing}: {count} of {page['totalSize']} rows came from Salesforce; run again")
 
-    def now(self) -> datetime:
-        """Return the time of Salesforce's clock."""
+    def now(self) -> datetime | None:
+        """Return the time of Salesforce's clock; None if it doesn't say."""
         return self.call("GET", "/", "asking for the resources of the API").sent_at
 
     def limits(self) -> dict[str, tuple[int, int]]:

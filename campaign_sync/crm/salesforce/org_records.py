@@ -107,7 +107,7 @@ class OrgRecords(RecordApi[OrgTable]):
     api: SalesforceApi
     calls: int
 
-    def begin(self) -> datetime:
+    def begin(self) -> datetime | None:
         """Return the time of the org's clock. See `RecordApi.begin`."""
         self.api.require_calls(self.calls, "a read of consents and bounces")
         return self.api.now()

@@ -45,12 +45,12 @@ class Answer:
         return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
     @property
-    def sent_at(self) -> datetime:
-        """When the server sent it, by its own clock; the present moment if it doesn't say."""
+    def sent_at(self) -> datetime | None:
+        """When the server sent it, by its own clock; None if it doesn't say."""
         try:
             moment = parsedate_to_datetime(self.headers.get("Date", ""))
         except ValueError:
-            return datetime.now(UTC)
+            return None
         return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 

@@ -21,10 +21,10 @@ from campaign_sync.storage.private_files import folder_lock
 
 _log = logging.getLogger(__name__)
 
-OVERLAPS: Final = (timedelta(minutes=15), timedelta(minutes=1))
+OVERLAP: Final = timedelta(minutes=15)
 """How much further back changes are asked for: a change shows when it is committed, with the time of its begin.
 
-The first covers the longest transactions. Where it finds too many changes, as after a nightly load, the second is used.
+It covers the longest transactions. After a load of very many records everything is read again until it is as long ago.
 """
 
 MOST_CHANGES: Final = 20_000
@@ -58,8 +58,8 @@ Table = TypeVar("Table", bound=RecordTable, contravariant=True)
 class RecordApi(Protocol[Table]):
     """Reads the records of a CRM."""
 
-    def begin(self) -> datetime:
-        """Return the time by the CRM's own clock, before everything is read.
+    def begin(self) -> datetime | None:
+        """Return the time by the CRM's own clock, before everything is read; None if the CRM doesn't say.
 
         Raises:
             CrmError: the CRM can't be reached, or too few calls are left.
@@ -112,13 +112,14 @@ class SharedRecords:
         Raises:
             CrmError: the CRM can't be read completely, or the file can't be written.
         """
-        file, is_new = self._newest(api, tables)
+        opened_at = datetime.now(UTC)
+        file = self._newest(api, tables)
         try:
             changes = _changes(api, tables, file.as_of)
-            if changes is None and not is_new:
+            if changes is None and file.begun_at < opened_at:
                 _log.info("it isn't known what changed, or it is too much, so all records are read again")
                 file.connection.close()
-                file, _ = self._newest(api, tables, file)
+                file = self._newest(api, tables, opened_at)
                 changes = _changes(api, tables, file.as_of)
             yield OpenRecords(file.connection, changes or {})
         finally:
@@ -128,33 +129,28 @@ class SharedRecords:
     def _path(self) -> Path:
         return self.folder / RECORDS_FILE
 
-    def _newest(
-        self, api: RecordApi[Table], tables: Sequence[Table], than: "_File | None" = None
-    ) -> "tuple[_File, bool]":
-        """Open a file that is young enough, and newer than another; return it, and whether it was built for that."""
+    def _newest(self, api: RecordApi[Table], tables: Sequence[Table], since: datetime | None = None) -> "_File":
+        """Open a file that is young enough, or was begun since a moment; build it if there is none."""
         identity = _identity(self.place, tables)
-        if file := self._usable(identity, than):
-            return file, False
+        if file := self._usable(identity, since):
+            return file
         with ExitStack() as stack:
             with copy_errors("locking the folder"):
                 stack.enter_context(folder_lock(self.folder))
-            if file := self._usable(identity, than):  # another process has built it meanwhile
-                return file, False
+            if file := self._usable(identity, since):  # another process has built it meanwhile
+                return file
             build_shared_file(self._path, partial(_build, api, tables, identity), "copying records")
             with copy_errors("opening the copy"):
-                return _opened(self._path), True
+                return _opened(self._path)
 
-    def _usable(self, identity: str, than: "_File | None") -> "_File | None":
+    def _usable(self, identity: str, since: datetime | None) -> "_File | None":
         try:
             file = _opened(self._path)
         except sqlite3.DatabaseError:  # missing, damaged, or in the format of another version
             return None
-        is_newer = than is None or file.begun_at > than.begun_at
-        if (
-            file.identity == identity
-            and is_newer
-            and -CLOCK_TOLERANCE <= datetime.now(UTC) - file.begun_at < self.max_age
-        ):
+        now = datetime.now(UTC)
+        begun_after = now - self.max_age if since is None else since
+        if file.identity == identity and begun_after < file.begun_at <= now + CLOCK_TOLERANCE:
             mark_used(self._path)
             return file
         file.connection.close()
@@ -189,7 +185,7 @@ class _File:
     connection: sqlite3.Connection
     identity: str
     begun_at: datetime
-    as_of: datetime
+    as_of: datetime | None
     """By the CRM's own clock."""
 
 
@@ -212,7 +208,7 @@ def _build(api: RecordApi[Table], tables: Sequence[Table], identity: str, connec
             report(Progress("", "CRM", f"read consents and bounces of {table.name}", done, None))
     connection.execute(
         "CREATE TABLE facts AS SELECT ? AS identity, ? AS begun_at, ? AS as_of",
-        (identity, begun_at.isoformat(), as_of.isoformat()),
+        (identity, begun_at.isoformat(), as_of and as_of.isoformat()),
     )
 
 
@@ -223,17 +219,18 @@ def _opened(path: Path) -> _File:
     except BaseException:
         connection.close()
         raise
-    return _File(connection, identity, datetime.fromisoformat(begun_at), datetime.fromisoformat(as_of))
+    return _File(connection, identity, datetime.fromisoformat(begun_at), as_of and datetime.fromisoformat(as_of))
 
 
 def _changes(
-    api: RecordApi[Table], tables: Sequence[Table], as_of: datetime
+    api: RecordApi[Table], tables: Sequence[Table], as_of: datetime | None
 ) -> dict[str, Mapping[str, Values | None]] | None:
-    """Return what changed, by the names of tables; None if that is too much."""
+    """Return what changed, by the names of tables; None if that is too much, or isn't known."""
+    if as_of is None:
+        return None
     changes = {}
     for table in tables:
-        asked = (api.changed(table, as_of - overlap, MOST_CHANGES) for overlap in OVERLAPS)
-        changed = next((answer for answer in asked if answer is not None), None)
+        changed = api.changed(table, as_of - OVERLAP, MOST_CHANGES)
         if changed is None:
             return None
         changes[table.name] = changed

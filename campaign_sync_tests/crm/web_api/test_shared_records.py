@@ -1,9 +1,11 @@
 """Records that all processes share: read as a whole now and then, and always as they are now."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from campaign_sync.crm.mirror.retention import RECORDS_FILE
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.web_api import shared_records
-from campaign_sync.crm.web_api.shared_records import OVERLAPS, Record, RecordApi, RecordTable, SharedRecords
+from campaign_sync.crm.web_api.shared_records import OVERLAP, Record, RecordApi, RecordTable, SharedRecords
 
 PEOPLE, CONSENTS = RecordTable("People", "all"), RecordTable("Con sents", "all")
 
@@ -30,21 +32,26 @@ class Crm(RecordApi[RecordTable]):
         self.records: dict[str, dict[str, tuple[datetime, Any]]] = {table.name: {} for table in TABLES}
         self.reads = 0
         self.loses = self.knows_no_changes = False
+        self.has_clock = True
+        self.asked: Callable[[], object] = lambda: None
+        self.wait: Callable[[RecordTable], object] = lambda _: None
 
-    def set(self, table: RecordTable, key: str, values: object) -> None:
-        """Change a record, or add it."""
-        self.records[table.name][key] = self.now, values
+    def set(self, table: RecordTable, key: str, values: object, taken: timedelta = timedelta()) -> None:
+        """Change a record, or add it, by a transaction that has taken some time."""
+        self.records[table.name][key] = self.now - taken, values
 
-    def begin(self) -> datetime:
-        return self.now
+    def begin(self) -> datetime | None:
+        return self.now if self.has_clock else None
 
     def everything(self, table: RecordTable) -> Iterator[Sequence[Record]]:
         self.reads += 1
+        self.wait(table)
         if self.loses:
             raise CrmError("rows are missing")
         yield [(key, values) for key, (_, values) in self.records[table.name].items() if values is not None]
 
     def changed(self, table: RecordTable, since: datetime, most: int) -> Mapping[str, Any] | None:
+        self.asked()
         changes = {key: values for key, (at, values) in self.records[table.name].items() if at >= since}
         return None if self.knows_no_changes or len(changes) > most else changes
 
@@ -64,8 +71,13 @@ def truth(crm: Crm) -> dict[str, list[Any]]:
 
 
 _STEPS = st.one_of(
-    st.tuples(st.sampled_from(TABLES), st.sampled_from("abcdef"), st.none() | st.text(max_size=3)),
-    st.timedeltas(timedelta(), 3 * OVERLAPS[0]),
+    st.tuples(
+        st.sampled_from(TABLES),
+        st.sampled_from("abcdef"),
+        st.none() | st.text(max_size=3),
+        st.timedeltas(timedelta(), OVERLAP),
+    ),
+    st.timedeltas(timedelta(), 3 * OVERLAP),
     st.just("read"),
 )
 
@@ -111,15 +123,43 @@ def test_without_knowing_what_changed_everything_is_read_for_every_view(tmp_path
     assert crm.reads == 3 * len(TABLES)
 
 
-def test_after_a_load_of_many_records_the_file_is_still_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_load_of_many_records_all_are_read_again_until_it_is_long_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shared_records, "MOST_CHANGES", 2)
     crm = Crm()
     for key in "abcd":
         crm.set(PEOPLE, key, key)
-    crm.now += timedelta(minutes=5)
-    for _ in range(3):
+    reads = []
+    for pause in (OVERLAP, timedelta(seconds=1), timedelta(seconds=1)):
+        crm.now += pause
         shown(crm, tmp_path)
-    assert crm.reads == len(TABLES)
+        reads.append(crm.reads // len(TABLES))
+    assert reads == [1, 2, 2]
+
+
+def test_without_a_clock_of_the_crm_everything_is_read_for_every_view(tmp_path: Path) -> None:
+    crm = Crm()
+    crm.has_clock = False
+    for value in ("one", "two"):
+        crm.set(PEOPLE, "a", value)
+        assert shown(crm, tmp_path) == truth(crm)
+    assert crm.reads == 2 * len(TABLES)
+
+
+def test_a_file_that_was_begun_before_isnt_enough_where_it_isnt_known_what_changed(tmp_path: Path) -> None:
+    """Another process is building it: what it has read already may have changed meanwhile."""
+    crm, other, reads_on, is_open = Crm(), Crm(), Event(), Event()
+    crm.knows_no_changes = other.knows_no_changes = True
+    shown(crm, tmp_path)
+    other.wait = lambda table: reads_on.wait(60) if table is CONSENTS else is_open.set()
+    with ThreadPoolExecutor() as pool:
+        building = pool.submit(shown, other, tmp_path)
+        assert is_open.wait(60)
+        crm.set(PEOPLE, "a", "one")
+        crm.asked = reads_on.set
+        assert pool.submit(shown, crm, tmp_path).result(60) == truth(crm)
+        building.result(60)
 
 
 def test_a_read_that_fails_leaves_the_file_before(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from campaign_sync.config.crm_salesforce import ConsentFields, SalesforceOptInSe
 from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
 from campaign_sync.crm.salesforce.api import SalesforceApi
 from campaign_sync.crm.salesforce.individuals import Individuals
-from campaign_sync.crm.salesforce.merged import MergedRecord, merged_records
+from campaign_sync.crm.salesforce.merged import MergedRecord, kept_contacts, merged_records
 from campaign_sync.crm.salesforce.named_records import id_of
 from campaign_sync.crm.salesforce.opt_outs import opt_out_of
 from campaign_sync.crm.salesforce.org_records import EMAIL, INDIVIDUAL, PERSON_ACCOUNT, OrgTables, Row, rows_of
@@ -59,7 +59,7 @@ class ConsentReader:
             with closing(Individuals(self.records, self.tables, with_people=bool(purposes))) as individuals:
                 individuals.add_merged(merged)
                 for chunk in chain(
-                    self._of_people(needed, individuals),
+                    self._of_people(needed, individuals, kept_contacts(merged)),
                     self._of_purposes(purposes, individuals),
                     self._of_merged(needed, individuals, merged),
                 ):
@@ -70,12 +70,16 @@ class ConsentReader:
         return SourceRows(STATE_COLUMNS, chunks(), lambda: yielded)
 
     def _of_people(
-        self, opt_ins: Mapping[str, SalesforceOptInSettings], individuals: Individuals
+        self,
+        opt_ins: Mapping[str, SalesforceOptInSettings],
+        individuals: Individuals,
+        kept: Mapping[str | None, str],
     ) -> Iterator[Sequence[State]]:
+        """Yield the states of people; `kept` has the contacts that are left of merges, by those that are gone."""
         for entity_type, table in self.tables.people.items():
             fields = _fields(opt_ins, entity_type)
             for chunk in rows_of(self.records, table):
-                rows = [row for row in chunk if row.get(PERSON_ACCOUNT) != "true"]
+                rows = [_of_contact_kept(row, kept) for row in chunk if row.get(PERSON_ACCOUNT) != "true"]
                 individuals.add_people(entity_type, rows)
                 opted_out = individuals.opted_out([row.get(INDIVIDUAL) for row in rows])
                 yield [
@@ -137,6 +141,12 @@ def purpose_ids(api: SalesforceApi, purposes: Mapping[str, str]) -> dict[str, li
         place = f"crm.opt_ins.{opt_in_id}.purpose"
         opt_ins.setdefault(id_of(api, "DataUsePurpose", name, place), []).append(opt_in_id)
     return opt_ins
+
+
+def _of_contact_kept(row: Row, kept: Mapping[str | None, str]) -> Row:
+    """Return a record; a lead whose contact was merged is one of the contact that is left."""
+    contact = kept.get(row.get("ConvertedContactId"))
+    return {**row, "ConvertedContactId": contact} if contact else row
 
 
 def _fields(opt_ins: Mapping[str, SalesforceOptInSettings], entity_type: EntityType) -> dict[str, ConsentFields]:

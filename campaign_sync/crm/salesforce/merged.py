@@ -66,11 +66,18 @@ def merged_records(records: OpenRecords, tables: OrgTables) -> Sequence[MergedRe
         gone = {row["Id"]: row for row in rows if _next(row)}
         remaining = {record_id: _last(gone, row) for record_id, row in gone.items()}
         contacts = _converted(records, tables, set(remaining.values())) if kind is EntityType.LEAD else {}
+        kept = kept_contacts(merged)
         for record_id, row in gone.items():
             last = remaining[record_id]
             contact = contacts.get(last)
+            contact = kept.get(contact, contact)
             merged.append(MergedRecord(kind, row, EntityType.CONTACT if contact else kind, contact or last))
     return merged
+
+
+def kept_contacts(merged: Sequence[MergedRecord]) -> Mapping[str | None, str]:
+    """Return the contacts that are left, by the ids of those that were merged: converted leads may refer to these."""
+    return {record.row["Id"]: record.entity_id for record in merged if record.kind is EntityType.CONTACT}
 
 
 def _next(row: Row) -> str | None:

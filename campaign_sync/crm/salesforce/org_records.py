@@ -50,6 +50,8 @@ class OrgTable(RecordTable):
     """Whether a value may change without a change of the record: that of a formula, or of a parent."""
     with_deleted: bool = False
     """Whether deleted records matter as well."""
+    is_referred_to: bool = False
+    """Whether others refer to its records. After a merge they refer to another, and may not show as changed."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,11 @@ def org_tables(schema: Schema, settings: SalesforceSettings, purpose_ids: Sequen
     """
     people = {kind: table for kind in settings.entity_types if (table := _people(schema, settings, kind))}
     opt_outs = individual_opt_outs(schema)
-    individuals = " OR ".join(f"{name} = true" for name in opt_outs)
     consents = f"ContactPointType = '{EMAIL}' AND DataUsePurposeId IN {literals(sorted(purpose_ids))}"
     return OrgTables(
         people,
         {kind: _merged(schema, kind, table) for kind, table in people.items() if schema.has(table.sobject, MASTER)},
-        _table(schema, "Individual", ["Id", *opt_outs], individuals) if opt_outs else None,
+        _individuals(schema, opt_outs) if opt_outs else None,
         _table(schema, CONSENT_RECORD, _consent_paths(schema), consents) if purpose_ids else None,
     )
 
@@ -123,10 +124,10 @@ class OrgRecords(RecordApi[OrgTable]):
         """Return what changed, deleted records as well. See `RecordApi.changed`."""
         if table.is_calculated:
             return None
-        selected = ", ".join([*table.paths, "IsDeleted"])
+        selected = ", ".join([*table.paths, "IsDeleted", *([MASTER] if table.is_referred_to else [])])
         soql = f"SELECT {selected} FROM {table.sobject} WHERE SystemModstamp >= {written_time(since)}"  # noqa: S608
         rows = self.api.few_rows(soql, f"reading changes of {table.sobject}", most)
-        if rows is None:
+        if rows is None or (table.is_referred_to and any(row["IsDeleted"] and row[MASTER] for row in rows)):
             return None
         return {
             row["Id"]: [_text(value_at(row, path)) for path in table.paths]
@@ -172,6 +173,12 @@ def _merged(schema: Schema, entity_type: EntityType, people: OrgTable) -> OrgTab
     paths = [*people.paths, MASTER, MERGED_AT, *([MASTER_PERSON] if has_persons else [])]
     table = _table(schema, people.sobject, paths, f"IsDeleted = true AND {is_merged}")
     return replace(table, name=f"merged {people.sobject}", with_deleted=True, is_calculated=people.is_calculated)
+
+
+def _individuals(schema: Schema, opt_outs: Sequence[str]) -> OrgTable:
+    condition = " OR ".join(f"{name} = true" for name in opt_outs)
+    table = _table(schema, "Individual", ["Id", *opt_outs], condition)
+    return replace(table, is_referred_to=schema.has("Individual", MASTER))
 
 
 def _table(schema: Schema, sobject: str, names: Sequence[str], condition: str) -> OrgTable:

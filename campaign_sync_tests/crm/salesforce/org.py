@@ -98,7 +98,7 @@ class Org:
             | {"PersonEmailBouncedReason": "string", "PersonContactId": "reference"},
             **strings,
         }
-        for name in ("Contact", "Lead", "Account"):
+        for name in ("Contact", "Lead", "Account", "Individual"):
             self.fields[name] |= _DELETED
         for fields in self.fields.values():
             fields.update({"IsDeleted": "boolean", "SystemModstamp": "datetime"})

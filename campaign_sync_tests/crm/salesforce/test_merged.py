@@ -91,3 +91,15 @@ def test_a_record_that_was_only_deleted_withdraws_nothing(org: Org, open_crm: Op
     granted_member(org, "Contact")
     merge(org, "Contact", None, HasOptedOutOfEmail=True)
     assert kinds(open_crm) == ["granted"]
+
+
+def test_withdrawals_of_a_converted_lead_follow_its_contact_through_merges(org: Org, open_crm: OpenCrm) -> None:
+    for kept, lost in ((granted_member(org, "Contact"), f"c{number}") for number in range(3)):
+        merge(org, "Contact", kept, Id=lost)
+    converted = {"IsConverted": True, "ConvertedDate": "2026-02-01"}
+    org.add(
+        "Lead", Newsletter__c=False, Newsletter_Date__c="2026-01-20T10:00:00.000Z", ConvertedContactId="c0", **converted
+    )
+    lead = org.add("Lead", ConvertedContactId="c1", **converted)
+    merge(org, "Lead", lead, HasOptedOutOfEmail=True)
+    assert kinds(open_crm) == ["withdrawn", "withdrawn", "granted"]

@@ -99,3 +99,15 @@ def test_another_app_reads_for_itself_as_its_user_may_see_other_records(
     jobs(org)
     selected(open_crm(client_id=SecretStr("another")))
     assert jobs(org)
+
+
+def test_a_second_view_sees_a_merge_of_individuals(org: Org, open_crm: OpenCrm, contact: str) -> None:
+    """It isn't known whether that is a change of the contacts, too, which refer to another individual now."""
+    crm = open_crm()
+    record = org.record("Contact", contact)
+    master = org.add("Individual", LastName="I", HasOptedOutSolicit=True, SystemModstamp=DATE)
+    dict.__setitem__(record, "SystemModstamp", DATE)
+    assert selected(crm)["consent_kind"].tolist() == ["granted"]
+    org.record("Individual", record["IndividualId"]).update(IsDeleted=True, MasterRecordId=master)
+    dict.__setitem__(record, "IndividualId", master)
+    assert selected(crm)["consent_kind"].tolist() == ["withdrawn"]

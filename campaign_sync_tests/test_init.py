@@ -41,7 +41,8 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("credentials")
 def test_what_dynamics_365_has_becomes_a_configuration_to_choose_from(tmp_path: Path) -> None:
     crm, file = dataverse.Dataverse(), tmp_path / "first.yaml"
-    crm.add("msdynmkt_purpose", msdynmkt_name="Press releases")
+    purpose = crm.add("msdynmkt_purpose", msdynmkt_name="Press releases")
+    crm.add("msdynmkt_topic", msdynmkt_name="Events", msdynmkt_purposeid=purpose)
     crm.add("list", listname=UGLY, createdfromcode=2)
     crm.add("list", listname="Old", createdfromcode=2, statecode=1)
     crm.add("savedquery", name="Active contacts", returnedtypecode="contact")
@@ -60,6 +61,14 @@ def test_what_dynamics_365_has_becomes_a_configuration_to_choose_from(tmp_path: 
     assert isinstance(configuration.crm, DataverseSettings)
     assert configuration.crm.opt_ins["press_releases"].purpose == "Press releases"
     assert configuration.mandators["nord"].lists["newsletter"].select.marketing_list == UGLY
+    file.write_text(
+        chosen(text, "events: {mandator", "contact: {state: cs_bounced", "Active contacts", "lead: null"),
+        encoding="utf-8",
+    )
+    without_leads = load_configuration(file).crm
+    assert isinstance(without_leads, DataverseSettings)
+    assert without_leads.opt_ins["events"].topic == "Events"
+    assert EntityType.LEAD not in without_leads.people()
     file.write_text(chosen(text, "cs_news: {mandator", "contact: {state: cs_bounced", "Active contacts"), "utf-8")
     opt_in = load_configuration(file).crm.opt_ins["cs_news"]
     assert opt_in.field[EntityType.CONTACT].at == "cs_newson"  # type: ignore[attr-defined]
@@ -141,6 +150,22 @@ def test_any_name_stays_within_its_line() -> None:
     selections = [line.split("#- ", 1)[1] for line in lines if "marketing_list" in line]
     assert [yaml.safe_load(line)["select"]["marketing_list"] for line in selections] == names
     yaml.safe_load("\n".join(lines))
+
+
+@pytest.mark.usefixtures("credentials")
+def test_columns_for_bounces_that_are_still_to_be_made_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm, file = dataverse.Dataverse(), tmp_path / "first.yaml"
+    columns = crm.columns
+    own = lambda table: {name: kind for name, kind in columns(table).items() if "bounce" not in name}  # noqa: E731
+    monkeypatch.setattr(crm, "columns", own)
+    with dataverse.serving(crm) as url:
+        settings = [f"url={url}", f"login_url={url}", f"tenant_id={dataverse.TENANT}"]
+        write_first_configuration("dataverse", settings, file)
+    text = file.read_text(encoding="utf-8")
+    assert "  #- bounce: {contact: {state: new_bounced, at: new_bouncedon}} # required" in text
+    assert "{Vorname: firstname, Ort: address1_city}" in text
 
 
 def test_only_so_many_lists_are_written() -> None:

@@ -129,6 +129,7 @@ def _lines(name: str, section: Mapping[str, object], outline: CrmOutline) -> Ite
     for key, value in {**section, **outline.settings}.items():
         yield f"  {key}: {_flow(value)}"
     yield from (f"  # {_flow(remark)}" for remark in outline.remarks)
+    yield from _choices("  ", outline.options)
     if outline.bounces:
         yield "  bounce:"
         yield from _choices("    ", outline.bounces)

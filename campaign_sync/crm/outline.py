@@ -40,6 +40,8 @@ class CrmOutline:
     """An example of the attributes of a list."""
     remarks: Sequence[str] = ()
     """What else a person should know."""
+    options: Sequence[Choice] = ()
+    """Further settings of the section `crm`."""
 
 
 def column_choices(

@@ -1,6 +1,6 @@
 """What an environment of Dynamics 365 has that a first configuration can name."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from campaign_sync.config.crm_dataverse import DataverseLogin
 from campaign_sync.crm.dataverse.api import DataverseApi
@@ -19,7 +19,7 @@ _LIST_TYPES = {1: "accounts", 2: "contacts", 4: "leads"}
 
 
 def outline_environment(login: DataverseLogin) -> CrmOutline:
-    """Return the purposes, consent columns, marketing lists and views of an environment.
+    """Return the purposes, topics, consent columns, marketing lists and views of an environment.
 
     Raises:
         CrmError: the login is refused, or something can't be read.
@@ -36,7 +36,17 @@ def outline_environment(login: DataverseLogin) -> CrmOutline:
         [*_lists(api, metadata), *_views(api, metadata, {kind.value for kind in people})],
         "{Vorname: firstname, Ort: address1_city}",
         _remarks(metadata),
+        list(_options(people, has_bounces=bool(bounces))),
     )
+
+
+def _options(people: Collection[EntityType], *, has_bounces: bool) -> Iterator[Choice]:
+    for kind in (EntityType.LEAD, EntityType.ACCOUNT):
+        if kind in people:
+            yield Choice({kind.value: None}, remark=f"{kind.value}s aren't read, and no rights on them are needed")
+    if not has_bounces:
+        bounce = {EntityType.CONTACT.value: {"state": "new_bounced", "at": "new_bouncedon"}}
+        yield Choice({"bounce": bounce}, remark="required; there are no such columns yet, so make them first")
 
 
 def _own_columns(table: Table) -> dict[str, str]:
@@ -48,9 +58,16 @@ def _own_columns(table: Table) -> dict[str, str]:
 
 
 def _purposes(api: DataverseApi, metadata: Metadata) -> Iterator[Choice]:
+    """Yield purposes, and behind them the topics of each."""
+    remark = "Customer Insights - Journeys; no record is no consent"
+    topics = _records(api, metadata, "msdynmkt_topic", ["msdynmkt_name", "msdynmkt_purposeid"])
     for record in _records(api, metadata, "msdynmkt_purpose", ["msdynmkt_name"]):
         name = str(record.get("msdynmkt_name", ""))
-        yield Choice({"purpose": name}, name, "Customer Insights - Journeys; no record is no consent")
+        yield Choice({"purpose": name}, name, remark)
+        for topic in topics:
+            if topic.get("_msdynmkt_purposeid_value") == record["msdynmkt_purposeid"]:
+                title = str(topic.get("msdynmkt_name", ""))
+                yield Choice({"purpose": name, "topic": title}, title, remark)
 
 
 def _lists(api: DataverseApi, metadata: Metadata) -> Iterator[Choice]:

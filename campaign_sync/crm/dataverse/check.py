@@ -8,35 +8,30 @@ from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.needed_rights import NeededRight, columns_to_write, rights_to_write
 from campaign_sync.crm.dataverse.picks import PickFinder
 from campaign_sync.crm.dataverse.user_rights import missing_rights, secured_columns
-from campaign_sync.crm.port import CrmNeeds, CrmSetupError, Pick
-from campaign_sync.crm.sql.picks import pick_title
+from campaign_sync.crm.port import CrmNeeds, CrmSetupError
 
 
 def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
-    """Return everything that is missing or can't be read.
+    """Return everything that is missing or can't be read. Whether lists and views can be read shows when they are.
 
     Raises:
         CrmError: Dynamics 365 can't be reached, or the login is refused.
     """
     user_id = environment.api.get("/WhoAmI", "WhoAmI")["UserId"]
     finder = PickFinder(environment)
-    problems = list(_attempts(environment, finder, needs))
+    problems = list(_attempts(environment))
     to_read = [NeededRight(table, "Read") for table in _tables(environment, needs)]
     problems += missing_rights(environment, user_id, [*to_read, *rights_to_write(environment)])
     columns = {"CanRead": _columns_read(environment, finder, needs), **columns_to_write(environment)}
     return problems + list(secured_columns(environment, user_id, columns))
 
 
-def _attempts(environment: Environment, finder: PickFinder, needs: CrmNeeds) -> Iterator[str]:
-    """Yield what the checks of tables, columns, opt-ins and selections say."""
+def _attempts(environment: Environment) -> Iterator[str]:
+    """Yield what the checks of tables, columns and opt-ins say."""
     checks: list[Callable[[], object]] = []
     for table, columns in _named_columns(environment).items():
         checks += [lambda table=table, columns=columns: _require(environment, table, columns)]  # type: ignore[misc]
     checks += [lambda: _require_types(environment), lambda: _require_opt_ins(environment)]
-    for pick in sorted(
-        (pick for pick in needs.picks if pick.kind != "filter"), key=lambda pick: (pick.kind, pick.name)
-    ):
-        checks += [lambda pick=pick: _require_readable(environment, finder, pick)]  # type: ignore[misc]
     for attempt in checks:
         try:
             attempt()
@@ -119,11 +114,6 @@ def _require_opt_ins(environment: Environment) -> None:
             subjects.of(opt_in)
 
 
-def _require_readable(environment: Environment, finder: PickFinder, pick: Pick) -> None:
-    """Raise CrmSetupError unless a selection can be read completely."""
-    environment.pages(finder.find(pick).query, f"the {pick_title(pick)}").require_readable()
-
-
 def _columns_read(environment: Environment, finder: PickFinder, needs: CrmNeeds) -> Iterator[tuple[str, str]]:
     """Yield the tables and columns that are read, or compared by a selection."""
     for table, columns in _named_columns(environment).items():
@@ -135,4 +125,4 @@ def _columns_read(environment: Environment, finder: PickFinder, needs: CrmNeeds)
             try:
                 yield from finder.find(pick).query.compared()
             except CrmSetupError:
-                continue  # said elsewhere
+                continue  # said when it is read

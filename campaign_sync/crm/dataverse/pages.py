@@ -83,15 +83,6 @@ class Pages:
             if more and cookie is None and (number + 1) * self._page_rows > ROWS_WITHOUT_COOKIE:
                 raise self._too_many()
 
-    def require_readable(self) -> None:
-        """Raise CrmSetupError if there are more records than can be read without a paging cookie. Reads no more."""
-        first = content(self._api.fetch(self._entity_set, self._query.page(1, 1, None)), self._title)
-        if first["value"] and paging_cookie(first.get(f"{_ANNOTATION}fetchxmlpagingcookie")) is None:
-            last_page = self._query.page(ROWS_WITHOUT_COOKIE // self._page_rows, self._page_rows, None)
-            last = content(self._api.fetch(self._entity_set, last_page), self._title)
-            if _is_true(last.get(f"{_ANNOTATION}morerecords")):
-                raise self._too_many()
-
     def _too_many(self) -> CrmSetupError:
         return CrmSetupError(
             f"{self._title} has more than {ROWS_WITHOUT_COOKIE:,} records, and {TITLE} gives no paging cookie for its "

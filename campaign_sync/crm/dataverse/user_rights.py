@@ -1,6 +1,7 @@
 """What the application user lacks: rights on tables, and columns with column security."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +10,8 @@ from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.errors import SECURITY_ROLES
 from campaign_sync.crm.dataverse.needed_rights import NeededRight
 from campaign_sync.crm.port import CrmError
+
+_log = logging.getLogger(__name__)
 
 _WHOLE_ORGANIZATION = "Global"
 
@@ -34,6 +37,10 @@ def missing_rights(environment: Environment, user_id: str, needed: Iterable[Need
     """
     own = _depths(environment, user_id, "RetrieveUserPrivileges()")
     if own is None:
+        _log.warning(
+            "Dynamics 365 doesn't say which rights the application user has; compare its security role with the table "
+            "in docs/crm-dynamics.md: without Organization on Read it hides people, and withdrawals with them"
+        )
         return
     privileges = _named(environment, needed)
     missing = {right: name for right, name in privileges.items() if not _is_given(right, name, own)}

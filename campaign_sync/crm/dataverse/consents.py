@@ -11,6 +11,7 @@ from campaign_sync.crm.dataverse.metadata import Table
 from campaign_sync.crm.dataverse.pages import Record, source_rows
 from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
 from campaign_sync.crm.port import CrmSetupError
+from campaign_sync.domain.consent import VENDOR_SOURCE_PREFIX
 from campaign_sync.domain.consent_state import NEITHER
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.text import normalize_text
@@ -154,9 +155,13 @@ def _word(record: Record) -> str:
 
 
 def _evidence(record: Record) -> tuple[str, str]:
-    source = _SOURCES.get(record.get("msdynmkt_source", 0), "other")
-    reason = f"{record['msdynmkt_reason']}; " if record.get("msdynmkt_reason") else ""
-    return f"Customer Insights: {source}", f"{reason}record last changed {record.get('modifiedon')}"
+    """Return the source, which is the vendor's where this product opted the address out, and the evidence."""
+    source = f"Customer Insights: {_SOURCES.get(record.get('msdynmkt_source', 0), 'other')}"
+    reason = str(record.get("msdynmkt_reason") or "")
+    if reason.startswith(VENDOR_SOURCE_PREFIX) and record.get("msdynmkt_value") == OPTED_OUT:
+        source = reason.partition(",")[0]
+    changed = f"record last changed {record.get('modifiedon')}"
+    return source, f"{reason}; {changed}" if reason else changed
 
 
 class RecordConsents:

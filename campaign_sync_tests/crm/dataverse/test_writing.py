@@ -100,6 +100,20 @@ def test_an_address_without_a_consent_gets_a_record_that_is_always_the_same(data
     assert not any("example.org" in call for call in dataverse.calls)  # URLs are in the logs of proxies
 
 
+def test_what_the_vendor_reported_is_read_back_as_the_vendors(
+    dataverse: Dataverse, url: str, open_crm: OpenCrm
+) -> None:
+    purpose_source(dataverse, url)
+    add_people(dataverse, 2)
+    for number, value in enumerate((534120001, 534120002)):
+        add_consent(dataverse, f"p{number}@example.org", value)
+    crm = open_crm(settings=purpose_settings(url))
+    crm.record_unsubscribes([unsubscribe(0)])
+    with crm.snapshot([NEWS]) as snapshot:
+        sources = [snapshot.consents(Entity(EntityType.CONTACT, f"c000{n}"))[NEWS][-1].source for n in range(2)]
+    assert sources == ["optimizely:getUnsubscribes", "Customer Insights: other"]
+
+
 PURPOSE = "00000000-aaaa-4aaa-8aaa-000000000000"
 
 CONSENTS = "msdynmkt_contactpointconsent4"

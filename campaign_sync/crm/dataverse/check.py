@@ -1,5 +1,6 @@
 """What is wrong with an environment of Dynamics 365, or with what the configuration says about it."""
 
+import logging
 from collections.abc import Callable, Iterator
 
 from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, NO_MAIL, Subjects, consent_columns
@@ -9,6 +10,10 @@ from campaign_sync.crm.dataverse.needed_rights import NeededRight, columns_to_wr
 from campaign_sync.crm.dataverse.picks import PickFinder
 from campaign_sync.crm.dataverse.user_rights import missing_rights, secured_columns
 from campaign_sync.crm.port import CrmNeeds, CrmSetupError
+
+_log = logging.getLogger(__name__)
+
+_SIMILAR_AT_MOST = 5
 
 
 def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
@@ -20,6 +25,7 @@ def flaws(environment: Environment, needs: CrmNeeds) -> list[str]:
     user_id = environment.api.get("/WhoAmI", "WhoAmI")["UserId"]
     finder = PickFinder(environment)
     problems = list(_attempts(environment))
+    _warn_of_unknown_columns(environment, needs)
     to_read = [NeededRight(table, "Read") for table in _tables(environment, needs)]
     problems += missing_rights(environment, user_id, [*to_read, *rights_to_write(environment)])
     columns = {"CanRead": _columns_read(environment, finder, needs), **columns_to_write(environment)}
@@ -37,6 +43,23 @@ def _attempts(environment: Environment) -> Iterator[str]:
             attempt()
         except CrmSetupError as error:
             yield str(error)
+
+
+def _warn_of_unknown_columns(environment: Environment, needs: CrmNeeds) -> None:
+    """Log the columns of lists that no table has. They stop only the lists that name them."""
+    tables = {kind: environment.metadata.find(kind.value) for kind in environment.people}
+    known = {column for table in tables.values() if table for column in table.columns}
+    mapped = {name for columns in environment.people.values() for name in columns}
+    for name in sorted(needs.columns - known - mapped):
+        similar = ", ".join(sorted(column for column in known if name in column)[:_SIMILAR_AT_MOST])
+        _log.warning(
+            "lists name the column %s, which is in none of %s; correct it in their attributes and filters%s, or give "
+            "it a column in crm.%s",
+            name,
+            ", ".join(kind.value for kind in tables),
+            f" (there are {similar})" if similar else "",
+            next(iter(tables)).value,
+        )
 
 
 def _named_columns(environment: Environment) -> dict[str, list[str]]:

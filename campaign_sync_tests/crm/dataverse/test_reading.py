@@ -298,6 +298,16 @@ def test_check_names_all_flaws_at_once(dataverse: Dataverse, open_crm: OpenCrm, 
         assert part in message
 
 
+def test_a_column_that_no_table_has_is_named_with_those_that_may_be_meant(
+    dataverse: Dataverse, open_crm: OpenCrm, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_people(dataverse, 1)
+    crm = open_crm(settings=field_settings(url, contact={}))
+    crm.check()
+    assert "name the column city" in caplog.text
+    assert "(there are address1_city)" in caplog.text
+
+
 def test_a_list_that_is_gone_from_the_crm_stops_no_other(dataverse: Dataverse, open_crm: OpenCrm) -> None:
     add_people(dataverse, 1)
     gone = Pick("marketing_list", "Gone")

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -44,6 +45,9 @@ _SIZES = (10_000, 100_000, 1_000_000)
 _PICK = Pick("marketing_list", LIST)
 
 _OPT_INS = ("newsletter", "events")
+
+_MAX_AGE = timedelta(days=1)
+"""Long enough for the second view to find what the first one read, on any machine."""
 
 _NAMES = ("first_name", "last_name", "city", "street", "postal_code", "department", "title", "number")
 """The columns that the list uses beside the address."""
@@ -78,6 +82,7 @@ def _salesforce_settings(url: str) -> SalesforceSettings:
             "client_secret": SecretStr(CLIENT_SECRET),
             "contact": _SALESFORCE_COLUMNS,
             "lead": {"city": "City"},
+            "people_max_age": _MAX_AGE,
             "opt_ins": _opt_ins({"granted": "Newsletter__c", "at": "Newsletter_Date__c"}),
         }
     )
@@ -95,6 +100,7 @@ def _dataverse_settings(url: str) -> DataverseSettings:
             "lead": None,
             "account": None,
             "bounce": {"contact": {"state": "cs_bounced", "at": "cs_bouncedon"}},
+            "people_max_age": _MAX_AGE,
             "opt_ins": _opt_ins({"granted": "cs_news", "at": "cs_newson"}),
         }
     )

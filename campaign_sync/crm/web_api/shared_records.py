@@ -112,14 +112,13 @@ class SharedRecords:
         Raises:
             CrmError: the CRM can't be read completely, or the file can't be written.
         """
-        opened_at = datetime.now(UTC)
-        file = self._newest(api, tables)
+        file, is_own = self._young(api, tables)
         try:
             changes = _changes(api, tables, file.as_of)
-            if changes is None and file.begun_at < opened_at:
+            if changes is None and not is_own:
                 _log.info("it isn't known what changed, or it is too much, so all records are read again")
                 file.connection.close()
-                file = self._newest(api, tables, opened_at)
+                file = self._built(api, tables)
                 changes = _changes(api, tables, file.as_of)
             yield OpenRecords(file.connection, changes or {})
         finally:
@@ -129,28 +128,37 @@ class SharedRecords:
     def _path(self) -> Path:
         return self.folder / RECORDS_FILE
 
-    def _newest(self, api: RecordApi[Table], tables: Sequence[Table], since: datetime | None = None) -> "_File":
-        """Open a file that is young enough, or was begun since a moment; build it if there is none."""
+    def _young(self, api: RecordApi[Table], tables: Sequence[Table]) -> "tuple[_File, bool]":
+        """Open a file that is young enough, and return whether it was built for that."""
         identity = _identity(self.place, tables)
-        if file := self._usable(identity, since):
-            return file
-        with ExitStack() as stack:
-            with copy_errors("locking the folder"):
-                stack.enter_context(folder_lock(self.folder))
-            if file := self._usable(identity, since):  # another process has built it meanwhile
-                return file
-            build_shared_file(self._path, partial(_build, api, tables, identity), "copying records")
+        if file := self._usable(identity):
+            return file, False
+        with self._locked():
+            if file := self._usable(identity):  # another process has built it meanwhile
+                return file, False
+            return self._built(api, tables), True
+
+    def _built(self, api: RecordApi[Table], tables: Sequence[Table]) -> "_File":
+        with self._locked():
+            build = partial(_build, api, tables, _identity(self.place, tables))
+            build_shared_file(self._path, build, "copying records")
             with copy_errors("opening the copy"):
                 return _opened(self._path)
 
-    def _usable(self, identity: str, since: datetime | None) -> "_File | None":
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            with copy_errors("locking the folder"):
+                stack.enter_context(folder_lock(self.folder))
+            yield
+
+    def _usable(self, identity: str) -> "_File | None":
         try:
             file = _opened(self._path)
         except sqlite3.DatabaseError:  # missing, damaged, or in the format of another version
             return None
-        now = datetime.now(UTC)
-        begun_after = now - self.max_age if since is None else since
-        if file.identity == identity and begun_after < file.begun_at <= now + CLOCK_TOLERANCE:
+        age = datetime.now(UTC) - file.begun_at
+        if file.identity == identity and -CLOCK_TOLERANCE <= age < self.max_age:
             mark_used(self._path)
             return file
         file.connection.close()

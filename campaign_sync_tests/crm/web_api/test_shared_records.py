@@ -147,8 +147,8 @@ def test_without_a_clock_of_the_crm_everything_is_read_for_every_view(tmp_path: 
     assert crm.reads == 2 * len(TABLES)
 
 
-def test_a_file_that_was_begun_before_isnt_enough_where_it_isnt_known_what_changed(tmp_path: Path) -> None:
-    """Another process is building it: what it has read already may have changed meanwhile."""
+def test_a_file_of_another_process_isnt_enough_where_it_isnt_known_what_changed(tmp_path: Path) -> None:
+    """It was begun before, so what is in it already may have changed."""
     crm, other, reads_on, is_open = Crm(), Crm(), Event(), Event()
     crm.knows_no_changes = other.knows_no_changes = True
     shown(crm, tmp_path)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from campaign_sync.config.crm_salesforce import SalesforceSettings
+from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.salesforce.api import SalesforceApi, literals
 from campaign_sync.crm.salesforce.bulk import CALLS_PER_QUERY, BulkQuery
 from campaign_sync.crm.salesforce.opt_outs import OPTED_OUT, individual_opt_outs
@@ -129,12 +130,18 @@ class OrgRecords(RecordApi[OrgTable]):
         rows = self.api.few_rows(soql, f"reading changes of {table.sobject}", most)
         if rows is None or (table.is_referred_to and any(row["IsDeleted"] and row[MASTER] for row in rows)):
             return None
-        return {
+        changes = {
             row["Id"]: [_text(value_at(row, path)) for path in table.paths]
             if table.with_deleted or not row["IsDeleted"]
             else None
             for row in rows
         }
+        if len(changes) < len(rows):
+            raise CrmError(
+                f"a page of changes of {table.sobject} came from Salesforce a second time, in place of another; "
+                "nothing was changed; run again"
+            )
+        return changes
 
 
 def rows_of(records: OpenRecords, table: OrgTable) -> Iterator[Sequence[Row]]:

@@ -1,8 +1,11 @@
 """Consents and bounces are read by jobs once, and as they are now for every view."""
 
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
+from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.testing import PRESS
 from campaign_sync_tests.crm.salesforce.conftest import OpenCrm
 from campaign_sync_tests.crm.salesforce.org import Org
@@ -111,3 +114,19 @@ def test_a_second_view_sees_a_merge_of_individuals(org: Org, open_crm: OpenCrm, 
     org.record("Individual", record["IndividualId"]).update(IsDeleted=True, MasterRecordId=master)
     dict.__setitem__(record, "IndividualId", master)
     assert selected(crm)["consent_kind"].tolist() == ["withdrawn"]
+
+
+def test_a_page_of_changes_in_place_of_another_is_refused(
+    org: Org, open_crm: OpenCrm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(45):
+        member(org, ContactId=org.add("Contact", Email="a@example.org", HasOptedOutOfEmail=True))
+    crm, page = open_crm(), org._page
+    selected(crm)
+
+    def repeated(location: str, offset: int) -> dict[str, Any]:
+        return page(location, offset) | ({"records": page(location, 0)["records"]} if offset == 20 else {})
+
+    monkeypatch.setattr(org, "_page", repeated)
+    with pytest.raises(CrmError, match="a second time"):
+        selected(crm)

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
+from campaign_sync.cli.log_warnings import collected_warnings
 from campaign_sync.config import Configuration, FeedbackSettings, SqlSettings
 from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.retention import remove_copies
@@ -60,6 +61,16 @@ class _Findings:
         except CampaignSyncError as error:
             self.add(place, False, str(error))
 
+    @contextmanager
+    def warnings(self, place: str, logger_name: str) -> Iterator[None]:
+        """Turn the warnings of a logger within the context into findings at `place`."""
+        with collected_warnings(logger_name) as messages:
+            try:
+                yield
+            finally:
+                for message in messages:
+                    self.add(place, None, message)
+
 
 def check_everything(configuration: Configuration, console: Console) -> bool:
     """Print a line for everything that was tried. Returns whether nothing has to be corrected."""
@@ -85,7 +96,8 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
     crm_answers = False
     with findings.expected_errors("crm"):
         exports = [mandator.crm_export for mandator in configuration.mandators.values() if mandator.crm_export]
-        ports.crm.check(exports=any(export.table for export in exports))
+        with findings.warnings("crm", "campaign_sync.crm"):
+            ports.crm.check(exports=any(export.table for export in exports))
         findings.add("crm", True, _answer(configuration))
         crm_answers = True
         if limits := ports.crm.limits_left():

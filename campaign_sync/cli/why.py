@@ -22,6 +22,7 @@ from campaign_sync.cli.membership_text import (
 from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
+from campaign_sync.domain.consent import GRANTING
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.inquiry.person_report import PersonListReport, PersonReport
@@ -99,5 +100,7 @@ def _consent(report: PersonReport, entry: PersonListReport, local: LocalTime) ->
     label = "by now" if sent else "consent"
     if current:
         yield label, event_with_origin_text(entry, current, local)
+        if current.evidence and current.kind not in GRANTING and current.event_id not in entry.origins:
+            yield "", f"evidence: {current.evidence}"
     elif entry.now.known:  # people who were never selected need no consent
         yield label, no_consent_text(entry.settings)

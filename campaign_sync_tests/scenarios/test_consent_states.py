@@ -95,7 +95,8 @@ def test_an_undated_opt_out_is_out_and_comes_back_when_it_is_accepted(installati
     show(installation, "withdrawn", "c1")
     run(installation)
     assert installation.addresses() == ADDRESSES[1:]
-    assert "shown as withdrawn, without a date; first seen 20" in text_of(installation, "prove", "contact:c1")
+    for command in ("prove", "why"):
+        assert "shown as withdrawn, without a date; first seen 20" in text_of(installation, command, "contact:c1")
 
     show(installation, "granted", "c1")
     for _ in range(2):

@@ -148,5 +148,11 @@ def copy_errors(doing: str, kinds: tuple[type[Exception], ...] = (sqlite3.Error,
     try:
         yield
     except kinds as error:
-        helps = remedy(error) or getattr(error, "strerror", None) or type(error).__name__
+        helps = _remedy_of_damage(error) or remedy(error) or getattr(error, "strerror", None) or type(error).__name__
         raise CrmError(f"{doing} failed in the local copy of the CRM (storage.crm_copies): {helps}") from None
+
+
+def _remedy_of_damage(error: BaseException) -> str | None:
+    """Return what helps if a file is damaged: unlike others, a copy has no backup and needs none."""
+    is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return "a file is damaged; remove it, and it is made again from the CRM" if is_damaged else None

@@ -181,6 +181,20 @@ def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
     assert shown(crm, tmp_path) == truth(crm)
 
 
+def test_a_file_that_is_damaged_within_fails_with_what_helps(tmp_path: Path) -> None:
+    crm, file = Crm(), tmp_path / RECORDS_FILE
+    for number in range(1000):
+        crm.set(PEOPLE, str(number), "x" * 100)
+    crm.now += 2 * OVERLAP
+    before = shown(crm, tmp_path)
+    content = file.read_bytes()
+    file.write_bytes(content[:12_288] + b"\xff" * 20_000 + content[32_288:])
+    with pytest.raises(CrmError, match=r"storage\.crm_copies\): a file is damaged; remove it"):
+        shown(crm, tmp_path)
+    file.unlink()
+    assert shown(crm, tmp_path) == before
+
+
 def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     shown(Crm(), tmp_path)
     assert (tmp_path / RECORDS_FILE).stat().st_mode & 0o777 == 0o600

@@ -84,9 +84,10 @@ class CrmSettings(ConfigModel):
     opt_ins: dict[Name, OptInSettings] = Field(default_factory=dict)
     """The opt-ins by their ids, where the CRM itself has no table of them."""
     people_max_age: Duration = timedelta(minutes=10)
-    """How old people and selections may be where the CRM is copied. Consents and bounces are read anew each time.
+    """How old people and selections may be where the CRM is copied, counted from the end of their read.
 
-    Of Salesforce and Dynamics 365 they are read completely at this age, and each time what changed since.
+    Consents and bounces are read anew each time; those of Salesforce and Dynamics 365 are read completely at this age,
+    and each time what changed since.
     """
 
     def _refuse_people_max_age(self, reason: str) -> None:

@@ -33,7 +33,7 @@ from campaign_sync.storage.private_files import folder_lock
 SCHEMA = "base"
 """The name under which the file is attached."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Changes whenever the tables of the file do."""
 
 _RETRY_PICKS_AFTER = timedelta(minutes=5)
@@ -53,7 +53,8 @@ class BaseFacts:
     """Digests of the picks."""
     columns: frozenset[str]
     configuration: str
-    begun_at: datetime
+    completed_at: datetime
+    """When the last row had come: a read may take longer than a copy may be old."""
     as_of: datetime
     """The moment that the data show, by the source."""
     lacks_picks: bool
@@ -75,7 +76,7 @@ class BaseFacts:
         if version is not None and not self.lacks_picks:
             return True
         longest = min(max_age, _RETRY_PICKS_AFTER) if self.lacks_picks else max_age
-        return -CLOCK_TOLERANCE <= now - self.begun_at < longest
+        return -CLOCK_TOLERANCE <= now - self.completed_at < longest
 
 
 def loaded_picks(needs: CrmNeeds) -> list[Pick]:
@@ -149,7 +150,6 @@ class Base:
             return attach_file(connection, self.file)
 
     def _build(self, connection: sqlite3.Connection, version: str | None) -> None:
-        begun_at = datetime.now(UTC)
         with self.source.read(self.needs) as reader:
             lacks_picks = self._load_picks(connection, reader)
             _load_people(connection, reader)
@@ -157,8 +157,16 @@ class Base:
             columns = json.dumps(sorted(self.needs.columns))
             connection.execute(
                 "CREATE TABLE facts AS SELECT ? AS format, ? AS picks, ? AS columns, ? AS configuration, "
-                "? AS begun_at, ? AS as_of, ? AS lacks_picks, ? AS version",
-                (_FORMAT, digests, columns, self.configuration, *_iso(begun_at, reader.as_of), lacks_picks, version),
+                "? AS completed_at, ? AS as_of, ? AS lacks_picks, ? AS version",
+                (
+                    _FORMAT,
+                    digests,
+                    columns,
+                    self.configuration,
+                    *_iso(datetime.now(UTC), reader.as_of),
+                    lacks_picks,
+                    version,
+                ),
             )
 
     def _load_picks(self, connection: sqlite3.Connection, reader: SourceReader) -> bool:
@@ -188,14 +196,14 @@ def attach_file(connection: sqlite3.Connection, file: Path) -> BaseFacts:
     (version,) = connection.execute("SELECT format FROM base.facts").fetchone()
     if version != _FORMAT:
         raise sqlite3.DatabaseError("another format")
-    picks, columns, configuration, begun_at, as_of, lacks_picks, source_version = connection.execute(
-        "SELECT picks, columns, configuration, begun_at, as_of, lacks_picks, version FROM base.facts"
+    picks, columns, configuration, completed_at, as_of, lacks_picks, source_version = connection.execute(
+        "SELECT picks, columns, configuration, completed_at, as_of, lacks_picks, version FROM base.facts"
     ).fetchone()
     return BaseFacts(
         frozenset(json.loads(picks)),
         frozenset(json.loads(columns)),
         configuration,
-        datetime.fromisoformat(begun_at),
+        datetime.fromisoformat(completed_at),
         datetime.fromisoformat(as_of),
         bool(lacks_picks),
         source_version,

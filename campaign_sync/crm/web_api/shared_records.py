@@ -30,7 +30,7 @@ It covers the longest transactions. After a load of very many records everything
 MOST_CHANGES: Final = 20_000
 """If more records of a table changed, all are read again."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Changes whenever the tables of the file do."""
 
 _CHUNK = 5_000
@@ -157,7 +157,7 @@ class SharedRecords:
             file = _opened(self._path)
         except sqlite3.DatabaseError:  # missing, damaged, or in the format of another version
             return None
-        age = datetime.now(UTC) - file.begun_at
+        age = datetime.now(UTC) - file.completed_at
         if file.identity == identity and -CLOCK_TOLERANCE <= age < self.max_age:
             mark_used(self._path)
             return file
@@ -192,7 +192,8 @@ class _File:
 
     connection: sqlite3.Connection
     identity: str
-    begun_at: datetime
+    completed_at: datetime
+    """When the last record had come: a read may take longer than a file may be old."""
     as_of: datetime | None
     """By the CRM's own clock."""
 
@@ -203,7 +204,6 @@ def _identity(place: str, tables: Sequence[RecordTable]) -> str:
 
 
 def _build(api: RecordApi[Table], tables: Sequence[Table], identity: str, connection: sqlite3.Connection) -> None:
-    begun_at = datetime.now(UTC)
     as_of = api.begin()
     for table in tables:
         connection.execute(f"CREATE TABLE {quoted(table.name)} (records TEXT)")
@@ -215,19 +215,19 @@ def _build(api: RecordApi[Table], tables: Sequence[Table], identity: str, connec
             done += len(records)
             report(Progress("", "CRM", f"read consents and bounces of {table.name}", done, None))
     connection.execute(
-        "CREATE TABLE facts AS SELECT ? AS identity, ? AS begun_at, ? AS as_of",
-        (identity, begun_at.isoformat(), as_of and as_of.isoformat()),
+        "CREATE TABLE facts AS SELECT ? AS identity, ? AS completed_at, ? AS as_of",
+        (identity, datetime.now(UTC).isoformat(), as_of and as_of.isoformat()),
     )
 
 
 def _opened(path: Path) -> _File:
     connection = sqlite3.connect(complete_file(path), uri=True, isolation_level=None, check_same_thread=False)
     try:
-        identity, begun_at, as_of = connection.execute("SELECT identity, begun_at, as_of FROM facts").fetchone()
+        identity, completed_at, as_of = connection.execute("SELECT identity, completed_at, as_of FROM facts").fetchone()
     except BaseException:
         connection.close()
         raise
-    return _File(connection, identity, datetime.fromisoformat(begun_at), as_of and datetime.fromisoformat(as_of))
+    return _File(connection, identity, datetime.fromisoformat(completed_at), as_of and datetime.fromisoformat(as_of))
 
 
 def _changes(

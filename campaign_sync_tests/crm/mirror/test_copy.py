@@ -75,6 +75,21 @@ def test_people_are_copied_once_within_their_maximum_age_and_consents_each_time(
     assert crm.reads.count("contact") == 2
 
 
+def test_a_read_that_takes_longer_than_people_may_be_old_is_used_all_the_same(tmp_path: Path) -> None:
+    crm = source()
+    with time_machine.travel(datetime.now(UTC), tick=False) as clock, pytest.MonkeyPatch.context() as patches:
+        members = crm.pick
+
+        def slow(pick: Pick) -> SourceRows:
+            clock.shift(2 * HOUR)
+            return members(pick)
+
+        patches.setattr(crm, "pick", slow)
+        for _ in range(2):
+            consenting(copied(crm, tmp_path, frozenset({FANS}), max_age=HOUR))
+    assert crm.reads.count("contact") == 1
+
+
 def test_a_withdrawal_after_the_people_were_copied_is_seen(tmp_path: Path) -> None:
     crm = source()
     mirror = copied(crm, tmp_path, frozenset({FANS}), max_age=HOUR)

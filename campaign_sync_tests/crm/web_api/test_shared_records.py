@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +113,23 @@ def test_a_file_of_another_place_or_too_old_is_read_again(tmp_path: Path, change
     shown(crm, tmp_path)
     shown(crm, tmp_path, **changes)
     assert crm.reads == 2 * len(TABLES)
+
+
+def test_a_read_that_takes_longer_than_the_file_may_be_old_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm = Crm()
+    with time_machine.travel(datetime.now(UTC), tick=False) as clock:
+        begin = crm.begin
+
+        def slow() -> datetime | None:
+            clock.shift(2 * LONG)
+            return begin()
+
+        monkeypatch.setattr(crm, "begin", slow)
+        shown(crm, tmp_path)
+        shown(crm, tmp_path)
+    assert crm.reads == len(TABLES)
 
 
 def test_without_knowing_what_changed_everything_is_read_for_every_view(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ class WriteBackSummary:
     """Those of them whose row isn't waited for any more: their consents were determined from the snapshots."""
     refused: int = 0
     """Withdrawals that the CRM didn't accept, now or before."""
+    not_shown: int = 0
+    """Withdrawals of consents that the CRM doesn't show, which are written once it does."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class FeedbackWriteBack:
             naming_opt_in=sum(unsubscribe.opt_in_id is not None for unsubscribe in identified),
             pending=len(self.state.unsubscribed_recipients.pending(self.mandator)),
             given_up=given_up,
-            refused=len(self.state.refused_withdrawals.of(self.mandator)),
+            refused=self.state.refused_withdrawals.count(self.mandator, shown=True),
+            not_shown=self.state.refused_withdrawals.count(self.mandator, shown=False),
         )
 
     def _record_entries(self, entries: Sequence[CrmEntry]) -> None:

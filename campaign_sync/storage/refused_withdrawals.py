@@ -1,9 +1,9 @@
-"""Withdrawals that the CRM has refused: everything that is needed to repeat them."""
+"""Withdrawals that the CRM hasn't taken: everything that is needed to repeat them."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, select
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Attribution, ConsentRef, CrmEntry, RawRow, Unsubscribe
@@ -15,16 +15,25 @@ from campaign_sync.storage.upsert import insert_missing
 class RefusedWithdrawals:
     """Each refused withdrawal of one consent, until the CRM has taken it or needs it no more.
 
-    The consent stays the one that was meant, whatever address its record has by then.
+    The consent stays the one that was meant, whatever address its record has by then. A withdrawal of a consent that
+    the CRM doesn't show is one as well: it is written once the consent is shown again.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, entries: Sequence[CrmEntry]) -> None:
-        """Remember withdrawals; those that are remembered already stay as they are."""
-        rows = [_row(entry, entry.entity) for entry in entries if entry.event_id and entry.entity]
+    def add(self, entries: Sequence[CrmEntry], *, shown: bool = True) -> None:
+        """Remember withdrawals; those that are remembered already stay as they are.
+
+        Args:
+            entries: the withdrawals.
+            shown: whether the CRM shows their consents. A withdrawal that it refuses is one of these from then on.
+        """
+        rows = [_row(entry, entry.entity) | {"shown": shown} for entry in entries if entry.event_id and entry.entity]
         with self._engine.begin() as connection:
+            if shown:
+                for ids in batches(sorted({str(row["event_id"]) for row in rows})):
+                    connection.execute(delete(refused).where(refused.c.event_id.in_(ids), ~refused.c.shown))
             insert_missing(connection, refused, rows)
 
     def remove(self, event_ids: Collection[str]) -> None:
@@ -37,6 +46,12 @@ class RefusedWithdrawals:
         """Return the ids of all of them."""
         with self._engine.connect() as connection:
             return set(connection.execute(select(refused.c.event_id)).scalars())
+
+    def count(self, mandator: str, *, shown: bool) -> int:
+        """Return how many a mandator has whose consents the CRM shows, or doesn't."""
+        query = select(func.count()).where(refused.c.mandator == mandator, refused.c.shown == shown)
+        with self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def of(self, mandator: str) -> list[Unsubscribe]:
         """Return the refused withdrawals of a mandator, each as an unsubscribe from exactly one consent."""

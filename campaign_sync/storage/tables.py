@@ -126,6 +126,7 @@ refused_withdrawal = Table(
     Column("source", Text, nullable=False),
     Column("dated", Boolean, nullable=False),
     Column("attribution", String(16), nullable=False),
+    Column("shown", Boolean, nullable=False),
     Column("import_id", String(36)),
     Column("row", Integer),
 )

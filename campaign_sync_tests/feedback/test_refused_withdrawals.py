@@ -179,12 +179,50 @@ def test_an_opt_out_of_the_mandator_stays_pending_if_the_crm_refuses_it(refusing
     assert len(refusing.withdrawn()) == 4
 
 
-def _attribute_to(monkeypatch: pytest.MonkeyPatch, consent: ConsentRef) -> None:
-    """Let the snapshots show that recipients were mailed on this consent alone."""
+@pytest.mark.parametrize("granted_at", [NOW - 9 * DAY, NOW])
+def test_a_withdrawal_of_a_consent_that_is_not_shown_waits_until_it_is(
+    refusing: Refusing, monkeypatch: pytest.MonkeyPatch, granted_at: datetime
+) -> None:
+    """A table of consents may be loaded just now, or be read without one of its rows."""
+    _attribute_to(monkeypatch, ConsentRef(ANNA, "news"), ConsentRef(ANNA, "offers"))
+    refusing.source.people_of[EntityType.CONTACT].pop()
+    news, offers = [state for state in refusing.source.states or [] if state[1] == "c1"]
+    refusing.source.states = [news]
+    first = refusing.write(LEFT)
+    assert (first.written, first.unmatched, first.refused, first.not_shown) == (1, 0, 0, 1)
+    refusing.source.states = [news, (*offers[:5], granted_at, *offers[6:])]
+    assert "contact:c1" in refusing.kept_out("offers").withdrawn
+    again, is_newer = refusing.write(LEFT), granted_at > LEFT.occurred_at
+    assert again.not_shown == 0
+    assert ("contact:c1" in refusing.kept_out("offers").withdrawn) is not is_newer
+    assert refusing.withdrawn() == [(ANNA, "news"), *([] if is_newer else [(ANNA, "offers")])]
+
+
+def test_no_withdrawal_waits_for_a_record_that_is_gone(refusing: Refusing, monkeypatch: pytest.MonkeyPatch) -> None:
+    _attribute_to(monkeypatch, ConsentRef(ANNA, "news"), ConsentRef(BEN, "news"))
+    refusing.source.people_of[EntityType.CONTACT].pop()
+    refusing.source.states = [state for state in refusing.source.states or [] if state[1] == "c1"]
+    assert refusing.write(LEFT).not_shown == 0
+
+
+def test_a_withdrawal_that_waited_and_is_refused_then_counts_as_refused(
+    refusing: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _attribute_to(monkeypatch, ConsentRef(ANNA, "news"), ConsentRef(ANNA, "offers"))
+    every = refusing.source.states
+    refusing.source.states = [state for state in every or [] if state[3] == "news"]
+    refusing.write(LEFT)
+    refusing.source.states, refusing.source.refused = every, {ANNA}
+    again = refusing.write()
+    assert (again.refused, again.not_shown) == (1, 0)
+
+
+def _attribute_to(monkeypatch: pytest.MonkeyPatch, *consents: ConsentRef) -> None:
+    """Let the snapshots show that recipients were mailed on these consents alone."""
 
     def attributed(unsubscribes: list[Unsubscribe], *_: object) -> list[Unsubscribe]:
         return [
-            replace(entry, consents=frozenset({consent}), attribution=Attribution.SNAPSHOTS) for entry in unsubscribes
+            replace(entry, consents=frozenset(consents), attribution=Attribution.SNAPSHOTS) for entry in unsubscribes
         ]
 
     monkeypatch.setattr("campaign_sync.feedback.earlier_attributions.attribute_to_consents", attributed)

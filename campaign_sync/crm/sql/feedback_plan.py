@@ -87,7 +87,7 @@ def plan_withdrawals(
     for unsubscribe in unsubscribes:
         of_mandator = targets.opt_ins[unsubscribe.mandator]
         for entity, opt_in_id in withdrawn_consents(unsubscribe, holders[unsubscribe], earlier.opt_ins, of_mandator):
-            event_id = _withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
+            event_id = withdrawal_id(unsubscribe, entity, normalize_text(opt_in_id))
             planned.append(PlannedWithdrawal(unsubscribe, entity, opt_in_id, event_id, event_id not in known))
             known.add(event_id)
     return planned
@@ -204,7 +204,8 @@ def opt_ins_by_mandator(connection: Connection, mandators: Collection[str]) -> d
     return opt_ins
 
 
-def _withdrawal_id(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> str:
+def withdrawal_id(unsubscribe: Unsubscribe, entity: Entity, opt_in_id: str) -> str:
+    """Return the id of the entry for a withdrawal; `opt_in_id` is as the CRM spells it, normalized as text."""
     moment = unsubscribe.occurred_at.astimezone(UTC)
     identity = "\n".join([*entity, opt_in_id, moment.isoformat(), unsubscribe.source])
     return str(uuid.uuid5(_WITHDRAWALS, identity))

@@ -126,6 +126,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
                 "known to the CRM before": written.already_known,
                 "unmatched": written.unmatched,
                 "refused by the CRM": written.refused,
+                "waiting for their consents in the CRM": written.not_shown,
                 **(_attributions(pending, written) if opt_in_readers else {}),
                 "rows that didn't fit": pending.unparsed.total(),
                 **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SuppressionKind},

@@ -89,6 +89,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("dated", sa.Boolean(), nullable=False),
         sa.Column("attribution", sa.String(length=16), nullable=False),
+        sa.Column("shown", sa.Boolean(), nullable=False),
         sa.Column("import_id", sa.String(length=36), nullable=True),
         sa.Column("row", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("event_id"),

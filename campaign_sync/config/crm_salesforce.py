@@ -130,3 +130,10 @@ class SalesforceSettings(SalesforceLogin, CrmSettings):
         """Return the fields of bounces; None for accounts without any."""
         standard = None if entity_type is EntityType.ACCOUNT else BounceFields()
         return self.bounce.get(entity_type, standard)
+
+    def written_fields(self, entity_type: EntityType) -> list[str]:
+        """Return the fields of a type that hold consents and bounces."""
+        fields = [opt_in.field[entity_type] for opt_in in self.opt_ins.values() if entity_type in opt_in.field]
+        bounce = self.bounce_fields(entity_type)
+        consents = [name for field in fields for name in (field.granted, field.at) if name]
+        return [*consents, *((bounce.reason, bounce.at) if bounce else ())]

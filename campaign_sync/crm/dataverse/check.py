@@ -3,7 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator
 
-from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, NO_MAIL, Subjects, consent_columns
+from campaign_sync.crm.dataverse.consents import (
+    CONSENT_COLUMNS,
+    CONSENTS,
+    NO_MAIL,
+    Subjects,
+    bounce_columns,
+    consent_columns,
+)
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.needed_rights import NeededRight, columns_to_write, rights_to_write
@@ -67,7 +74,7 @@ def _named_columns(environment: Environment) -> dict[str, list[str]]:
     settings = environment.settings
     columns = {entity_type.value: [*mapping.values(), *NO_MAIL] for entity_type, mapping in environment.people.items()}
     for entity_type, bounce in settings.bounce.items():
-        columns[entity_type.value] += [bounce.state, *([bounce.at] if bounce.at else [])]
+        columns[entity_type.value] += bounce_columns(bounce)
     for opt_in in settings.opt_ins.values():
         for entity_type, consent in opt_in.field.items():
             columns[entity_type.value] += consent_columns(consent)

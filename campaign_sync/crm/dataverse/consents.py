@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from campaign_sync.config.crm_dataverse import ConsentColumns, DataverseOptInSettings
+from campaign_sync.config.crm_dataverse import BounceColumns, ConsentColumns, DataverseOptInSettings
 from campaign_sync.crm.dataverse.environment import Environment
-from campaign_sync.crm.dataverse.fetch_xml import FetchXml
+from campaign_sync.crm.dataverse.fetch_xml import Condition, FetchXml
 from campaign_sync.crm.dataverse.metadata import Table
 from campaign_sync.crm.dataverse.pages import Record, source_rows
 from campaign_sync.crm.mirror.source import STATE_COLUMNS, SourceRows
@@ -21,15 +21,19 @@ NO_MAIL = ("donotbulkemail", "donotemail")
 
 CONSENTS: Final = "msdynmkt_contactpointconsent4"
 
+POINT_TYPE: Final = "msdynmkt_contactpointtype"
+"""The column that says whether a consent is about e-mail or another channel."""
+
 CONSENT_COLUMNS: Final = (
-    *("msdynmkt_contactpointvalue", "msdynmkt_value", "msdynmkt_contactpointconsenttype"),
+    *("msdynmkt_contactpointvalue", POINT_TYPE, "msdynmkt_value", "msdynmkt_contactpointconsenttype"),
     *("msdynmkt_purposeid", "msdynmkt_topicid", "msdynmkt_source", "msdynmkt_reason", "modifiedon", "statecode"),
 )
 
-POINT_TYPE: Final = "msdynmkt_contactpointtype"
-
 EMAIL: Final = 534120000
-"""The value of `msdynmkt_contactpointtype` for e-mail."""
+"""The value of `POINT_TYPE` for e-mail."""
+
+OF_EMAIL: Final = Condition(POINT_TYPE, "eq", (str(EMAIL),))
+"""What holds for consents that are about e-mail."""
 
 NOT_SET, OPTED_IN, OPTED_OUT = 534120000, 534120001, 534120002
 """The values of `msdynmkt_value`."""
@@ -39,11 +43,14 @@ OF_PURPOSE, OF_TOPIC = 534120000, 534120001
 
 _WORDS = {NOT_SET: NEITHER, OPTED_IN: "granted", OPTED_OUT: "withdrawn"}
 
+INTERNAL, PREFERENCE_PAGE, FORM = 534120000, 534120001, 534120005
+"""Values of `msdynmkt_source`: of the system, and of what people did themselves."""
+
 _SOURCES = {
-    534120000: "internal",
-    534120001: "preference page",
+    INTERNAL: "internal",
+    PREFERENCE_PAGE: "preference page",
     534120003: "loaded",
-    534120005: "form",
+    FORM: "form",
     534120007: "list-unsubscribe",
 }
 
@@ -201,6 +208,11 @@ class RecordConsents:
 def consent_columns(columns: ConsentColumns) -> list[str]:
     """Return the columns that hold a consent."""
     return [columns.granted, *([columns.at] if columns.at else [])]
+
+
+def bounce_columns(columns: BounceColumns) -> list[str]:
+    """Return the columns that hold a bounce."""
+    return [columns.state, *([columns.at] if columns.at else [])]
 
 
 def column_state(columns: ConsentColumns, record: Record) -> tuple[str, Any]:

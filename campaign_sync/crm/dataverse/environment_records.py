@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from campaign_sync.config.crm_dataverse import BounceColumns
-from campaign_sync.crm.dataverse.consents import CONSENT_COLUMNS, CONSENTS, EMAIL, NO_MAIL, POINT_TYPE, consent_columns
+from campaign_sync.crm.dataverse.consents import (
+    CONSENT_COLUMNS,
+    CONSENTS,
+    NO_MAIL,
+    OF_EMAIL,
+    bounce_columns,
+    consent_columns,
+)
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.fetch_xml import CREATED, MODIFIED, Condition, FetchXml
 from campaign_sync.crm.dataverse.history import HistoryReader
@@ -57,12 +64,11 @@ def environment_tables(environment: Environment) -> EnvironmentTables:
         CrmSetupError: Dataverse lacks a table or column that the configuration names.
     """
     settings = environment.settings
-    of_email = Condition(POINT_TYPE, "eq", (str(EMAIL),))
     has_purposes = any(opt_in.purpose for opt_in in settings.opt_ins.values())
     history = settings.consents and HistoryReader(environment, settings.consents)
     return EnvironmentTables(
         {kind: _people(environment, kind) for kind in environment.people},
-        _table(environment, CONSENTS, (*CONSENT_COLUMNS, POINT_TYPE), [of_email]) if has_purposes else None,
+        _table(environment, CONSENTS, CONSENT_COLUMNS, [OF_EMAIL]) if has_purposes else None,
         _table(environment, history.table.name, history.all_columns) if history else None,
     )
 
@@ -114,7 +120,7 @@ def records_of(records: OpenRecords, table: EnvironmentTable) -> Iterator[Sequen
         ]
 
 
-def bounce_condition(definition: Table, bounce: BounceColumns) -> Condition:
+def _bounce_condition(definition: Table, bounce: BounceColumns) -> Condition:
     """Return what holds for a record whose address has bounced."""
     if definition.columns[bounce.state] == "Boolean":
         return Condition(bounce.state, "eq", ("1",))
@@ -126,12 +132,11 @@ def _people(environment: Environment, entity_type: EntityType) -> EnvironmentTab
     fields = [opt_in.field[entity_type] for opt_in in settings.opt_ins.values() if entity_type in opt_in.field]
     bounce = settings.bounce.get(entity_type)
     own = [column for columns in fields for column in consent_columns(columns)]
-    of_bounce = [environment.email_column(entity_type), bounce.state] if bounce else []
-    of_bounce += [bounce.at] if bounce and bounce.at else []
+    of_bounce = [environment.email_column(entity_type), *bounce_columns(bounce)] if bounce else []
     columns = (*NO_MAIL, *own, *of_bounce)
     definition = environment.require(entity_type.value, columns)
     conditions = [Condition(column, "eq", ("1",)) for column in NO_MAIL]
-    conditions += [bounce_condition(definition, bounce)] if bounce else []
+    conditions += [_bounce_condition(definition, bounce)] if bounce else []
     return _table(environment, entity_type.value, columns, [] if fields else conditions)
 
 

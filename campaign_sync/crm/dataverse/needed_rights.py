@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from campaign_sync.crm.dataverse.consents import CONSENTS, consent_columns
+from campaign_sync.crm.dataverse.consents import CONSENTS, bounce_columns, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.history import HistoryReader
 from campaign_sync.crm.dataverse.metadata import LOOKUPS
@@ -70,7 +70,7 @@ def columns_to_write(environment: Environment) -> dict[str, list[tuple[str, str]
     updated: list[tuple[str, str]] = []
     created: list[tuple[str, str]] = []
     for entity_type, bounce in settings.bounce.items():
-        updated += [(entity_type.value, column) for column in (bounce.state, bounce.at) if column]
+        updated += [(entity_type.value, column) for column in bounce_columns(bounce)]
     for opt_in in settings.opt_ins.values():
         for entity_type, consent in opt_in.field.items():
             updated += [(entity_type.value, column) for column in consent_columns(consent)]

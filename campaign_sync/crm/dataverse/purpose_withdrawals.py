@@ -13,10 +13,15 @@ from campaign_sync.crm.dataverse.consents import (
     CONSENT_COLUMNS,
     CONSENTS,
     EMAIL,
+    FORM,
+    INTERNAL,
+    OF_EMAIL,
     OF_PURPOSE,
     OF_TOPIC,
     OPTED_IN,
     OPTED_OUT,
+    POINT_TYPE,
+    PREFERENCE_PAGE,
     Subject,
 )
 from campaign_sync.crm.dataverse.environment import Environment
@@ -39,15 +44,12 @@ CHANGED_COLUMNS = ("msdynmkt_value", "msdynmkt_source", "msdynmkt_reason")
 """The columns that are written of a consent that there is."""
 
 NEW_COLUMNS = (
-    *("msdynmkt_contactpointvalue", "msdynmkt_contactpointtype", "msdynmkt_contactpointconsenttype"),
+    *("msdynmkt_contactpointvalue", POINT_TYPE, "msdynmkt_contactpointconsenttype"),
     *("msdynmkt_logicalreason", "msdynmkt_purposeid", "msdynmkt_topicid"),
 )
 """Those that are written besides of a new one."""
 
-_INTERNAL, _NO_REASON, _LONGEST_REASON = 534120000, 534119999, 500
-
-_PREFERENCE_PAGE, _FORM = 534120001, 534120005
-"""The values of `msdynmkt_source` for what people did themselves."""
+_NO_REASON, _LONGEST_REASON = 534119999, 500
 
 
 class PurposeWithdrawals:
@@ -77,9 +79,8 @@ class PurposeWithdrawals:
     def _records_of(self, table: Table, by_key: dict[str, list[Withdrawal]]) -> dict[str | None, list[Record]]:
         """Return the consents of addresses."""
         spellings = {text for key, items in by_key.items() for text in (key, *(item.email or "" for item in items))}
-        of_mail = Condition("msdynmkt_contactpointtype", "eq", (str(EMAIL),))
         records: defaultdict[str | None, list[Record]] = defaultdict(list)
-        for record in self._read(table, "msdynmkt_contactpointvalue", spellings, of_mail):
+        for record in self._read(table, "msdynmkt_contactpointvalue", spellings, OF_EMAIL):
             if self._subject.matches(record):
                 records[address_key(record.get("msdynmkt_contactpointvalue"))].append(record)
         return dict(records)
@@ -112,7 +113,7 @@ class PurposeWithdrawals:
         references = {"msdynmkt_purpose": subject.purpose_id, "msdynmkt_topic": subject.topic_id}
         body = {
             "msdynmkt_contactpointvalue": (withdrawal.email or key).strip(),
-            "msdynmkt_contactpointtype": EMAIL,
+            POINT_TYPE: EMAIL,
             "msdynmkt_contactpointconsenttype": OF_TOPIC if subject.topic_id else OF_PURPOSE,
             "msdynmkt_logicalreason": _NO_REASON,
             **_opted_out(withdrawal),
@@ -147,7 +148,7 @@ def _is_given_since(record: Record, withdrawal: Withdrawal) -> bool:
     return (
         record.get("msdynmkt_value") == OPTED_IN
         and not record.get("statecode")
-        and record.get("msdynmkt_source") in (_PREFERENCE_PAGE, _FORM)
+        and record.get("msdynmkt_source") in (PREFERENCE_PAGE, FORM)
         and created is not None
         and is_newer(created, withdrawal.occurred_at)
     )
@@ -157,6 +158,6 @@ def _opted_out(withdrawal: Withdrawal) -> dict[str, Any]:
     reason = f"{withdrawal.source}, {withdrawal.occurred_at:%Y-%m-%d %H:%M} UTC"
     return {
         "msdynmkt_value": OPTED_OUT,
-        "msdynmkt_source": _INTERNAL,
+        "msdynmkt_source": INTERNAL,
         "msdynmkt_reason": reason[:_LONGEST_REASON],
     }

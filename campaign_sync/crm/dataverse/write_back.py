@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from campaign_sync.config.crm_dataverse import BounceColumns, DataverseOptInSettings
 from campaign_sync.crm.dataverse.api import write
 from campaign_sync.crm.dataverse.batch import Operation
-from campaign_sync.crm.dataverse.consents import Subjects, consent_columns
+from campaign_sync.crm.dataverse.consents import Subjects, bounce_columns, consent_columns
 from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.fetch_xml import Condition, FetchXml
 from campaign_sync.crm.dataverse.history import HistoryWriter
@@ -143,7 +143,7 @@ class FeedbackWriter:
         by_entity: dict[Entity, BounceMark] = {entity: mark for mark in part for entity, _ in mark.holders}
         for entity_type, columns in self._environment.settings.bounce.items():
             marks = {entity.entity_id: mark for entity, mark in by_entity.items() if entity.entity_type is entity_type}
-            named = [columns.state, *([columns.at] if columns.at else [])]
+            named = bounce_columns(columns)
             table = self._environment.require(entity_type.value, named)
             is_flag = table.columns[columns.state] == "Boolean"
             records = self._records(table, marks.keys(), named)

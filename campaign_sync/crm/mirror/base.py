@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,14 +21,13 @@ from campaign_sync.crm.mirror.loading import (
     require_unique_ids,
 )
 from campaign_sync.crm.mirror.retention import FILE, mark_used
-from campaign_sync.crm.mirror.shared_file import build_shared_file, complete_file
+from campaign_sync.crm.mirror.shared_file import build_shared_file, complete_file, copies_lock
 from campaign_sync.crm.mirror.source import MEMBER_COLUMNS, Source, SourceReader
 from campaign_sync.crm.mirror.stored_values import Stored
 from campaign_sync.crm.port import CrmError, CrmNeeds, Pick
 from campaign_sync.crm.sql.picks import pick_title
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
-from campaign_sync.storage.private_files import folder_lock
 
 SCHEMA = "base"
 """The name under which the file is attached."""
@@ -124,9 +123,7 @@ class Base:
         version = self.source.version()
         facts = self._attach_usable(connection, version, max_age)
         if facts is None:
-            with ExitStack() as stack:
-                with copy_errors("locking the folder"):
-                    stack.enter_context(folder_lock(self.folder))
+            with copies_lock(self.folder):
                 facts = self._attach_usable(connection, version, max_age) or self._build_and_attach(connection, version)
         return facts
 

@@ -2,13 +2,26 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from campaign_sync.crm.mirror.loading import copy_errors
-from campaign_sync.storage.private_files import create_private_file
+from campaign_sync.storage.private_files import create_private_file, folder_lock
+
+
+@contextmanager
+def copies_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of copies. See `folder_lock`.
+
+    Raises:
+        CrmError: the folder can't be used.
+    """
+    with ExitStack() as stack:
+        with copy_errors("locking the folder"):
+            stack.enter_context(folder_lock(folder))
+        yield
 
 
 def build_shared_file(file: Path, build: Callable[[sqlite3.Connection], None], doing: str) -> None:

@@ -110,8 +110,8 @@ class ConsentReader:
                 )
                 for row in rows
                 for stated in [of_record(row, self.now)]
-                for entity_type, entity_id, converted in holders.get(row["PartyId"], ())
-                if not converted or stated.is_withdrawn
+                for entity_type, entity_id, only_withdraws in holders.get(row["PartyId"], ())
+                if not only_withdraws or stated.is_withdrawn
                 for opt_in_id in purposes[row["DataUsePurposeId"] or ""]
             ]
 

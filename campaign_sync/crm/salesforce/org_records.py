@@ -152,18 +152,13 @@ def rows_of(records: OpenRecords, table: OrgTable) -> Iterator[Sequence[Row]]:
 
 def _people(schema: Schema, settings: SalesforceSettings, entity_type: EntityType) -> OrgTable | None:
     """Return what is read of a type of person; None for accounts without consents and bounces."""
-    fields = [opt_in.field[entity_type] for opt_in in settings.opt_ins.values() if entity_type in opt_in.field]
-    bounce, is_account = settings.bounce_fields(entity_type), entity_type is EntityType.ACCOUNT
-    if is_account and not fields and not bounce:
+    own, sobject = settings.written_fields(entity_type), OBJECTS[entity_type]
+    is_account = entity_type is EntityType.ACCOUNT
+    if is_account and not own:
         return None
-    sobject = OBJECTS[entity_type]
-    own = [
-        *(name for field in fields for name in (field.granted, field.at) if name),
-        *((bounce.reason, bounce.at) if bounce else ()),
-    ]
     paths = [
         *("Id", *own),
-        *([settings.field_of(entity_type, "email")] if bounce else []),
+        *([settings.field_of(entity_type, "email")] if settings.bounce_fields(entity_type) else []),
         *([] if is_account else [OPTED_OUT]),
         *([INDIVIDUAL] if not is_account and schema.has(sobject, INDIVIDUAL) else []),
         *(CONVERTED if entity_type is EntityType.LEAD else ()),

@@ -54,13 +54,9 @@ def required_objects(settings: SalesforceSettings, *, has_person_accounts: bool)
 
 def _fields(settings: SalesforceSettings, entity_type: EntityType) -> tuple[list[str], list[str]]:
     """Return the fields of a type that are read, and those that are written."""
-    fields = [opt_in.field[entity_type] for opt_in in settings.opt_ins.values() if entity_type in opt_in.field]
-    write = [name for field in fields for name in (field.granted, field.at) if name]
-    bounce = settings.bounce_fields(entity_type)
-    write += [bounce.reason, bounce.at] if bounce else []
     read = ["Id", settings.field_of(entity_type, "email")]
     if entity_type is not EntityType.ACCOUNT:
         read += [OPTED_OUT, *(["IndividualId"] if uses_purposes(settings) else [])]
     if entity_type is EntityType.LEAD:
         read += ["IsConverted", "ConvertedContactId", "ConvertedDate"]
-    return read, write
+    return read, settings.written_fields(entity_type)

@@ -5,7 +5,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,10 +14,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from campaign_sync.crm.mirror.loading import copy_errors, quoted
 from campaign_sync.crm.mirror.retention import RECORDS_FILE, mark_used
-from campaign_sync.crm.mirror.shared_file import build_shared_file, complete_file
+from campaign_sync.crm.mirror.shared_file import build_shared_file, complete_file, copies_lock
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
 from campaign_sync.domain.progress import Progress, report
-from campaign_sync.storage.private_files import folder_lock
 
 _log = logging.getLogger(__name__)
 
@@ -133,24 +132,17 @@ class SharedRecords:
         identity = _identity(self.place, tables)
         if file := self._usable(identity):
             return file, False
-        with self._locked():
+        with copies_lock(self.folder):
             if file := self._usable(identity):  # another process has built it meanwhile
                 return file, False
             return self._built(api, tables), True
 
     def _built(self, api: RecordApi[Table], tables: Sequence[Table]) -> "_File":
-        with self._locked():
+        with copies_lock(self.folder):
             build = partial(_build, api, tables, _identity(self.place, tables))
             build_shared_file(self._path, build, "copying records")
             with copy_errors("opening the copy"):
                 return _opened(self._path)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            with copy_errors("locking the folder"):
-                stack.enter_context(folder_lock(self.folder))
-            yield
 
     def _usable(self, identity: str) -> "_File | None":
         try:

@@ -5,7 +5,7 @@ Nothing is changed. Only a list that was refused as an opt-in list is probed aga
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,12 +75,12 @@ class _Findings:
 def check_everything(configuration: Configuration, console: Console) -> bool:
     """Print a line for everything that was tried. Returns whether nothing has to be corrected."""
     findings = _Findings()
-    ports = Resources(configuration, read_only=True)
-    try:
-        with console.status("Asking vendor and CRM"):
-            _check(configuration, ports, findings)
-    finally:
-        ports.close()
+    with (
+        closing(Resources(configuration, read_only=True)) as ports,
+        ExitStack() as opened,
+        console.status("Asking vendor and CRM"),
+    ):
+        _check(configuration, ports, findings, opened)
     signs = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("!", "yellow")}
     # Folded, not cut off: a long line ends with what has to be corrected.
     columns = ("", Column("where", overflow="fold"), Column("found", overflow="fold"))
@@ -91,19 +91,19 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
     return all(passed is not False for _, passed, _ in findings.lines)
 
 
-def _check(configuration: Configuration, ports: Resources, findings: _Findings) -> None:
+def _check(configuration: Configuration, ports: Resources, findings: _Findings, opened: ExitStack) -> None:
     state_is_ready = _check_storage(configuration, findings)
-    crm_answers = False
+    crm: CrmSnapshot | None = None
     with findings.expected_errors("crm"):
         exports = [mandator.crm_export for mandator in configuration.mandators.values() if mandator.crm_export]
         with findings.warnings("crm", "campaign_sync.crm"):
             ports.crm.check(exports=any(export.table for export in exports))
         findings.add("crm", True, _answer(configuration))
-        crm_answers = True
         if limits := ports.crm.limits_left():
             findings.add("crm", True, limits)
         _check_tables(configuration, findings)
-        if times := ports.crm_snapshot(next(iter(configuration.mandators))).copy_times:
+        crm = opened.enter_context(ports.crm.snapshot())
+        if times := crm.copy_times:
             summary = f"its people and lists are of {_utc(times.people)}, its consents of {_utc(times.consents)}"
             findings.add("crm", True, summary)
     for mandator, mandator_settings in configuration.mandators.items():
@@ -120,9 +120,8 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings) 
             _check_feedback(mandator, mandator_settings.feedback, vendor, findings)
             if mandator_settings.mailings.watch:
                 _check_mailings(mandator, lists, vendor, findings)
-        for settings in lists if crm_answers else ():
+        for settings in lists if crm else ():
             with findings.expected_errors(_place(settings)):
-                crm = ports.crm_snapshot(mandator)
                 _check_exclusions(settings, crm, findings)
                 _check_selection(settings, crm, findings)
                 if vendor and (finding := unsubscribe_lists_of(settings, vendor, crm)):

@@ -158,6 +158,8 @@ class RecipientListSettings(ConfigModel):
     """The attribute in which the vendor returns a recipient's id, if it isn't detected automatically."""
     max_snapshot_age: Duration = timedelta(hours=6)
     """The maximum age of a snapshot when it is sent."""
+    priority: Whole = Field(default=0, ge=0, le=1000)
+    """Lists with a higher number are replaced first; then the order of the file counts."""
 
     def technical_attribute(self, field: TechnicalField) -> str:
         """Return the list attribute of a technical field, by default the name of the field."""

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.orchestration import retry_policy as retry_policies
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.replacement.list_replacer import ListReplacer
+from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -31,8 +33,7 @@ log = logging.getLogger(__name__)
 class Resources:
     """Opens each resource at its first use, once per run, and closes all of them at the end.
 
-    There is one vendor login and one view of the CRM per mandator; the view is opened when the mandator's feedback has
-    been written.
+    There is one vendor login per mandator, and at most one view of the CRM: that of the list that is selected.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Resources:
         self.retry_policy = retry_policy or retry_policies.DEFAULT_RETRY_POLICY
         self._open = ExitStack()
         self._vendors: dict[str, Optimizely] = {}
-        self._crm_snapshots: dict[str, CrmSnapshot] = {}
+        self._list_view: _ListView | None = None
         self._locked_out: dict[str, CredentialsError] = {}
 
     @cached_property
@@ -97,11 +98,31 @@ class Resources:
         crm.check()  # not for its finished exports: without them a day only starts later
         return crm
 
-    def crm_snapshot(self, mandator: str) -> CrmSnapshot:
-        """Return the CRM as it was at this mandator's first call, so that its lists agree with each other."""
-        if mandator not in self._crm_snapshots:
-            self._crm_snapshots[mandator] = self._open.enter_context(self.crm.snapshot())
-        return self._crm_snapshots[mandator]
+    @contextmanager
+    def list_view(self, settings: ListSettings, *, is_last: bool) -> Iterator[CrmSnapshot]:
+        """Give the CRM as it was at the list's first call, so that its selection and its snapshot agree.
+
+        It is closed after an error, so that the next attempt reads the CRM anew, and when another list needs one.
+
+        Args:
+            settings: the list.
+            is_last: whether no later step of the list needs it, so that nothing of the CRM is open while it is filled.
+        """
+        if self._list_view is None or self._list_view.of != (settings.mandator, settings.name):
+            self._close_list_view()
+            self._list_view = _ListView.open(self.crm, settings)
+        keep = False
+        try:
+            yield self._list_view.crm
+            keep = not is_last
+        finally:
+            if not keep:
+                self._close_list_view()
+
+    def _close_list_view(self) -> None:
+        view, self._list_view = self._list_view, None
+        if view is not None:
+            view.context.__exit__(None, None, None)
 
     def vendor(self, mandator: str) -> Optimizely:
         """Return the vendor's API, logged in to one mandator.
@@ -151,7 +172,24 @@ class Resources:
 
     def close(self) -> None:
         """Log out everywhere and close the databases."""
-        self._open.close()
+        with self._open:
+            self._close_list_view()
+
+
+@dataclass(frozen=True)
+class _ListView:
+    """The CRM as the selection of a list sees it."""
+
+    of: tuple[str, str]
+    """Mandator and list."""
+    crm: CrmSnapshot
+    context: AbstractContextManager[CrmSnapshot]
+
+    @classmethod
+    def open(cls, crm: Crm, settings: ListSettings) -> "_ListView":
+        """Open a view with the consents for the list's opt-in."""
+        context = crm.snapshot([settings.schema.opt_in_id])
+        return cls((settings.mandator, settings.name), context.__enter__(), context)
 
 
 def resources_definition(

@@ -104,18 +104,19 @@ def _without(rig: Installation) -> None:
             FeedbackWriteBack("nord", ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback).run(
                 pending
             )
-            crm = ports.crm_snapshot("nord")
-            suppressed = current_suppression(crm, state, "nord")
+            with ports.crm.snapshot() as crm:
+                suppressed = current_suppression(crm, state, "nord")
         replacer = ports.replacer("nord", run_id, lambda _: None)
         for name in settings.lists:
             listed = list_settings(configuration, "nord", name)
             with asset_span(run_id, AssetName("nord", AssetKind.RECIPIENT_LIST, name), 1):
                 columns = sorted(set(listed.schema.attributes.values()) - set(SELECTION_COLUMNS))
-                picked = pd.concat(crm.select(listed.pick, listed.schema.opt_in_id, columns), ignore_index=True)
-                selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id))
-                state.rejections.record("nord", name, selected.rejections, run_id)
-                frozen = build_snapshot(selected.rows, listed.schema, list_opt_in(crm, listed))
-                around = check_context(listed, ports.vendor("nord"), crm, state, run_id)
+                with ports.list_view(listed, is_last=True) as crm:
+                    picked = pd.concat(crm.select(listed.pick, listed.schema.opt_in_id, columns), ignore_index=True)
+                    selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id))
+                    state.rejections.record("nord", name, selected.rejections, run_id)
+                    frozen = build_snapshot(selected.rows, listed.schema, list_opt_in(crm, listed))
+                    around = check_context(listed, ports.vendor("nord"), crm, state, run_id)
                 assert all(outcome.passed for outcome in check_snapshot(frozen.rows, listed.schema, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)

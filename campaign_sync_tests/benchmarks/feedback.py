@@ -119,7 +119,8 @@ def measured(rows: int) -> tuple[list[Part], float]:
             pending = part("read", lambda: read_pending(state, frames, "nord", settings))
             del pending
             part("read and write to the CRM", take)
-            part("suppression", lambda: current_suppression(ports.crm_snapshot("nord"), state, "nord"))
+            with ports.crm.snapshot() as crm:
+                part("suppression", lambda: current_suppression(crm, state, "nord"))
             again = state.feedback_imports.pending("nord")
             assert not again, "the CRM hasn't taken everything"
         return parts, _naive(rig)

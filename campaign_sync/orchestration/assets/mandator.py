@@ -15,6 +15,7 @@ from campaign_sync.orchestration.assets.responses import response_assets
 from campaign_sync.orchestration.assets.selection import selection_asset
 from campaign_sync.orchestration.assets.snapshot import snapshot_asset
 from campaign_sync.orchestration.assets.suppression_state import suppression_asset
+from campaign_sync.orchestration.turns import turns_of
 from campaign_sync.replacement.list_settings import list_settings
 
 
@@ -23,6 +24,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
     settings, crm_kind = configuration.mandators[mandator], _crm_kind(configuration.crm.adapter)
     owners = list(settings.owners)
     lists = [list_settings(configuration, mandator, name) for name in settings.lists]
+    turns = turns_of({name: section.priority for name, section in settings.lists.items()})
     report = report_asset(configuration, mandator)
     assets = [
         *(feedback_asset(mandator, settings, kind) for kind in FeedbackKind),
@@ -34,9 +36,9 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
             asset
             for recipient_list in lists
             for asset in (
-                selection_asset(recipient_list, crm_kind),
-                snapshot_asset(recipient_list),
-                recipient_list_asset(recipient_list),
+                selection_asset(recipient_list, crm_kind, turns[recipient_list.name]),
+                snapshot_asset(recipient_list, turns[recipient_list.name]),
+                recipient_list_asset(recipient_list, turns[recipient_list.name]),
             )
         ),
         *([report] if report else []),

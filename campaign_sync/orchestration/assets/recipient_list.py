@@ -16,6 +16,7 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
 from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
 from campaign_sync.replacement.list_settings import ListSettings
@@ -46,7 +47,7 @@ SHOWN_STEPS = 100
 """How many steps of a replacement its page shows; the state database has all of them."""
 
 
-def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
+def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_recipient_list"]`: preflight, clear, fill, sweep, read back, proof."""
     mandator = settings.mandator
     key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name)
@@ -55,6 +56,7 @@ def recipient_list_asset(settings: ListSettings) -> dg.AssetsDefinition:
         key=key,
         group_name=mandator,
         kinds={"table"},
+        op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name)],
         description=asset_description(
             f"“{settings.display_name}”, recipient list {settings.recipient_list_id} of "

@@ -25,6 +25,7 @@ from campaign_sync.orchestration.metadata import (
     reasons,
 )
 from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
@@ -60,7 +61,7 @@ CHECKS = {
 """By check: its rule, and what to do if it doesn't hold."""
 
 
-def selection_asset(settings: ListSettings, crm_kind: str) -> dg.AssetsDefinition:
+def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_selection"]`: picked people with a granted consent and a usable address."""
     mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
     checks = {name: texts for name, texts in CHECKS.items() if name != "exclusions" or settings.exclusions}
@@ -70,6 +71,7 @@ def selection_asset(settings: ListSettings, crm_kind: str) -> dg.AssetsDefinitio
         key=key,
         group_name=mandator,
         kinds={crm_kind, "parquet"},
+        op_tags=turn.op_tags(AssetKind.SELECTION),
         ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE))},
         io_manager_key="parquet",
         dagster_type=FRAME,
@@ -98,8 +100,7 @@ def selection_asset(settings: ListSettings, crm_kind: str) -> dg.AssetsDefinitio
     def selection(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], suppression_state: pd.DataFrame
     ) -> Materialized:
-        with translate_errors(context) as attempt:
-            crm = ports.crm_snapshot(mandator)
+        with translate_errors(context) as attempt, ports.list_view(settings, is_last=False) as crm:
             list_opt_in(crm, settings)
             excluded = read_excluded(crm, settings.exclusions)
             picked, split = _split(crm, settings, Suppressed.of(suppression_state, opt_in_id), excluded)

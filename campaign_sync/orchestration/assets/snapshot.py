@@ -18,6 +18,7 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, column_schema, reasons
 from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.partial_fill import with_size_doubts
@@ -60,7 +61,7 @@ CHECK_DESCRIPTIONS = {
 """By check: its rule, and what to do if it doesn't hold."""
 
 
-def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
+def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, stored."""
     mandator, schema = settings.mandator, settings.schema
     key = asset_key(mandator, AssetKind.SNAPSHOT, settings.name)
@@ -69,6 +70,7 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
         key=key,
         group_name=mandator,
         kinds={"pandera", "parquet"},
+        op_tags=turn.op_tags(AssetKind.SNAPSHOT),
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name))},
         description=asset_description(
             f"What will be in “{settings.display_name}” of {settings.mandator_display_name}: the rows exactly as they "
@@ -95,8 +97,8 @@ def snapshot_asset(settings: ListSettings) -> dg.AssetsDefinition:
     def snapshot(
         context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], selection: pd.DataFrame
     ) -> Materialized:
-        with translate_errors(context) as attempt:
-            crm, state, vendor = ports.crm_snapshot(mandator), ports.state, ports.vendor(mandator)
+        with translate_errors(context) as attempt, ports.list_view(settings, is_last=True) as crm:
+            state, vendor = ports.state, ports.vendor(mandator)
             split = build_snapshot(selection, schema, list_opt_in(crm, settings))
             rows = split.rows
             check_inputs = check_context(settings, vendor, crm, state, context.run.run_id, before_preflight=True)

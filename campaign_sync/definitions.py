@@ -10,10 +10,10 @@ from campaign_sync.orchestration.daily_replacement import daily_job, daily_sched
 from campaign_sync.orchestration.deadlines import with_freshness
 from campaign_sync.orchestration.drift_sensor import list_drift_job
 from campaign_sync.orchestration.feedback_schedules import audit_job, feedback_job, feedback_schedules
-from campaign_sync.orchestration.io_manager import ParquetIOManager
+from campaign_sync.orchestration.io_manager import FRAMES, ParquetIOManager
 from campaign_sync.orchestration.metrics_sensors import metrics_sensors
 from campaign_sync.orchestration.report_sensor import report_job
-from campaign_sync.orchestration.resources import resources_definition
+from campaign_sync.orchestration.resources import RESOURCES, resources_definition
 from campaign_sync.orchestration.responses_schedule import responses_job, responses_schedule
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.orchestration.sensors import mandator_sensors
@@ -23,6 +23,8 @@ def build_definitions(
     configuration: Configuration, now: datetime, retry_policy: RetryPolicy | None = None
 ) -> dg.Definitions:
     """Return all definitions for the mandators of the configuration. Opens no connection.
+
+    They can be merged with others: jobs bring their executor, and names of resources are our own.
 
     Args:
         configuration: all mandators.
@@ -53,14 +55,14 @@ def build_definitions(
         schedules=schedules,
         sensors=[*sensors, *metrics_sensors(configuration)],
         resources={
-            "ports": resources_definition(configuration, retry_policy),
-            "parquet": ParquetIOManager(configuration.storage.frames),
+            RESOURCES: resources_definition(configuration, retry_policy),
+            FRAMES: ParquetIOManager(configuration.storage.frames),
         },
-        executor=dg.in_process_executor,
     )
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """What `dagster` and `dg` load: the configuration named by `CAMPAIGN_SYNC_CONFIG`."""
-    return build_definitions(load_configuration(), datetime.now(UTC))
+    own = build_definitions(load_configuration(), datetime.now(UTC))
+    return dg.Definitions.merge(own, dg.Definitions(executor=dg.in_process_executor))

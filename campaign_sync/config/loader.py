@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -66,20 +66,23 @@ class ConfigurationError(CampaignSyncError):
         self.problems = tuple(problems)
 
 
-def load_configuration(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Configuration:
+def load_configuration(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, *, section: Sequence[str] = ()
+) -> Configuration:
     """Read and validate the configuration.
 
     Args:
         path: the YAML file; by default the one in `CAMPAIGN_SYNC_CONFIG`, else `campaign_sync.yaml` in the working
             directory.
         environ: the environment variables, by default those of the process.
+        section: the keys that lead to the configuration in a file that has other things as well.
 
     Raises:
         ConfigurationError: the file is missing or has mistakes; the message lists all with their places.
     """
     environ = os.environ if environ is None else environ
     path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
-    document = _document(path, _text(path), environ)
+    document = _document(path, _text(path), environ).section(*section)
     configuration, details = _validated(document.value, Configuration)
     problems = [
         *document.problems,

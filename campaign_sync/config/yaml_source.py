@@ -1,7 +1,7 @@
 """A YAML text as plain values with their places, and with the values of `{env: NAME}` and `{file: PATH}`."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -54,6 +54,25 @@ class Document:
         while path and path not in self.keys:
             path = path[:-1]
         return self.keys.get(path, Place())
+
+    def section(self, *keys: str) -> "Document":
+        """Return the section at a path as a document of its own, with its places in this file."""
+        value = self.value
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        depth = len(keys)
+
+        def inside(path: Path) -> bool:
+            return path[:depth] == keys
+
+        return Document(
+            value,
+            {path[depth:]: place for path, place in self.values.items() if inside(path)},
+            {path[depth:]: place for path, place in self.keys.items() if inside(path)},
+            [replace(problem, path=problem.path[depth:]) for problem in self.problems if inside(problem.path)],
+            {path[depth:]: written for path, written in self.converted.items() if inside(path)},
+            {path[depth:] for path in self.unreadable if inside(path)},
+        )
 
 
 def read_document(text: str, environ: Mapping[str, str]) -> Document:

@@ -49,6 +49,7 @@ def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
         daily_job_name(mandator),
         selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists))),
         tags={MANDATOR_TAG: mandator},
+        executor_def=dg.in_process_executor,
         description=asset_description(
             f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
             f"its recipient lists are replaced completely ({', '.join(lists)}).",

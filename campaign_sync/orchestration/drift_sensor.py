@@ -25,6 +25,7 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsse
         _job_name(mandator),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT)),
         tags={MANDATOR_TAG: mandator},
+        executor_def=dg.in_process_executor,
         description=asset_description(
             f"Checks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
             "proven to hold. Lists stay as they are.",

@@ -25,6 +25,7 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJ
         f"{mandator}_feedback",
         selection=dg.AssetSelection.assets(*feedback_keys(mandator), asset_key(mandator, AssetKind.LIST_DRIFT)),
         tags={MANDATOR_TAG: mandator},
+        executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and checks "
             "whether its lists are still as they were proven. Lists stay as they are.",
@@ -41,6 +42,7 @@ def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobD
         f"{mandator}_audit",
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT)),
         tags={MANDATOR_TAG: mandator},
+        executor_def=dg.in_process_executor,
         description=asset_description(
             f"Compares the CRM with the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
             "and imports what it lacks. Lists stay as they are.",

@@ -11,6 +11,9 @@ from upath import UPath
 
 from campaign_sync.storage.files import release_memory, write_file
 
+FRAMES = "campaign_sync_frames"
+"""Key of the IO manager among the resources of a code location."""
+
 
 class FrameHandover:
     """A frame that an asset hands over to the IO manager. It can be taken once; then only its taker holds it.

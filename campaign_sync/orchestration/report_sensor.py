@@ -30,6 +30,7 @@ def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJ
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT)),
+        executor_def=dg.in_process_executor,
         description=asset_description(
             f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",
             "on the page of the asset.",

@@ -29,6 +29,9 @@ from campaign_sync.telemetry.textfile import write_text_file
 
 log = logging.getLogger(__name__)
 
+RESOURCES = "campaign_sync"
+"""Key of `Resources` among the resources of a code location."""
+
 
 class Resources:
     """Opens each resource at its first use, once per run, and closes all of them at the end.
@@ -195,10 +198,10 @@ class _ListView:
 def resources_definition(
     configuration: Configuration, retry_policy: RetryPolicy | None = None
 ) -> dg.ResourceDefinition:
-    """Return the resource `ports`: opened at its first use, closed when the run ends, in success or not."""
+    """Return the resource `RESOURCES`: opened at its first use, closed when the run ends, in success or not."""
 
     @dg.resource(description="The vendor, the CRM, the product's state and files")
-    def ports(context: dg.InitResourceContext) -> Iterator[Resources]:
+    def resources(context: dg.InitResourceContext) -> Iterator[Resources]:
         run_id = context.run.run_id if context.run else ""
         opened = Resources(configuration, run_id, retry_policy)
         with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
@@ -210,4 +213,10 @@ def resources_definition(
                 with run.current():
                     opened.close()
 
-    return ports
+    return resources
+
+
+def resources_of(context: dg.AssetExecutionContext) -> Resources:
+    """Return the resources of the run in which an asset is materialized."""
+    opened: Resources = getattr(context.resources, RESOURCES)
+    return opened

@@ -24,6 +24,7 @@ def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAsset
         _job_name(mandator),
         selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
         tags={RESPONSES_TAG: mandator},
+        executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as they are.",
             "rows of the vendor's exports, on the page of each kind of response.",

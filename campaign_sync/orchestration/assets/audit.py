@@ -11,7 +11,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.telemetry.spans import note_rows
 
 _WARN = dg.AssetCheckSeverity.WARN
@@ -32,6 +32,7 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={crm_kind, "report"},
         description=asset_description(
             f"The CRM compared with Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
@@ -61,7 +62,8 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             ),
         ],
     )
-    def compare(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+    def compare(context: dg.AssetExecutionContext) -> Materialized:
+        ports = resources_of(context)
         asked = 0
 
         def on_rows(rows: int) -> None:

@@ -17,7 +17,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
 
@@ -51,6 +51,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
         description=asset_description(
             f"{_WHO[kind].format(called=called)}: everything reported since the last import, as received.",
@@ -64,7 +65,8 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             for name, texts in CHECKS.items()
         ],
     )
-    def fetch(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+    def fetch(context: dg.AssetExecutionContext) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt:
             fetcher = FeedbackFetcher(
                 mandator, settings, lambda: ports.vendor(mandator), ports.state, ports.frames, context.run.run_id

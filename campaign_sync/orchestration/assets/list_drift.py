@@ -13,7 +13,7 @@ from campaign_sync.orchestration.check_names import UNCHANGED
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, table
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
 
@@ -29,6 +29,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE)],
         description=asset_description(
@@ -51,7 +52,8 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             )
         ],
     )
-    def list_drift(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+    def list_drift(context: dg.AssetExecutionContext) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt:
             drift_check = DriftCheck(
                 lambda: ports.vendor(mandator),

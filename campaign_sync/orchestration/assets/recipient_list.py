@@ -15,7 +15,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
@@ -55,6 +55,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={"table"},
         op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name)],
@@ -79,9 +80,8 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
             for name, texts in CHECKS.items()
         ],
     )
-    def recipient_list(
-        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]
-    ) -> Iterator[Materialized | dg.AssetCheckResult]:
+    def recipient_list(context: dg.AssetExecutionContext) -> Iterator[Materialized | dg.AssetCheckResult]:
+        ports = resources_of(context)
         with translate_errors(context) as attempt:
             replayed = _replayed(ports, settings, context.run.tags.get(REPLAY_TAG))
             try:

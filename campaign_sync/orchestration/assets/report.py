@@ -11,7 +11,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
@@ -36,6 +36,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     @dg.asset(
         key=asset_key(mandator, AssetKind.REPORT),
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={"report", "file"},
         metadata={"mandator": called},
         description=asset_description(
@@ -45,7 +46,8 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
         ),
     )
-    def report(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+    def report(context: dg.AssetExecutionContext) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt:
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists)

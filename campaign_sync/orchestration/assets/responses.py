@@ -14,7 +14,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
 from campaign_sync.responses.response_import import ResponseImportSummary, import_responses
@@ -58,12 +58,14 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={"parquet"},
         description=description,
         metadata={"mandator": called, "readers": reader, "folder": dataset_folder(mandator, kind)},
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
-    def responses(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+    def responses(context: dg.AssetExecutionContext) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt:
             state, frames, vendor = ports.state, ports.frames, ports.vendor(mandator)
             fetched: list[ImportWindow] = []

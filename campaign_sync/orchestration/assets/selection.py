@@ -15,7 +15,7 @@ from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
+from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import (
     Materialized,
     check_result,
@@ -24,7 +24,7 @@ from campaign_sync.orchestration.metadata import (
     pick_metadata,
     reasons,
 )
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -70,10 +70,11 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={crm_kind, "parquet"},
         op_tags=turn.op_tags(AssetKind.SELECTION),
         ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE))},
-        io_manager_key="parquet",
+        io_manager_key=FRAMES,
         dagster_type=FRAME,
         description=asset_description(
             f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
@@ -97,9 +98,8 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
             for name, check in checks.items()
         ],
     )
-    def selection(
-        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], suppression_state: pd.DataFrame
-    ) -> Materialized:
+    def selection(context: dg.AssetExecutionContext, suppression_state: pd.DataFrame) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt, ports.list_view(settings, is_last=False) as crm:
             list_opt_in(crm, settings)
             excluded = read_excluded(crm, settings.exclusions)

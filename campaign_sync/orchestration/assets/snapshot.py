@@ -17,7 +17,7 @@ from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, column_schema, reasons
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -69,6 +69,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={"pandera", "parquet"},
         op_tags=turn.op_tags(AssetKind.SNAPSHOT),
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name))},
@@ -94,9 +95,8 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
             for name in CHECK_NAMES
         ],
     )
-    def snapshot(
-        context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources], selection: pd.DataFrame
-    ) -> Materialized:
+    def snapshot(context: dg.AssetExecutionContext, selection: pd.DataFrame) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt, ports.list_view(settings, is_last=True) as crm:
             state, vendor = ports.state, ports.vendor(mandator)
             split = build_snapshot(selection, schema, list_opt_in(crm, settings))

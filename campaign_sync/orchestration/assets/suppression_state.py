@@ -35,9 +35,9 @@ from campaign_sync.orchestration.feedback_checks import (
     delay_metadata,
     hours,
 )
-from campaign_sync.orchestration.io_manager import FRAME, FrameHandover
+from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
@@ -65,9 +65,10 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
     @dg.asset(
         key=key,
         group_name=mandator,
+        required_resource_keys={RESOURCES},
         kinds={crm_kind, "parquet"},
         deps=[asset_key(mandator, AssetKind(kind)) for kind in FeedbackKind],
-        io_manager_key="parquet",
+        io_manager_key=FRAMES,
         dagster_type=FRAME,
         description=asset_description(
             f"Who may not be written to by {called}, and why. All fetched feedback is written to the CRM first.",
@@ -83,7 +84,8 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
             if name != "attributed" or opt_in_readers
         ],
     )
-    def suppression_state(context: dg.AssetExecutionContext, ports: dg.ResourceParam[Resources]) -> Materialized:
+    def suppression_state(context: dg.AssetExecutionContext) -> Materialized:
+        ports = resources_of(context)
         with translate_errors(context) as attempt:
             state, feedback = ports.state, settings.feedback
             pending = read_pending(state, ports.frames, mandator, settings)

@@ -51,3 +51,10 @@ def is_busy(instance: dg.DagsterInstance, mandator: str) -> bool:
         updated_after=datetime.now(UTC) - RETRY_WITHIN,
     )
     return any(_RETRIED_BY not in run.tags for run in instance.get_runs(failed))
+
+
+def awaits_retry(record: dg.RunRecord, now: datetime) -> bool:
+    """Return whether Dagster is about to retry a run that has failed."""
+    run = record.dagster_run
+    will_retry = run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(_WILL_RETRY) == "true"
+    return will_retry and _RETRIED_BY not in run.tags and record.update_timestamp.astimezone(UTC) > now - RETRY_WITHIN

@@ -17,6 +17,9 @@ from campaign_sync.telemetry.spans import asset_span
 
 _UNATTENDED_TAGS = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
 
+RETRYABLE = "retryable"
+"""Metadata of a failed step: whether the same work may well succeed if it is begun again later."""
+
 
 class AssetAttempt:
     """An attempt at an asset in a run."""
@@ -57,7 +60,7 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[AssetAttempt
             raise dg.RetryRequested(policy.retries, policy.pause(unattended=unattended)) from None
         reason = printable(str(error))
         _report_unevaluated(context, reason, attempt)
-        raise dg.Failure(reason, allow_retries=False) from None
+        raise dg.Failure(reason, metadata={RETRYABLE: error.retryable}, allow_retries=False) from None
     except Exception as error:
         _report_unevaluated(context, type(error).__name__, attempt)  # its message may quote personal data
         raise

@@ -1,0 +1,207 @@
+"""The newest day of each mandator, derived from Dagster's runs of it and from the journal."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
+
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.day import (
+    Completion,
+    CompletionLimits,
+    Day,
+    DayRun,
+    ListProof,
+    RunEnd,
+    StepFailure,
+    assess_day,
+    next_completion,
+)
+from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys, list_keys
+from campaign_sync.orchestration.cron import next_tick
+from campaign_sync.orchestration.daily_replacement import BUSY, MANDATOR_TAG, PLANNED_FOR, STALE_AFTER
+from campaign_sync.orchestration.dead_runs import awaits_retry
+from campaign_sync.orchestration.errors import RETRYABLE
+from campaign_sync.storage.state import State
+
+MAX_RUNS = 20
+"""How many runs are started to complete a day."""
+
+MAX_FRUITLESS = 5
+"""After this number of such runs in a row without a further proof no other is started."""
+
+INTERVAL = timedelta(minutes=5)
+"""The time between two such runs."""
+
+COMPLETES = "campaign_sync/completes"
+"""Tag of the runs that complete a day: the value of `PLANNED_FOR` of its planned run."""
+
+_REACH = timedelta(hours=27)
+"""How far back runs are read: no day is completed later."""
+
+_ROOT_RUN = "dagster/root_run_id"
+
+_STEP_BEGINS = {DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED, DagsterEventType.STEP_UP_FOR_RETRY}
+_STEP_ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE}
+
+
+@dataclass(frozen=True)
+class MandatorDay:
+    """The newest day of a mandator."""
+
+    planned_for: str
+    """The value of `PLANNED_FOR` of its planned run."""
+    day: Day
+    completion: Completion
+    """What completes it, as of now."""
+
+
+def unfinished_days(
+    configuration: Configuration, instance: DagsterInstance, state: State, mandators: Collection[str], now: datetime
+) -> dict[str, MandatorDay]:
+    """Return the newest day of each of these mandators of which a run has failed or was cancelled.
+
+    Days on which nothing failed have no list that further runs would complete; they cost one statement in all.
+    """
+    if not mandators:
+        return {}
+    stopped = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+    since = now - _REACH
+    tags = {MANDATOR_TAG: sorted(mandators)}
+    failed = instance.get_run_records(dg.RunsFilter(tags=tags, statuses=stopped, created_after=since))
+    candidates = {record.dagster_run.tags[MANDATOR_TAG] for record in failed if _day_of(record.dagster_run)}
+    if not candidates:
+        return {}
+    tags = {MANDATOR_TAG: sorted(candidates)}
+    records = instance.get_run_records(dg.RunsFilter(tags=tags, created_after=since))
+    days = {}
+    for mandator in sorted(candidates):
+        of_mandator = [record for record in records if record.dagster_run.tags[MANDATOR_TAG] == mandator]
+        planned_for = _newest_day(of_mandator)
+        if planned_for is not None:
+            of_day = [record for record in of_mandator if _day_of(record.dagster_run) == planned_for]
+            days[mandator] = _mandator_day(configuration, instance, state, mandator, planned_for, of_day, now)
+    return days
+
+
+def _mandator_day(
+    configuration: Configuration,
+    instance: DagsterInstance,
+    state: State,
+    mandator: str,
+    planned_for: str,
+    records: Sequence[dg.RunRecord],
+    now: datetime,
+) -> MandatorDay:
+    settings = configuration.mandators[mandator]
+    lists = list(settings.lists)
+    subjects = _subjects(mandator, lists)
+    proofs = {name: state.replacements.last_proven(mandator, name) for name in lists}
+    day = assess_day(
+        lists,
+        [_day_run(instance, record, subjects, now) for record in records],
+        {name: ListProof(proof.run_id, proof.started_at) for name, proof in proofs.items() if proof},
+        [name for name in lists if state.replacements.incomplete(mandator, name)],
+    )
+    planned = _moment(planned_for) or day.runs[0].created_at
+    limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, INTERVAL, latest_completion(settings, planned))
+    return MandatorDay(planned_for, day, next_completion(day, limits, now))
+
+
+def latest_completion(settings: MandatorSettings, planned: datetime) -> datetime:
+    """Return until when a further run may begin that completes the day planned for a moment.
+
+    That is as late as the schedule begins a day, or as long after the day's deadline; never after the next planned day.
+    """
+    due = next_tick(settings.deadline, settings.zone, planned) if settings.deadline else planned
+    latest = due + STALE_AFTER
+    return min(latest, next_tick(settings.schedule, settings.zone, planned)) if settings.schedule else latest
+
+
+def _day_of(run: DagsterRun) -> str | None:
+    return run.tags.get(PLANNED_FOR) or run.tags.get(COMPLETES)
+
+
+def _newest_day(records: Sequence[dg.RunRecord]) -> str | None:
+    planned = [record for record in records if PLANNED_FOR in record.dagster_run.tags]
+    newest = max(planned, key=lambda record: record.create_timestamp, default=None)
+    return newest.dagster_run.tags[PLANNED_FOR] if newest else None
+
+
+def _moment(planned_for: str) -> datetime | None:
+    """Return the planned time; None where a day has none, because the CRM's export alone starts it."""
+    try:
+        moment = datetime.fromisoformat(planned_for)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+def _subjects(mandator: str, lists: Iterable[str]) -> dict[str, str | None]:
+    """Return the list of each step that leads to one, by the step's key; None for the steps of the feedback."""
+    keys: dict[dg.AssetKey, str | None] = dict.fromkeys(feedback_keys(mandator))
+    keys |= {key: name for name in lists for key in list_keys(mandator, name)}
+    return {key.to_python_identifier(): name for key, name in keys.items()}
+
+
+def _day_run(
+    instance: DagsterInstance, record: dg.RunRecord, subjects: Mapping[str, str | None], now: datetime
+) -> DayRun:
+    run = record.dagster_run
+    selected = [asset_name(key).recipient_list for key in run.asset_selection or ()]  # of the whole job: nothing
+    lists = {name for name in selected or subjects.values() if name}
+    end = _end(record, now)
+    failures, interrupted = _stopped_steps(instance, run.run_id, subjects) if end is RunEnd.FAILED else ((), ())
+    return DayRun(
+        run_id=run.run_id,
+        created_at=record.create_timestamp.astimezone(UTC),
+        end=end,
+        lists=frozenset(lists),
+        failures=tuple(failures),
+        interrupted=frozenset(interrupted),
+        ended_at=datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
+        completes=COMPLETES in run.tags and _ROOT_RUN not in run.tags,
+    )
+
+
+def _end(record: dg.RunRecord, now: datetime) -> RunEnd:
+    run = record.dagster_run
+    if run.status in BUSY or awaits_retry(record, now):
+        return RunEnd.IN_PROGRESS
+    if run.status is DagsterRunStatus.CANCELED:
+        return RunEnd.CANCELED
+    return RunEnd.SUCCEEDED if run.status is DagsterRunStatus.SUCCESS else RunEnd.FAILED
+
+
+def _stopped_steps(
+    instance: DagsterInstance, run_id: str, subjects: Mapping[str, str | None]
+) -> tuple[list[StepFailure], set[str]]:
+    """Return the steps of a run that failed, and the lists on which it worked when its process ended."""
+    newest: dict[str, dg.EventLogEntry] = {}
+    for entry in instance.all_logs(run_id, of_type=_STEP_BEGINS | _STEP_ENDS):
+        if (step := entry.step_key or "") in subjects:
+            newest[step] = entry
+    failures, interrupted = [], set()
+    for step, entry in newest.items():
+        event, name = entry.get_dagster_event(), subjects[step]
+        if event.event_type is DagsterEventType.STEP_FAILURE and not _is_interrupted(event):
+            failures.append(StepFailure(name, _may_pass(event)))
+        elif event.event_type in _STEP_BEGINS and name:
+            interrupted.add(name)
+    return failures, interrupted
+
+
+def _is_interrupted(event: dg.DagsterEvent) -> bool:
+    """Return whether a step ended because its process was asked to end, as when a machine is shut down."""
+    error = event.step_failure_data.error
+    kinds = {error.cls_name, error.cause.cls_name if error.cause else None} if error else set()
+    return "DagsterExecutionInterruptedError" in kinds
+
+
+def _may_pass(event: dg.DagsterEvent) -> bool:
+    """Return whether a step failed for a reason that may pass. Of errors that aren't ours that isn't known."""
+    failure = event.step_failure_data.user_failure_data
+    value = failure.metadata.get(RETRYABLE) if failure else None
+    return value is not None and value.value is True

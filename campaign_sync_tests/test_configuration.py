@@ -23,8 +23,10 @@ from campaign_sync.config import (
     MandatorSettings,
     ReaderSettings,
     SqlSettings,
+    UnavailableError,
     configuration_schema,
     load_configuration,
+    unavailable_secrets,
 )
 from campaign_sync.domain.feedback_rows import Layout
 from campaign_sync.domain.recipient import TechnicalField
@@ -543,10 +545,15 @@ def test_lists_and_mandators_need_at_least_one_entry(tmp_path: Path) -> None:
 def test_a_recipient_list_or_mandator_cannot_have_two_entries(tmp_path: Path) -> None:
     second = MINIMAL.partition("mandators:\n")[2].replace("  nord:", "  sued:")
     assert problems(tmp_path, MINIMAL + second) == [
-        "15:18 mandators.sued.mandator_id: the mandator has an entry already: mandators.nord",
+        "5:18 mandators.nord.mandator_id: two entries are of the same mandator; the other is mandators.sued",
+        (
+            "10:28 mandators.nord.lists.newsletter.recipient_list_id: two entries would overwrite each other in one "
+            "recipient list; the other is mandators.sued.lists.newsletter"
+        ),
+        "15:18 mandators.sued.mandator_id: two entries are of the same mandator; the other is mandators.nord",
         (
             "20:28 mandators.sued.lists.newsletter.recipient_list_id: two entries would overwrite each other in one "
-            "recipient list; it has an entry already: mandators.nord.lists.newsletter"
+            "recipient list; the other is mandators.nord.lists.newsletter"
         ),
     ]
 
@@ -555,7 +562,7 @@ def test_all_mistakes_of_every_kind_are_reported_at_once_in_the_order_of_the_fil
     text = (
         with_list_keys("attributes: {description: a, Created: b}\nlimits: {max_shrink: 2}")
         .replace("8100", "none\n    mandator_id: -1")
-        .replace("{env: NORD_PASSWORD}", "{env: UNSET}")
+        .replace("{env: NORD_PASSWORD}", "secret in the file")
         .replace("crm: {url", "crm: {urll")
     )
     assert [line.partition(": ")[0] for line in problems(tmp_path, text)] == [
@@ -571,9 +578,29 @@ def test_all_mistakes_of_every_kind_are_reported_at_once_in_the_order_of_the_fil
 
 
 def test_an_empty_variable_counts_as_missing(tmp_path: Path) -> None:
-    assert problems(tmp_path, MINIMAL, {**ENVIRON, "NORD_PASSWORD": ""}) == [
-        "7:15 mandators.nord.password: the environment variable NORD_PASSWORD is empty"
+    text = minimal("8100", "{env: NUMBER}")
+    assert problems(tmp_path, text, {**ENVIRON, "NUMBER": ""}) == [
+        "5:18 mandators.nord.mandator_id: the environment variable NUMBER is empty"
     ]
+
+
+def test_a_credential_is_read_when_it_is_used_and_names_its_place_when_it_is_missing(tmp_path: Path) -> None:
+    environ: dict[str, str] = {}
+    nord = load(tmp_path, MINIMAL, environ).mandators["nord"]
+    place = f"{tmp_path}/campaign_sync.yaml:7:15 mandators.nord.password: the environment variable NORD_PASSWORD"
+    for value, problem in ((None, "not set"), ("", "empty")):
+        if value is not None:
+            environ["NORD_PASSWORD"] = value
+        with pytest.raises(UnavailableError) as caught:
+            nord.password.get_secret_value()
+        assert str(caught.value) == f"{place} is {problem}"
+        assert unavailable_secrets(nord)[1:] == [str(caught.value)]
+    environ |= {"NORD_USERNAME": "nord", "NORD_PASSWORD": "geheim"}
+    assert unavailable_secrets(nord) == []
+    assert nord.password.get_secret_value() == "geheim"
+    environ["NORD_PASSWORD"] = "rotated"
+    assert nord.password.get_secret_value() == "rotated"
+    assert "rotated" not in f"{nord!r} {nord.password} {nord.model_dump()} {nord.model_dump_json()}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8123", "localhost", "[::1]:8123", "sandbox:8123", "vendor-stand_in"])

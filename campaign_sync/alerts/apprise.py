@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.messages import fields_of
-from campaign_sync.config import AppriseSettings
+from campaign_sync.config import AppriseSettings, UnavailableError
 from campaign_sync.domain.incident import Notice, NoticeKind
 from campaign_sync.domain.printable_text import printable_line
 
@@ -43,7 +43,10 @@ class AppriseChannel:
             problem: str | None = "Apprise isn't installed; pip install campaign-sync[apprise]"
         else:
             logging.getLogger("apprise").propagate = False  # its debug lines contain the URL
-            problem = self._deliver(apprise, notice)
+            try:
+                problem = self._deliver(apprise, notice)
+            except UnavailableError as error:
+                problem = str(error)
         if problem:  # raised out here, because a caught exception may contain the URL, which is a secret
             raise ChannelError(f"the target alarms.apprise.{self._key} accepted no alarm: {problem}")
 

@@ -10,7 +10,7 @@ from email.utils import formatdate, make_msgid
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.messages import fields_of
-from campaign_sync.config import EmailSettings
+from campaign_sync.config import EmailSettings, UnavailableError
 from campaign_sync.domain.incident import Notice
 
 TIMEOUT_SECONDS = 20.0
@@ -35,6 +35,8 @@ class EmailChannel:
         message, problem = self._message(notice), None
         try:
             self._deliver(message)
+        except UnavailableError as error:
+            problem = str(error)
         except smtplib.SMTPAuthenticationError:
             problem = "it doesn't accept the username and password; check alarms.email.username and password"
         except smtplib.SMTPRecipientsRefused as error:

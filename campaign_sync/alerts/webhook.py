@@ -9,7 +9,7 @@ import requests
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.messages import fields_of
-from campaign_sync.config import WebhookSettings
+from campaign_sync.config import UnavailableError, WebhookSettings
 from campaign_sync.domain.incident import Notice, NoticeKind
 
 TIMEOUT_SECONDS = 20.0
@@ -43,6 +43,8 @@ class WebhookChannel:
                 stream=True,  # only the status is needed; the body may be slow or endless
             ) as response:
                 status = response.status_code
+        except UnavailableError as error:
+            problem = str(error)
         except (requests.RequestException, ValueError) as error:
             problem = f"it can't be reached ({type(error).__name__}); check the URL"
         else:

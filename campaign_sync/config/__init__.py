@@ -6,6 +6,7 @@ here: what a setting does. The packages that use it take the settings as they ar
 
 from campaign_sync.config.alerts import AlarmSettings, AppriseSettings, EmailSettings, WebhookSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings
+from campaign_sync.config.broken_mandators import BrokenMandator
 from campaign_sync.config.crm import CrmSettings, OptInSettings
 from campaign_sync.config.crm_sql import PRESETS, SqlSettings, SqlTables, SqlWriteBack, TableMapping, preset_text
 from campaign_sync.config.json_schema import configuration_schema
@@ -36,6 +37,7 @@ from campaign_sync.config.readers import (
     ResponseReaderSettings,
     ResponseSettings,
 )
+from campaign_sync.config.references import UnavailableError, unavailable_secrets
 from campaign_sync.config.reports import Language, ReportSettings
 from campaign_sync.config.telemetry import OtlpSettings, TelemetrySettings
 
@@ -46,6 +48,7 @@ __all__ = [
     "AlarmSettings",
     "AppriseSettings",
     "AutomationSettings",
+    "BrokenMandator",
     "ConditionSettings",
     "Configuration",
     "ConfigurationError",
@@ -75,10 +78,12 @@ __all__ = [
     "Strategy",
     "TableMapping",
     "TelemetrySettings",
+    "UnavailableError",
     "UnsubscribeLists",
     "WebhookSettings",
     "configuration_schema",
     "load_configuration",
     "load_crm",
     "preset_text",
+    "unavailable_secrets",
 ]

@@ -4,7 +4,8 @@ These rules use the plain values of the file instead of the models, so that conf
 wrong values.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from campaign_sync.config.yaml_source import Path
@@ -21,7 +22,7 @@ def find_conflicts(value: Any) -> Iterator[Conflict]:
     mandators = _entries(value, "mandators")
     yield from _repeated(
         [(("mandators", name, "mandator_id"), mandator.get("mandator_id")) for name, mandator in mandators],
-        "the mandator has an entry already",
+        "two entries are of the same mandator; the other is",
     )
     lists = [
         (("mandators", mandator_name, "lists", list_name), settings)
@@ -30,17 +31,17 @@ def find_conflicts(value: Any) -> Iterator[Conflict]:
     ]
     yield from _repeated(
         [((*path, "recipient_list_id"), settings.get("recipient_list_id")) for path, settings in lists],
-        "two entries would overwrite each other in one recipient list; it has an entry already",
+        "two entries would overwrite each other in one recipient list; the other is",
     )
     for path, settings in lists:
         yield from _attribute_conflicts(path, settings)
     for target, settings in _entries(_section(value, "alarms"), "apprise"):
         yield from _unknown_mandators(
-            ("alarms", "apprise", target, "mandators"), settings, {name for name, _ in mandators}
+            ("alarms", "apprise", target, "mandators"), settings, _section(value, "mandators").keys()
         )
 
 
-def _unknown_mandators(path: Path, settings: dict[str, Any], known: set[str]) -> Iterator[Conflict]:
+def _unknown_mandators(path: Path, settings: dict[str, Any], known: Collection[str]) -> Iterator[Conflict]:
     chosen = settings.get("mandators")
     for position, name in enumerate(chosen if isinstance(chosen, list) else []):
         if name not in known:
@@ -48,13 +49,15 @@ def _unknown_mandators(path: Path, settings: dict[str, Any], known: set[str]) ->
 
 
 def _repeated(ids: list[tuple[Path, object]], sentence: str) -> Iterator[Conflict]:
-    first: dict[str, Path] = {}
+    """Yield all entries with an id that another has as well: it isn't known which of them is right."""
+    paths_by_id: defaultdict[str, list[Path]] = defaultdict(list)
     for path, number in ids:
-        if number is None:
-            continue
-        earlier = first.setdefault(_normalize_id(number), path)
-        if earlier != path:
-            yield path, f"{sentence}: {'.'.join(map(str, earlier[:-1]))}"
+        if number is not None:
+            paths_by_id[_normalize_id(number)].append(path)
+    for paths in paths_by_id.values():
+        for path in paths if len(paths) > 1 else ():
+            others = (".".join(map(str, other[:-1])) for other in paths if other != path)
+            yield path, f"{sentence} {', '.join(others)}"
 
 
 def _normalize_id(number: object) -> str:

@@ -10,11 +10,21 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from campaign_sync.config.database_url import DatabaseUrlError, read_database_url
-from campaign_sync.config.references import ExternalValue
+from campaign_sync.config.references import ExternalSecret, ExternalValue
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
 from campaign_sync.domain.time_pattern import pattern_problem
@@ -39,6 +49,9 @@ REFERENCE: dict[str, Any] = {"anyOf": [ENVIRONMENT_REFERENCE, FILE_REFERENCE]}
 """JSON schema of a value that must not be in the file itself."""
 
 KEY_PATTERN = r"^[a-z][a-z0-9_]*$"
+"""What names in the configuration match."""
+LONGEST_KEY = 64
+"""How many characters such a name has at most: the width of its columns in the state database."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -79,9 +92,11 @@ def _sensible_duration(value: timedelta) -> timedelta:
     return value
 
 
-def _credential(value: object) -> object:
-    if isinstance(value, ExternalValue | SecretStr):
+def _credential(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    if isinstance(value, ExternalSecret):  # which validation would read
         return value
+    if isinstance(value, ExternalValue | SecretStr):
+        return validate(value)
     raise ValueError(
         "a credential must not be in this file, where copies and version control would spread it; "
         "write {env: NAME} and set that environment variable, or {file: PATH} and keep it in that file"
@@ -285,8 +300,8 @@ def _email_address(value: str) -> str:
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Name = Annotated[Text, AfterValidator(normalize_text)]
 """The name of an object in another system, compared without regard to outer blanks and decomposed letters."""
-Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=64)]
-"""A name in the configuration, at most as long as its columns in the state database are wide."""
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=LONGEST_KEY)]
+"""A name in the configuration."""
 EmailAddress = Annotated[str, AfterValidator(_email_address)]
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 VendorId = Annotated[int, BeforeValidator(_no_truth_value), Field(gt=0, lt=2**63)]
@@ -297,7 +312,15 @@ Duration = Annotated[
     AfterValidator(_sensible_duration),
     WithJsonSchema({"type": "string", "pattern": r"^([0-9]{1,9}\s*[smhd]|P.+)$"}),
 ]
-Credential = Annotated[SecretStr, BeforeValidator(_credential), WithJsonSchema(REFERENCE)]
+CREDENTIAL_VALIDATOR = WrapValidator(_credential)
+"""What the types of credentials have, and no other types."""
+Credential = Annotated[
+    SecretStr,
+    CREDENTIAL_VALIDATOR,
+    PlainSerializer(str, return_type=str, when_used="json"),
+    WithJsonSchema(REFERENCE),
+]
+"""A secret that isn't in the file. It is read when it is used, where the file was read with `load_configuration`."""
 _URL_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 DatabaseUrl = Annotated[
     SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA

@@ -2,20 +2,23 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from campaign_sync.config.broken_mandators import BrokenMandator
 from campaign_sync.config.crm import CrmSettings
-from campaign_sync.config.crm_adapters import AdapterError, settings_model
 from campaign_sync.config.cross_checks import find_conflicts
+from campaign_sync.config.field_types import KEY_PATTERN, LONGEST_KEY
 from campaign_sync.config.misread_values import find_misread_values
-from campaign_sync.config.models import Configuration, CrmSection
+from campaign_sync.config.models import Configuration, CrmSection, SoundMandators
+from campaign_sync.config.section_types import is_credential, known_keys
 from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
 from campaign_sync.config.yaml_source import Path as KeyPath
 from campaign_sync.errors import CampaignSyncError
@@ -67,22 +70,26 @@ class ConfigurationError(CampaignSyncError):
 
 
 def load_configuration(
-    path: Path | None = None, environ: Mapping[str, str] | None = None, *, section: Sequence[str] = ()
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    section: Sequence[str] = (),
+    whole: bool = True,
 ) -> Configuration:
-    """Read and validate the configuration.
+    """Read and validate the configuration. Credentials aren't read: see `ExternalSecret`.
 
     Args:
         path: the YAML file; by default the one in `CAMPAIGN_SYNC_CONFIG`, else `campaign_sync.yaml` in the working
             directory.
         environ: the environment variables, by default those of the process.
         section: the keys that lead to the configuration in a file that has other things as well.
+        whole: whether mistakes in the settings of a single mandator are raised as well. Else such mandators are
+            `broken_mandators` of the result, and not among its `mandators`.
 
     Raises:
         ConfigurationError: the file is missing or has mistakes; the message lists all with their places.
     """
-    environ = os.environ if environ is None else environ
-    path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
-    document = _document(path, _text(path), environ).section(*section)
+    path, document = _read(path, environ, section)
     configuration, details = _validated(document.value, Configuration)
     problems = [
         *document.problems,
@@ -90,9 +97,36 @@ def load_configuration(
         *(Problem(document.place_of(where), where, sentence) for where, sentence in find_conflicts(document.value)),
         *(Problem(document.place_of(where), where, sentence) for where, sentence in find_misread_values(document)),
     ]
-    if problems or configuration is None:
+    if configuration is not None and not problems:
+        return configuration
+    broken = None if whole else _problems_by_mandator(problems, document.value)
+    if broken is None:
         raise _error(path, problems)
-    return configuration
+    return _without_broken(path, document.value, broken)
+
+
+def _problems_by_mandator(problems: Iterable[Problem], value: Any) -> dict[str, list[Problem]] | None:
+    """Return the mistakes by the mandators whose settings have them.
+
+    None if one is in a section that mandators share, or if it isn't known which mandator it concerns.
+    """
+    by_mandator: defaultdict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        section, name = problem.path[:2] if len(problem.path) > 1 else (None, "")
+        is_key = bool(re.fullmatch(KEY_PATTERN, str(name))) and len(str(name)) <= LONGEST_KEY
+        if section != "mandators" or not is_key or name not in value["mandators"]:
+            return None
+        by_mandator[str(name)].append(problem)
+    return by_mandator
+
+
+def _without_broken(path: Path, value: Any, broken: Mapping[str, list[Problem]]) -> Configuration:
+    mandators = value["mandators"]
+    sound = {name: section for name, section in mandators.items() if name not in broken}
+    return SoundMandators.of(
+        {**value, "mandators": sound},
+        {name: BrokenMandator.of(mandators[name], _lines(path, problems)) for name, problems in broken.items()},
+    )
 
 
 def load_crm(path: Path | None = None, environ: Mapping[str, str] | None = None) -> CrmSettings | None:
@@ -101,9 +135,7 @@ def load_crm(path: Path | None = None, environ: Mapping[str, str] | None = None)
     Raises:
         ConfigurationError: the section has mistakes; the message lists all with their places.
     """
-    environ = os.environ if environ is None else environ
-    path = path or Path(environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
-    document = _document(path, _text(path), environ)
+    path, document = _read(path, environ)
     if not isinstance(document.value, dict) or set(document.value) != {"crm"}:
         return None
     section, details = _validated(document.value, CrmSection)
@@ -113,9 +145,29 @@ def load_crm(path: Path | None = None, environ: Mapping[str, str] | None = None)
     return section.crm
 
 
+def _read(path: Path | None, environ: Mapping[str, str] | None, section: Sequence[str] = ()) -> tuple[Path, Document]:
+    """Return the path of the file and a section of it, with the values of all references except for credentials."""
+    current_environ = os.environ if environ is None else environ
+    path = path or Path(current_environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH)
+    document = _document(path, _text(path)).section(*section)
+
+    def secret_place(where: KeyPath) -> str | None:
+        if not is_credential(where, document.value):
+            return None
+        return _location(path, document.place_of(where), where)
+
+    document.read_references(environ, secret_place, current_environ)
+    return path, document
+
+
 def _error(path: Path, problems: list[Problem]) -> ConfigurationError:
-    problems.sort(key=lambda problem: (problem.place.line, problem.place.column))
-    return ConfigurationError([_line(path, problem) for problem in problems])
+    return ConfigurationError(_lines(path, problems))
+
+
+def _lines(path: Path, problems: Iterable[Problem]) -> list[str]:
+    """Return a line for each mistake, in their order in the file."""
+    in_order = sorted(problems, key=lambda problem: (problem.place.line, problem.place.column))
+    return [_line(path, problem) for problem in in_order]
 
 
 def _text(path: Path) -> str:
@@ -142,9 +194,9 @@ def _text(path: Path) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _document(path: Path, text: str, environ: Mapping[str, str]) -> Document:
+def _document(path: Path, text: str) -> Document:
     try:
-        document = read_document(text, environ)
+        document = read_document(text)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = Place(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
@@ -192,56 +244,16 @@ def _is_reported(path: KeyPath, document: Document) -> bool:
 
 
 def _unknown_key(path: KeyPath, value: Any) -> str:
-    known = _known_keys(path[:-1], value)
+    known = known_keys(path[:-1], value)
     similar = difflib.get_close_matches(str(path[-1]), known, n=1)
     suggestion = f"did you mean {similar[0]}?" if similar else f"known here are {', '.join(known)}"
     return f"this key isn't known; {suggestion}"
 
 
-def _known_keys(path: KeyPath, value: Any) -> list[str]:
-    """Return the keys of the section at `path`, of a file with this value."""
-    kinds: list[Any] = [Configuration]
-    for number, step in enumerate(path):
-        is_crm = number == 0 and step == "crm"
-        kinds = [_crm_model(value)] if is_crm else [inner for kind in kinds for inner in _inside(kind, step)]
-    return list(dict.fromkeys(key for kind in kinds if _is_section(kind) for key in _field_names(kind)))
-
-
-def _inside(kind: Any, step: str | int) -> Iterator[Any]:
-    """Yield the types that a value has at a key or position of this type."""
-    if _is_section(kind):
-        field = _field_names(kind).get(str(step))
-        yield from _alternatives(kind.model_fields[field].annotation if field else None)
-    elif get_args(kind):  # a mapping or a list
-        yield from _alternatives(get_args(kind)[-1 if get_origin(kind) is dict else 0])
-
-
-def _alternatives(kind: Any) -> Iterator[Any]:
-    if get_origin(kind) is Annotated:
-        yield from _alternatives(get_args(kind)[0])
-    elif get_origin(kind) in (UnionType, Union):
-        for alternative in get_args(kind):
-            yield from _alternatives(alternative)
-    else:
-        yield kind
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _crm_model(value: Any) -> type[BaseModel]:
-    try:
-        return settings_model(value["crm"])
-    except AdapterError:  # reported at its own place
-        return CrmSettings
-
-
-def _field_names(section: type[BaseModel]) -> dict[str, str]:
-    """Return the names of the section's fields by their keys in the file."""
-    return {info.alias or name: name for name, info in section.model_fields.items()}
-
-
 def _line(path: Path, problem: Problem) -> str:
-    where = f" {'.'.join(map(str, problem.path))}:" if problem.path else ""
-    return f"{path}:{problem.place.line}:{problem.place.column}{where} {problem.sentence}"
+    return f"{_location(path, problem.place, problem.path)}{':' if problem.path else ''} {problem.sentence}"
+
+
+def _location(path: Path, place: Place, keys: KeyPath) -> str:
+    """Return the place of a value: file, line, column, and the keys that lead to it."""
+    return f"{path}:{place.line}:{place.column}{' ' if keys else ''}{'.'.join(map(str, keys))}"

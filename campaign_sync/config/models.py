@@ -1,5 +1,6 @@
 """The sections of the configuration as frozen models."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -7,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     SerializeAsAny,
     ValidationError,
@@ -19,6 +21,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from campaign_sync.config.alerts import AlarmSettings
 from campaign_sync.config.automation import AutomationSettings, CrmExportSettings, Owner, Title
 from campaign_sync.config.base import ConfigModel
+from campaign_sync.config.broken_mandators import BrokenMandator
 from campaign_sync.config.crm import CrmSettings
 from campaign_sync.config.crm_adapters import AdapterError, settings_model
 from campaign_sync.config.field_types import (
@@ -262,3 +265,23 @@ class Configuration(ConfigModel):
     """The daily report of each mandator."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""
+
+    _broken_mandators: Mapping[str, BrokenMandator] = PrivateAttr(default_factory=dict)
+
+    @property
+    def broken_mandators(self) -> Mapping[str, BrokenMandator]:
+        """The mandators in the file that aren't among `mandators`, because their settings have mistakes."""
+        return self._broken_mandators
+
+
+class SoundMandators(Configuration):
+    """A configuration without the mandators that are broken, perhaps all of them."""
+
+    mandators: dict[Key, MandatorSettings]
+
+    @classmethod
+    def of(cls, value: dict[str, object], broken: Mapping[str, BrokenMandator]) -> Self:
+        """Return the configuration with the value of a file without its broken mandators."""
+        configuration = cls.model_validate(value)
+        configuration._broken_mandators = broken
+        return configuration

@@ -1,12 +1,12 @@
-"""A YAML text as plain values with their places, and with the values of `{env: NAME}` and `{file: PATH}`."""
+"""A YAML text as plain values with their places, and the references `{env: NAME}` and `{file: PATH}` in it."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
-from campaign_sync.config.references import ExternalValue, UnavailableError, from_environment, from_file
+from campaign_sync.config.references import ExternalSecret, Reference, UnavailableError
 
 Path = tuple[str | int, ...]
 """The keys and positions from the top of the file to a value."""
@@ -46,6 +46,8 @@ class Document:
     """The values without quotes that YAML takes for something else than text, as they are written."""
     unreadable: set[Path] = field(default_factory=set)
     """The paths of values that couldn't be read and are None; `problems` has the reasons."""
+    references: dict[Path, Reference] = field(default_factory=dict)
+    """The references, which are values of this class until `read_references`."""
 
     def place_of(self, path: Path, *, of_key: bool = False) -> Place:
         """Return the place of a path; for a missing value, that of the section that lacks it."""
@@ -72,32 +74,70 @@ class Document:
             [replace(problem, path=problem.path[depth:]) for problem in self.problems if inside(problem.path)],
             {path[depth:]: written for path, written in self.converted.items() if inside(path)},
             {path[depth:] for path in self.unreadable if inside(path)},
+            {path[depth:]: reference for path, reference in self.references.items() if inside(path)},
         )
 
+    def unreadable_value(self, path: Path, sentence: str) -> None:
+        """Record that the value at `path` can't be read, and why."""
+        self.unreadable.add(path)
+        self.problems.append(Problem(self.values[path], path, sentence))
 
-def read_document(text: str, environ: Mapping[str, str]) -> Document:
-    """Parse one YAML document.
+    def replace_value(self, path: Path, value: Any) -> None:
+        """Put another value at the place of a value."""
+        if not path:
+            self.value = value
+            return
+        section = self.value
+        for step in path[:-1]:
+            section = section[step]
+        section[path[-1]] = value
 
-    Unset variables, unreadable files, repeated keys and invalid values become `problems` of the document, with None as
-    the value.
+    def read_references(
+        self,
+        environ: Mapping[str, str] | None,
+        secret_place: Callable[[Path], str | None],
+        current_environ: Mapping[str, str],
+    ) -> None:
+        """Replace references by their values; those of secrets by an `ExternalSecret`, which is read when it is used.
+
+        Unset variables and unreadable files become problems, with None as the value.
+
+        Args:
+            environ: what secrets are read from; the environment of the process at that time if None.
+            secret_place: returns the place of a secret, for messages; None if the value at a path is none.
+            current_environ: what other values are read from.
+        """
+        for path, reference in self.references.items():
+            place = secret_place(path)
+            if place is not None:
+                self.replace_value(path, ExternalSecret(reference, environ, place))
+                continue
+            try:
+                self.replace_value(path, reference.value(current_environ))
+            except UnavailableError as error:
+                self.replace_value(path, None)
+                self.unreadable_value(path, str(error))
+
+
+def read_document(text: str) -> Document:
+    """Parse one YAML document. Repeated keys and invalid values become `problems` of it, with None as the value.
 
     Raises:
         yaml.YAMLError: the text isn't YAML.
     """
     loader = yaml.SafeLoader(text)
     try:
-        return _DocumentReader(loader, environ).read(loader.get_single_node())
+        return _DocumentReader(loader).read(loader.get_single_node())
     finally:
         loader.dispose()
 
 
 class _DocumentReader:
-    def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
+    def __init__(self, loader: yaml.SafeLoader) -> None:
         self._loader = loader
-        self._environ = environ
         self._document = Document()
         self._open: list[yaml.Node] = []
-        self._checked: set[int] = set()
+        self._repeated_keys: dict[yaml.Node, list[tuple[yaml.ScalarNode, Place]]] = {}
 
     def read(self, root: yaml.Node | None) -> Document:
         if root is not None:
@@ -132,11 +172,13 @@ class _DocumentReader:
             self._open.pop()
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> Any:
-        self._refuse_repeated_keys(node, path)
+        for key, first in self._find_repeated_keys(node):
+            self._problem(key, (*path, key.value), f"the key occurs twice, first in line {first.line}")
         self._loader.flatten_mapping(node)
         reference = _reference(node)
         if reference is not None:
-            return self._external_value(*reference, node, path)
+            self._document.references[path] = reference
+            return reference
         mapping: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -148,25 +190,23 @@ class _DocumentReader:
             mapping[key.value] = self._value(value, inner)
         return mapping
 
-    def _refuse_repeated_keys(self, node: yaml.MappingNode, path: Path) -> None:
-        if id(node) in self._checked:  # an alias that was checked before; merged keys may repeat
-            return
-        self._checked.add(id(node))
-        seen: dict[Hashable, Place] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                first = seen[key.value]
-                self._problem(key, (*path, key.value), f"the key occurs twice, first in line {first.line}")
-            seen.setdefault(key.value, Place.of(key.start_mark))
+    def _find_repeated_keys(self, node: yaml.MappingNode) -> list[tuple[yaml.ScalarNode, Place]]:
+        """Return keys that occur twice in a mapping or in what it merges, each with the place of the first.
 
-    def _external_value(self, key: str, name: str, node: yaml.Node, path: Path) -> ExternalValue | None:
-        try:
-            return from_environment(name, self._environ) if key == "env" else from_file(name)
-        except UnavailableError as error:
-            self._unreadable(node, path, str(error))
-            return None
+        They are remembered, for every use of an alias: after the first one, merged keys are among the mapping's own.
+        """
+        if node not in self._repeated_keys:
+            self._repeated_keys[node] = []  # of a mapping that merges itself
+            seen: dict[Hashable, Place] = {}
+            repeated = [entry for merged in _merged(node) for entry in self._find_repeated_keys(merged)]
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    continue
+                if key.value in seen:
+                    repeated.append((key, seen[key.value]))
+                seen.setdefault(key.value, Place.of(key.start_mark))
+            self._repeated_keys[node] = repeated
+        return self._repeated_keys[node]
 
     def _unreadable(self, node: yaml.Node, path: Path, sentence: str) -> None:
         self._document.unreadable.add(path)
@@ -176,10 +216,19 @@ class _DocumentReader:
         self._document.problems.append(Problem(Place.of(node.start_mark), path, sentence))
 
 
-def _reference(node: yaml.MappingNode) -> tuple[str, str] | None:
-    """Return key and NAME or PATH if the node is `{env: NAME}` or `{file: PATH}`."""
+def _merged(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
+    """Yield the mappings whose keys become this one's own, by the key `<<`."""
+    for key, value in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":
+            for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if isinstance(merged, yaml.MappingNode):
+                    yield merged
+
+
+def _reference(node: yaml.MappingNode) -> Reference | None:
+    """Return the reference if the node is `{env: NAME}` or `{file: PATH}`."""
     if len(node.value) != 1:
         return None
     key, value = node.value[0]
     is_reference = key.value in ("env", "file") and isinstance(value, yaml.ScalarNode) and bool(value.value)
-    return (str(key.value), str(value.value)) if is_reference else None
+    return Reference(str(key.value), str(value.value)) if is_reference else None

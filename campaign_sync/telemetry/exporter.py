@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from campaign_sync.config import OtlpSettings
+from campaign_sync.config import OtlpSettings, UnavailableError
 from campaign_sync.telemetry.instruments import using
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _collector(settings: OtlpSettings) -> "Collector | None":
     except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on without
         log.warning(
             "No telemetry goes out (%s); the run goes on without. Check telemetry.otlp and the variables OTEL_*.",
-            type(error).__name__,
+            error if isinstance(error, UnavailableError) else type(error).__name__,
         )
         return None
 

@@ -139,6 +139,8 @@ class RecipientListSettings(ConfigModel):
 
     title: Title | None = None
     """The display name of the list, in any script; its key if left out."""
+    owners: tuple[Owner, ...] = ()
+    """Who is responsible for the list, where these aren't the mandator's owners."""
     recipient_list_id: VendorId
     """The vendor's id of the list."""
     kind: Literal["regular"]

@@ -10,7 +10,7 @@ from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized
+from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.telemetry.spans import note_rows
 
@@ -85,6 +85,7 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             f"writes to none of them; {result.released} are withdrawn because of the vendor, which has forgotten them"
         )
         return dg.MaterializeResult(
+            data_version=seen_in(context),
             metadata={
                 "asked about": result.asked,
                 "missing in the CRM": result.missing,

@@ -16,7 +16,7 @@ from campaign_sync.feedback.pending_feedback import SHOWN_FILES, UnparsedRows, p
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, fetched_windows
+from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
@@ -91,6 +91,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             read = [(window, preview.read[window.id]) for window in pending]
             ages = [reader_freshness(mandator, reader, imports, read) for reader in readers]
         return dg.MaterializeResult(
+            data_version=seen_in(context),
             metadata={**fetched_windows(fetched), "seconds": attempt.seconds},
             check_results=[
                 _readable(key, sum(window.rows for window in pending), preview.unread, fetcher.unavailable),

@@ -12,7 +12,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.check_names import UNCHANGED
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, table
+from campaign_sync.orchestration.metadata import Materialized, seen_in, table
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
@@ -64,6 +64,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             lists = [list_settings(configuration, mandator, name) for name in settings.lists]
             drifts = {recipient_list.name: drift_check.check(recipient_list) for recipient_list in lists}
         return dg.MaterializeResult(
+            data_version=seen_in(context),
             metadata={
                 **{
                     f"people in {name}": drift.in_list

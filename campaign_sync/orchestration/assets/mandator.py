@@ -15,6 +15,7 @@ from campaign_sync.orchestration.assets.responses import response_assets
 from campaign_sync.orchestration.assets.selection import selection_asset
 from campaign_sync.orchestration.assets.snapshot import snapshot_asset
 from campaign_sync.orchestration.assets.suppression_state import suppression_asset
+from campaign_sync.orchestration.catalogue import with_catalogue
 from campaign_sync.orchestration.turns import turns_of
 from campaign_sync.replacement.list_settings import list_settings
 
@@ -22,7 +23,6 @@ from campaign_sync.replacement.list_settings import list_settings
 def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.AssetsDefinition]:
     """Return the assets of `mandator`, a key of the configuration."""
     settings, crm_kind = configuration.mandators[mandator], _crm_kind(configuration.crm.adapter)
-    owners = list(settings.owners)
     lists = [list_settings(configuration, mandator, name) for name in settings.lists]
     turns = turns_of({name: section.priority for name, section in settings.lists.items()})
     report = report_asset(configuration, mandator)
@@ -43,7 +43,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
         ),
         *([report] if report else []),
     ]
-    return [asset.map_asset_specs(lambda spec: spec.replace_attributes(owners=owners)) for asset in assets]
+    return with_catalogue(assets, settings)
 
 
 def _crm_kind(adapter: str) -> str:

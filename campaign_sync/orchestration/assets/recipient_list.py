@@ -93,6 +93,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
                 raise
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
+            data_version=dg.DataVersion(outcome.proof.digest),
             metadata={**_metadata(settings, outcome), "seconds": attempt.seconds},
             check_results=[_gate(key, outcome.preflight), _proof(key, outcome), _rejections(key, outcome)],
         )

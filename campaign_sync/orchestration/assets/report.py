@@ -10,7 +10,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized
+from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
@@ -55,7 +55,9 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             addresses = publish(gathered, mandator, configuration.reports, ports.frames)
         _link_from_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
-        return dg.MaterializeResult(metadata={**pages, **_plotted(gathered), "seconds": attempt.seconds})
+        return dg.MaterializeResult(
+            data_version=seen_in(context), metadata={**pages, **_plotted(gathered), "seconds": attempt.seconds}
+        )
 
     return report
 

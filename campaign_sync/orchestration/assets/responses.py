@@ -13,7 +13,7 @@ from campaign_sync.domain.text import format_row_count
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, fetched_windows
+from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
@@ -92,6 +92,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             report(Progress(mandator, kind.value, "stored", done, done))
             note_rows(done)
         return dg.MaterializeResult(
+            data_version=seen_in(context),
             metadata={**fetched_windows(fetched), **_counts(summary), "seconds": attempt.seconds},
             check_results=[_layout(key, mandator, reader, summary.unparsed)],
         )

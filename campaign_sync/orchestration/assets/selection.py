@@ -23,6 +23,7 @@ from campaign_sync.orchestration.metadata import (
     copy_metadata,
     pick_metadata,
     reasons,
+    seen_in,
 )
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
@@ -117,6 +118,7 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
                 report_unevaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
             results = [check_result(outcome, key, split.rows, ports.state.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
+            data_version=seen_in(context),
             value=FrameHandover(split.rows),
             metadata={
                 **column_schema(split.rows),

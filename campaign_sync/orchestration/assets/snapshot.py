@@ -129,6 +129,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 report_unevaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
+            data_version=dg.DataVersion(stored.digest),
             metadata={
                 **column_schema(rows, {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"}),
                 "rows": len(rows),

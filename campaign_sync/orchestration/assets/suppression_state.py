@@ -36,7 +36,7 @@ from campaign_sync.orchestration.feedback_checks import (
     hours,
 )
 from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
-from campaign_sync.orchestration.metadata import Materialized, column_schema
+from campaign_sync.orchestration.metadata import Materialized, column_schema, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -120,6 +120,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
             note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
         return dg.MaterializeResult(
+            data_version=seen_in(context),
             value=FrameHandover(frame),
             metadata={
                 **column_schema(frame, _COLUMNS),

@@ -1,7 +1,7 @@
 """Ticks of cron expressions, and the times between them.
 
-They come from the iterator of Dagster's own scheduler, so that both agree on every day of the year; Dagster has no
-public name for it. All moments are in UTC: Python compares and subtracts two moments of one zone by their wall clocks.
+They come from the iterator of Dagster's own scheduler, so that both agree on every day of the year. All moments are in
+UTC: Python compares and subtracts two moments of one zone by their wall clocks.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
-from dagster._utils.schedules import get_smallest_cron_interval, schedule_execution_time_iterator
+from campaign_sync.orchestration.dagster_internals import get_smallest_cron_interval, schedule_execution_time_iterator
 
 HORIZON = timedelta(days=60)
 """How far ahead gaps are searched: this contains every weekday and an end of a month."""

@@ -1,17 +1,14 @@
 """The daily replacement of all lists of a mandator: its job and its schedule."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.asset_keys import replacement_keys
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description
-
-if TYPE_CHECKING:  # Dagster has no public name for what `define_asset_job` returns
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 STALE_AFTER = timedelta(hours=2)
 """A tick this late is skipped: a replacement planned for the night must not meet the morning's mailing."""
@@ -42,7 +39,7 @@ def planned_for(tick: datetime, zone: ZoneInfo) -> str:
     return tick.astimezone(UTC).astimezone(zone).isoformat(timespec="minutes")  # by way of UTC, which knows no fold
 
 
-def daily_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+def daily_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job of everything of one mandator, in order: feedback, selections, snapshots, lists."""
     lists = [section.display_name(name) for name, section in settings.lists.items()]
     return dg.define_asset_job(

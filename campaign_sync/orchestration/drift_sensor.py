@@ -1,7 +1,6 @@
 """The comparison of lists with their proofs shortly before their deadline: its job and its sensor."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,17 +8,15 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.cron import next_tick
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 BEFORE_DEADLINE = timedelta(minutes=30)
 """How long before a deadline lists are checked."""
 
 
-def list_drift_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+def list_drift_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job that compares the lists with their proofs. It changes nothing."""
     return dg.define_asset_job(
         _job_name(mandator),

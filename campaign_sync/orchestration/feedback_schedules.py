@@ -1,7 +1,6 @@
 """Jobs and schedules of feedback imports and of the audit, and the sensor for the age of feedback."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -10,16 +9,14 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
 from campaign_sync.storage.state import State
 
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-
-def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+def feedback_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job that imports feedback into the CRM and compares lists with their proofs. It changes no list."""
     return dg.define_asset_job(
         f"{mandator}_feedback",
@@ -36,7 +33,7 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJ
     )
 
 
-def audit_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition":
+def audit_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job that compares the CRM with the vendor's lists."""
     return dg.define_asset_job(
         f"{mandator}_audit",

@@ -1,7 +1,6 @@
 """The daily report: its job, and the sensor that starts it when the daily run has ended, in success or not."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,18 +8,16 @@ from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.run_attempts import ENDED
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 NEWEST_RUNS = 20
 """How many of the newest ended runs are examined: after a long pause only the last report matters."""
 
 
-def report_job(configuration: Configuration, mandator: str) -> "UnresolvedAssetJobDefinition | None":
+def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
     """Return the job that writes the report and changes nothing else; None if no language is configured.
 
     It isn't tagged with its mandator: no run has to wait for a report, nor a report for a run.

@@ -1,22 +1,18 @@
 """The import of opens, clicks and other responses: its job and its schedule."""
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.assets.responses import response_keys
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import BUSY
 from campaign_sync.orchestration.descriptions import asset_description
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 RESPONSES_TAG = "campaign_sync/responses"
 """Tag of every run: the mandator. Two of one mandator wait for each other; replacements wait for none."""
 
 
-def responses_job(mandator: str, settings: MandatorSettings) -> "UnresolvedAssetJobDefinition | None":
+def responses_job(mandator: str, settings: MandatorSettings) -> AssetJob | None:
     """Return the job that imports responses and changes no list; None if none are configured."""
     if settings.responses is None:
         return None

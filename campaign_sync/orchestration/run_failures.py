@@ -6,13 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster._core.events import RunFailureReason
-from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys
 from campaign_sync.orchestration.check_names import CHECKS_WITH_INCIDENTS
+from campaign_sync.orchestration.dagster_internals import RUN_FAILURE_REASON_TAG, RunFailureReason
 from campaign_sync.orchestration.daily_replacement import BUSY
 
 RETRY_GRACE = timedelta(minutes=3)

@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster import DagsterEventType
+from sqlalchemy import create_engine
 
 from campaign_sync.cli.dagster_instance import use_instance
-from campaign_sync.orchestration import embedded_storage
-from campaign_sync.orchestration.embedded_storage import OpenEventLogStorage
+from campaign_sync.orchestration import embedded_storage, open_storages
+from campaign_sync.orchestration.open_storages import OpenEventLogStorage
 from campaign_sync_tests.waiting import PATIENCE
 
 SETTINGS = "telemetry: {enabled: false}\n"
@@ -95,7 +96,7 @@ def test_a_watched_run_without_new_events_is_not_read_over_and_over(
 
 
 def test_files_of_many_runs_do_not_all_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_storage, "KEPT_OPEN", 2)
+    monkeypatch.setattr(open_storages, "KEPT_OPEN", 2)
     with _of_ours(tmp_path, monkeypatch) as instance:
         runs = [_materialize(instance) for _ in range(4)]
         folder = tmp_path / "history" / "runs"
@@ -116,3 +117,23 @@ def test_everything_can_be_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def _graph() -> "dg.AssetGraph":
     return dg.Definitions(assets=[numbers]).resolve_asset_graph()
+
+
+def test_a_dagster_that_reads_in_another_way_is_served_by_its_own_storage_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @contextmanager
+    def renamed(self: OpenEventLogStorage) -> Iterator[Any]:
+        with create_engine(self.conn_string_for_shard("index")).begin() as connection:
+            yield connection
+
+    embedded_storage.warn_once.cache_clear()
+    monkeypatch.setattr(OpenEventLogStorage, "index_connection", renamed)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    use_instance(tmp_path)
+    with dg.DagsterInstance.get() as instance:
+        assert not isinstance(instance.event_log_storage, OpenEventLogStorage)
+        run = _materialize(instance)
+        assert instance.all_logs(run, of_type=DagsterEventType.RUN_SUCCESS)
+    (warning,) = [record.getMessage() for record in caplog.records if "embedded storage" in record.getMessage()]
+    assert "Dagster's own storage is used instead" in warning

@@ -1,0 +1,34 @@
+"""What is used of Dagster that isn't in its public API.
+
+Only this module and `open_storages` import private names of Dagster. Any version of it may change these: a name that is
+missing is reported with the versions that have it.
+"""
+
+import dagster as dg
+
+VERSIONS = ">=1.13.27,<1.14"
+"""The versions of Dagster that have what is used here, as in `pyproject.toml`."""
+
+try:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
+    from dagster._core.events import RunFailureReason
+    from dagster._core.storage.base_storage import DagsterStorage
+    from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+    from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+    from dagster._serdes import ConfigurableClassData
+    from dagster._utils.schedules import get_smallest_cron_interval, schedule_execution_time_iterator
+except ImportError as error:
+    raise ImportError(
+        f"Dagster {dg.__version__} lacks what campaign_sync uses of it ({error}); install dagster{VERSIONS}"
+    ) from None
+
+__all__ = [
+    "RUN_FAILURE_REASON_TAG",
+    "AssetJob",
+    "ConfigurableClassData",
+    "DagsterSqliteStorage",
+    "DagsterStorage",
+    "RunFailureReason",
+    "get_smallest_cron_interval",
+    "schedule_execution_time_iterator",
+]

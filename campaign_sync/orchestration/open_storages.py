@@ -1,0 +1,133 @@
+"""Dagster's SQLite storages with files that stay open. They override private methods of Dagster's.
+
+Dagster creates an engine, opens the file and closes it again for every event, which takes longer than replacing a small
+list. Only one process at a time creates tables: two at once can leave files behind that no process can open.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+
+from campaign_sync.orchestration.dagster_internals import ConfigurableClassData
+from campaign_sync.sqlite import PATIENCE_SECONDS
+from campaign_sync.storage.private_files import folder_lock
+
+KEPT_OPEN = 8
+"""How many files of single runs stay open at once: a webserver reads many, a run writes to its own alone."""
+
+_PATIENCE = {"timeout": PATIENCE_SECONDS}
+
+
+class OpenEventLogStorage(SqliteEventLogStorage):
+    """The event log, each of its files opened once."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: OrderedDict[tuple[int, str], Engine] = OrderedDict()
+        self._found_tables: set[str] = set()
+        super().__init__(base_dir, inst_data)
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        with folder_lock(Path(self._base_dir)):
+            super()._initdb(engine, for_index_shard)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """Return a transaction on a file. Transactions of all threads run one after the other."""
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                before = _changes(connection)
+                yield connection
+                written = _changes(connection) > before
+            if shard != INDEX_SHARD_NAME and written:
+                # Dagster's UI watches this file and reads when it changes, but writes go to the log beside it.
+                Path(self.path_for_shard(shard)).touch()
+
+    def _engine(self, shard: str) -> Engine:
+        key = (os.getpid(), shard)  # a connection doesn't survive a fork
+        if key not in self._engines:
+            engine = create_engine(
+                self.conn_string_for_shard(shard), poolclass=QueuePool, pool_size=1, connect_args=_PATIENCE
+            )
+            event.listen(engine, "connect", _relax_durability)
+            self._engines[key] = engine
+            runs = [open_key for open_key in self._engines if open_key[1] != INDEX_SHARD_NAME]
+            for open_key in runs[:-KEPT_OPEN]:
+                self._engines.pop(open_key).dispose()
+        self._engines.move_to_end(key)
+        return self._engines[key]
+
+    def prove(self) -> None:
+        """Read the index the way Dagster does.
+
+        Raises:
+            AttributeError, TypeError: this version of Dagster doesn't read by way of what is overridden here.
+        """
+        with self.index_connection() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        if not self._engines:
+            raise AttributeError(f"{SqliteEventLogStorage.__name__} doesn't use _connect")
+
+    def has_table(self, table_name: str) -> bool:
+        """Return whether the index has that table. It loses none, so a table is searched once only."""
+        if table_name not in self._found_tables and super().has_table(table_name):
+            self._found_tables.add(table_name)
+        return table_name in self._found_tables
+
+    def wipe(self) -> None:
+        """Remove the files of all runs, and empty the index."""
+        self._close()
+        super().wipe()
+
+    def dispose(self) -> None:
+        """Close the files."""
+        self._close()
+        super().dispose()
+
+    def _close(self) -> None:
+        with self._db_lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
+
+class PatientRunStorage(SqliteRunStorage):
+    """The runs. Dagster's own storage waits only five seconds for another process that writes."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Return a transaction."""
+        with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
+            yield connection
+
+
+class PatientScheduleStorage(SqliteScheduleStorage):
+    """The ticks of schedules and sensors, likewise."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Return a transaction."""
+        with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
+            yield connection
+
+
+def _changes(connection: Connection) -> int:
+    """Return how many rows this connection has written since it was opened."""
+    changes: int = connection.connection.total_changes
+    return changes
+
+
+def _relax_durability(connection: Any, _: object) -> None:
+    """Let no event wait for the disk: what must survive a power failure is in the product's own state database."""
+    connection.execute("PRAGMA synchronous=NORMAL")

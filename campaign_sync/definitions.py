@@ -6,17 +6,15 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, load_configuration
 from campaign_sync.orchestration.assets.mandator import mandator_assets
-from campaign_sync.orchestration.daily_replacement import daily_job, daily_schedule
+from campaign_sync.orchestration.daily_replacement import daily_schedule
 from campaign_sync.orchestration.deadlines import with_freshness
-from campaign_sync.orchestration.drift_sensor import list_drift_job
-from campaign_sync.orchestration.feedback_schedules import audit_job, feedback_job, feedback_schedules
+from campaign_sync.orchestration.feedback_schedules import feedback_schedules
 from campaign_sync.orchestration.io_manager import FRAMES, ParquetIOManager
-from campaign_sync.orchestration.metrics_sensors import metrics_sensors
-from campaign_sync.orchestration.report_sensor import report_job
+from campaign_sync.orchestration.mandator_jobs import MandatorJobs
 from campaign_sync.orchestration.resources import RESOURCES, resources_definition
-from campaign_sync.orchestration.responses_schedule import responses_job, responses_schedule
+from campaign_sync.orchestration.responses_schedule import responses_schedule
 from campaign_sync.orchestration.retry_policy import RetryPolicy
-from campaign_sync.orchestration.sensors import mandator_sensors
+from campaign_sync.orchestration.sensors import all_sensors
 
 
 def build_definitions(
@@ -36,24 +34,12 @@ def build_definitions(
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
     assets = {name: with_freshness(mandator_assets(configuration, name), settings, now) for name, settings in mandators}
-    sensors = [sensor for name in assets for sensor in mandator_sensors(configuration, name, assets[name])]
+    jobs = {name: MandatorJobs.of(configuration, name) for name in assets}
     return dg.Definitions(
         assets=[asset for name in assets for asset in assets[name]],
-        jobs=[
-            job
-            for name, settings in mandators
-            for job in (
-                daily_job(name, settings),
-                feedback_job(name, settings),
-                audit_job(name, settings),
-                list_drift_job(name, settings),
-                responses_job(name, settings),
-                report_job(configuration, name),
-            )
-            if job
-        ],
+        jobs=[job for of_mandator in jobs.values() for job in of_mandator],
         schedules=schedules,
-        sensors=[*sensors, *metrics_sensors(configuration)],
+        sensors=all_sensors(configuration, assets, jobs),
         resources={
             RESOURCES: resources_definition(configuration, retry_policy),
             FRAMES: ParquetIOManager(configuration.storage.frames),

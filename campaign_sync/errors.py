@@ -31,6 +31,8 @@ CampaignSyncError
     LayoutError
     ListLockLostError  [retryable]
     ListLockedError
+    MandatorTickError
+    NoAnswerError
     NotSoapError
         HostileXmlError
     OptimizelyError
@@ -50,8 +52,6 @@ CampaignSyncError
     UnexpectedShapeError
     UnprovenError  [retryable]
         NotClearedError  [retryable]
-    UnrepairedListError
-    UnsentAlertError
 ```
 
 After those marked as retryable, the same work may well succeed if it is begun again later.

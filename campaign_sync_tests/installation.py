@@ -56,6 +56,10 @@ class Installation:
         """The Dagster definitions of the configuration."""
         return build_definitions(self.configuration, datetime.now(UTC), self.retry_policy)
 
+    def sensor(self, name: str) -> dg.SensorDefinition:
+        """Return the sensor `campaign_sync_<name>`, which serves both mandators."""
+        return self.definitions.resolve_sensor_def(f"campaign_sync_{name}")
+
     def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
         """Return the section of a list, to be changed."""
         section: dict[str, Any] = self.settings["mandators"][mandator]["lists"][name]

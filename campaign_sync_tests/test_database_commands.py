@@ -11,8 +11,6 @@ from sqlalchemy import create_engine, func, select
 from campaign_sync.cli import main
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
-from campaign_sync.orchestration.feedback_schedules import feedback_watch
-from campaign_sync.orchestration.repair_sensor import unfinished_replace_sensor
 from campaign_sync.storage.errors import RevisionError
 from campaign_sync.storage.revisions import revisions
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
@@ -129,10 +127,7 @@ def test_sensor_ticks_fail_too_but_the_definitions_load(shop: Installation) -> N
     make_tables(state_url(shop), EARLIER)
     assert shop.definitions.resolve_job_def("nord_daily_replace")
     with dg.DagsterInstance.ephemeral() as instance:
-        for sensor in (
-            unfinished_replace_sensor(shop.configuration, "nord"),
-            feedback_watch(shop.configuration, "nord"),
-        ):
+        for sensor in (shop.sensor("repair"), shop.sensor("feedback_watch")):
             with pytest.raises(Exception, match=REFUSED) as caught:
                 sensor(dg.build_sensor_context(instance=instance))
             assert isinstance(caught.value.__cause__ or caught.value, RevisionError)

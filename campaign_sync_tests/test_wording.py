@@ -89,10 +89,14 @@ def test_automation_that_is_off_does_not_exist() -> None:
         built = build_definitions(configuration(**settings), NOW).get_repository_def()  # type: ignore[arg-type]
         return {sensor.name for sensor in built.sensor_defs}
 
-    all_sensors = {"nord_unfinished_replace", "nord_feedback_watch", "nord_alarms", "nord_report_sensor"}
+    repair, alarms = "campaign_sync_repair", "campaign_sync_alarms"
+    all_sensors = {repair, alarms, "campaign_sync_feedback_watch", "campaign_sync_reports"}
     assert sensors() == all_sensors
-    assert sensors(automation={"repair": False}) == all_sensors - {"nord_unfinished_replace"}
-    assert sensors(automation={"feedback_watch": False}) == all_sensors - {"nord_feedback_watch"}
-    assert sensors(automation={"alarms": False}) == all_sensors - {"nord_alarms"}
+    assert sensors(automation={"repair": False}) == all_sensors - {repair}
+    assert sensors(automation={"feedback_watch": False}) == all_sensors - {"campaign_sync_feedback_watch"}
+    assert sensors(automation={"alarms": False}) == all_sensors - {alarms}
     off = {"repair": False, "feedback_watch": False, "alarms": False}
-    assert sensors(automation=off, crm_export={"table": "nightly"}) == {"nord_crm_export_arrived", "nord_report_sensor"}
+    assert sensors(automation=off, crm_export={"table": "nightly"}) == {
+        "campaign_sync_crm_export",
+        "campaign_sync_reports",
+    }

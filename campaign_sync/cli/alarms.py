@@ -31,7 +31,7 @@ _Row = tuple[str, str, str]
 def show_incidents(configuration: Configuration, console: Console) -> bool:
     """Print the open incidents, and the lists that aren't ready. Returns whether nothing is wrong.
 
-    Without alarm sensors that run, whether something is wrong is unknown, which counts as wrong.
+    Without an alarm sensor that runs, whether something is wrong is unknown, which counts as wrong.
     """
     now = datetime.now(UTC)
     rows: list[_Row] = []
@@ -47,7 +47,7 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
     for warning in unwatched:
         print_warning(console, warning)
     if not rows and not unwatched:
-        console.print("Nothing is wrong: the alarm sensors are running, and all lists are as planned.")
+        console.print("Nothing is wrong: the alarm sensor is running, and all lists are as planned.")
     return not rows and not unwatched
 
 
@@ -77,10 +77,10 @@ def _sensor_warning(
     """Return why no alarm would be sent about incidents; None if the alarm sensor is running."""
     if not settings.automation.alarms:
         return (
-            f"incidents of {mandator} aren't checked: its alarm sensor is switched off "
+            f"incidents of {mandator} aren't checked: its alarms are switched off "
             f"(mandators.{mandator}.automation.alarms)"
         )
-    remedy = f"see whether Dagster's daemon runs, and whether the sensor {mandator}_alarms is on and green"
+    remedy = "see whether Dagster's daemon runs, and whether the sensor campaign_sync_alarms is on and green"
     if checked_at is None:
         return f"incidents of {mandator} haven't been checked yet; {remedy}"
     if now - checked_at > _SENSOR_OVERDUE:

@@ -1,5 +1,6 @@
 """The sensor that starts a mandator's daily run as soon as the CRM has finished its nightly export."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -12,6 +13,7 @@ from campaign_sync.crm.mirror.deferred_memory import DeferredMemory
 from campaign_sync.crm.open import open_crm
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import (
     MANDATOR_TAG,
     PLANNED_FOR,
@@ -19,6 +21,8 @@ from campaign_sync.orchestration.daily_replacement import (
     daily_job_name,
     planned_for,
 )
+from campaign_sync.orchestration.mandator_threads import PatientThreads
+from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.storage.state import State
 
 SETTLED_AFTER = timedelta(seconds=30)
@@ -32,40 +36,64 @@ class CrmExportError(CampaignSyncError):
     """It isn't known whether the export has arrived. The message names the place and the remedy."""
 
 
-def crm_export_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
-    """Return the sensor that starts the daily run once when the CRM's export has arrived; None if not configured."""
-    settings = configuration.mandators[mandator]
-    export = settings.crm_export
-    if export is None:
+def crm_export_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
+    """Return the sensor that starts a mandator's daily run once when the CRM's export has arrived.
+
+    Args:
+        configuration: all mandators.
+        jobs: the daily job of each mandator with a `crm_export`; without any there is no sensor.
+    """
+    exports = {mandator: export for mandator in jobs if (export := configuration.mandators[mandator].crm_export)}
+    if not exports:
         return None
+    sources = {_source(export): export for export in exports.values()}
+    threads: PatientThreads[str, datetime | None] = PatientThreads()
 
     @dg.sensor(
-        name=f"{mandator}_crm_export_arrived",
-        job_name=daily_job_name(mandator),
-        minimum_interval_seconds=60,
+        name="campaign_sync_crm_export",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=180,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=_description(mandator, settings, export),
+        description=_description(configuration, exports),
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        now = datetime.now(UTC)
-        arrived = _last_arrival(configuration, mandator, export)
-        if arrived is None:
-            return dg.SkipReason(f"{_source(export)} shows no finished export yet")
-        at = f"the export of {arrived.astimezone(settings.zone):%Y-%m-%d %H:%M:%S}"
-        if context.cursor and arrived <= datetime.fromisoformat(context.cursor):
-            return dg.SkipReason(f"nothing new: {at} was seen before")
-        if now - arrived < SETTLED_AFTER:
-            return dg.SkipReason(f"{at} isn't {SETTLED_AFTER.seconds} s old yet; the next tick will use it")
-        day, reason = _day_of(mandator, settings, export, arrived, now)
-        if day and _was_started(context.instance, mandator, day):
-            again = "the schedule runs as usual" if settings.schedule else "start it by hand"
-            day, reason = None, f"the day planned for {day} was started before; if that failed, {again}"
-        if day is None:
-            return dg.SensorResult(skip_reason=f"{at} starts nothing: {reason}", cursor=arrived.isoformat())
-        request = dg.RunRequest(run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day})
-        return dg.SensorResult(run_requests=[request], cursor=arrived.isoformat())
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        arrivals = threads.run(sources, lambda source: _last_arrival(configuration, sources[source]))
+
+        def evaluate(mandator: str, cursor: str | None) -> MandatorTick:
+            arrived = arrivals[_source(exports[mandator])]
+            if isinstance(arrived, Exception):
+                raise arrived
+            return _tick(context.instance, mandator, configuration.mandators[mandator], arrived, cursor)
+
+        return evaluate_mandators(context, exports, evaluate)
 
     return sensor
+
+
+def _tick(
+    instance: dg.DagsterInstance,
+    mandator: str,
+    settings: MandatorSettings,
+    arrived: datetime | None,
+    cursor: str | None,
+) -> MandatorTick:
+    """Return the run that an export starts, if it does; `cursor` is when the last one that was seen had arrived."""
+    now, export = datetime.now(UTC), settings.crm_export
+    if export is None or arrived is None:
+        return MandatorTick(f"{_source(export)} shows no finished export yet" if export else "not configured", cursor)
+    at = f"the export of {arrived.astimezone(settings.zone):%Y-%m-%d %H:%M:%S}"
+    if cursor and arrived <= datetime.fromisoformat(cursor):
+        return MandatorTick(f"nothing new: {at} was seen before", cursor)
+    if now - arrived < SETTLED_AFTER:
+        return MandatorTick(f"{at} isn't {SETTLED_AFTER.seconds} s old yet; the next tick will use it", cursor)
+    day, reason = _day_of(mandator, settings, export, arrived, now)
+    if day and _was_started(instance, mandator, day):
+        again = "the schedule runs as usual" if settings.schedule else "start it by hand"
+        day, reason = None, f"the day planned for {day} was started before; if that failed, {again}"
+    if day is None:
+        return MandatorTick(f"{at} starts nothing: {reason}", arrived.isoformat())
+    request = dg.RunRequest(job_name=daily_job_name(mandator), run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day})
+    return MandatorTick(cursor=arrived.isoformat(), requests=(request,))
 
 
 def _day_of(
@@ -94,7 +122,7 @@ def _was_started(instance: dg.DagsterInstance, mandator: str, day: str) -> bool:
     return instance.get_runs_count(dg.RunsFilter(job_name=daily_job_name(mandator), tags=tags)) > 0
 
 
-def _last_arrival(configuration: Configuration, mandator: str, export: CrmExportSettings) -> datetime | None:
+def _last_arrival(configuration: Configuration, export: CrmExportSettings) -> datetime | None:
     """Return when the newest finished export arrived; None for never.
 
     Raises:
@@ -113,7 +141,7 @@ def _last_arrival(configuration: Configuration, mandator: str, export: CrmExport
     except OSError as error:
         raise CrmExportError(
             f"{path.parent} can't be read, so it isn't known whether the CRM's export has arrived ({error.strerror}); "
-            f"correct the folder, or mandators.{mandator}.crm_export.marker"
+            "correct the folder, or crm_export.marker"
         ) from None
     return datetime.fromtimestamp(max(times), UTC) if times else None
 
@@ -129,12 +157,15 @@ def _source(export: CrmExportSettings) -> str:
     return f"the file {export.marker}" if export.marker else f"the CRM's export {export.table!r}"
 
 
-def _description(mandator: str, settings: MandatorSettings, export: CrmExportSettings) -> str:
-    hours = export.earliest.total_seconds() / 3600
-    when = f"up to {hours:g} hours before the planned time" if settings.schedule else "once a day"
+def _description(configuration: Configuration, exports: Mapping[str, CrmExportSettings]) -> str:
+    sources = "; ".join(
+        f"{_source(export)} ({configuration.mandators[mandator].display_name(mandator)})"
+        for mandator, export in exports.items()
+    )
     return (
-        f"Starts the daily replacement of {settings.display_name(mandator)} as soon as {_source(export)} shows that "
-        f"the CRM has finished its nightly export, {when}. The schedule then skips that day. An export that comes "
-        "too late starts nothing, and the tick says what to do. If it is red, the folder or the CRM can't be read: "
-        "correct that. The schedule, if there is one, replaces the lists all the same."
+        "Starts the daily replacement of a mandator as soon as the CRM has finished its nightly export, some hours "
+        f"before the planned time (crm_export.earliest) or, without a schedule, once a day. It is shown by {sources}. "
+        "The schedule then skips that day. An export that comes too late starts nothing, and the tick says what to do. "
+        "If it is red, the folder or the CRM of the mandators that it names can't be read: correct that. Their "
+        "schedules, if there are any, replace the lists all the same."
     )

@@ -12,6 +12,7 @@ VERSIONS = ">=1.13.27,<1.14"
 try:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
     from dagster._core.events import RunFailureReason
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
     from dagster._core.storage.base_storage import DagsterStorage
     from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
     from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
@@ -24,6 +25,7 @@ except ImportError as error:
 
 __all__ = [
     "RUN_FAILURE_REASON_TAG",
+    "AssetCheckExecutionRecord",
     "AssetJob",
     "ConfigurableClassData",
     "DagsterSqliteStorage",

@@ -1,6 +1,6 @@
 """Runs whose process is gone, which Dagster doesn't notice by itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -40,17 +40,19 @@ def end_dead_runs(instance: dg.DagsterInstance, state: State, known: Collection[
         state.heartbeats.forget(run_id)
 
 
-def is_busy(instance: dg.DagsterInstance, mandator: str) -> bool:
-    """Return whether a run of the mandator is under way or queued, or Dagster is about to retry one."""
-    mandators = {MANDATOR_TAG: mandator}
-    if instance.get_runs_count(dg.RunsFilter(tags=mandators, statuses=BUSY)):
-        return True
+def busy_mandators(instance: dg.DagsterInstance, mandators: Collection[str]) -> set[str]:
+    """Return those of the mandators whose runs are under way, queued, or about to be retried by Dagster."""
+    if not mandators:
+        return set()
+    tags: dict[str, str | Sequence[str]] = {MANDATOR_TAG: sorted(mandators)}
     failed = dg.RunsFilter(
-        tags={**mandators, _WILL_RETRY: "true"},
+        tags={**tags, _WILL_RETRY: "true"},
         statuses=[dg.DagsterRunStatus.FAILURE],
         updated_after=datetime.now(UTC) - RETRY_WITHIN,
     )
-    return any(_RETRIED_BY not in run.tags for run in instance.get_runs(failed))
+    busy = instance.get_runs(dg.RunsFilter(tags=tags, statuses=BUSY))
+    retried = [run for run in instance.get_runs(failed) if _RETRIED_BY not in run.tags]
+    return {run.tags[MANDATOR_TAG] for run in (*busy, *retried)}
 
 
 def awaits_retry(record: dg.RunRecord, now: datetime) -> bool:

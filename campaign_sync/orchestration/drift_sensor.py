@@ -1,5 +1,6 @@
 """The comparison of lists with their proofs shortly before their deadline: its job and its sensor."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -10,7 +11,8 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.descriptions import asset_description, display_names
+from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 
 BEFORE_DEADLINE = timedelta(minutes=30)
 """How long before a deadline lists are checked."""
@@ -32,31 +34,44 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     )
 
 
-def list_drift_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition | None:
-    """Return the sensor that starts the job half an hour before each deadline; None if none is configured."""
-    settings = configuration.mandators[mandator]
-    deadline = settings.deadline
-    if deadline is None:
+def list_drift_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
+    """Return the sensor that starts the jobs half an hour before each deadline.
+
+    Args:
+        configuration: all mandators.
+        jobs: that of each mandator with a deadline; without any there is no sensor.
+    """
+    if not jobs:
         return None
 
     @dg.sensor(
-        name=f"{mandator}_list_drift_sensor",
-        job_name=_job_name(mandator),
-        minimum_interval_seconds=60,
+        name="campaign_sync_list_drift",
+        jobs=list(jobs.values()),
+        minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Half an hour before the lists of {settings.display_name(mandator)} must be there, checks whether "
-        "they still hold whom they were proven to hold.",
+        description="Half an hour before the lists of a mandator must be there, checks whether they still hold whom "
+        f"they were proven to hold ({display_names(configuration, jobs)}).",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
-        due = next_tick(deadline, settings.zone, now)
-        if due - now > BEFORE_DEADLINE:
-            return dg.SkipReason(f"the next deadline is at {due.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}")
-        if context.cursor == due.isoformat():
-            return dg.SkipReason("the lists were checked for this deadline")
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=due.isoformat())], cursor=due.isoformat())
+        return evaluate_mandators(
+            context, jobs, lambda mandator, cursor: _tick(mandator, configuration.mandators[mandator], cursor, now)
+        )
 
     return sensor
+
+
+def _tick(mandator: str, settings: MandatorSettings, cursor: str | None, now: datetime) -> MandatorTick:
+    """Return the run that is due before the next deadline; `cursor` is the last one that had its run."""
+    if settings.deadline is None:
+        return MandatorTick("there is no deadline")
+    due = next_tick(settings.deadline, settings.zone, now)
+    if due - now > BEFORE_DEADLINE:
+        return MandatorTick(f"the next deadline is at {due.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}", cursor)
+    if cursor == due.isoformat():
+        return MandatorTick("the lists were checked for this deadline", cursor)
+    request = dg.RunRequest(job_name=_job_name(mandator), run_key=f"{mandator}:{due.isoformat()}")
+    return MandatorTick(cursor=due.isoformat(), requests=(request,))
 
 
 def _job_name(mandator: str) -> str:

@@ -1,18 +1,20 @@
 """Jobs and schedules of feedback imports and of the audit, and the sensor for the age of feedback."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.feedback_age import Freshness
+from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
+from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.storage.state import State
 
 
@@ -75,45 +77,55 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
     ]
 
 
-def feedback_watch(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
-    """Return the sensor that checks every half hour how old the feedback in the CRM is.
+def feedback_watch(configuration: Configuration, mandators: Sequence[str]) -> dg.SensorDefinition | None:
+    """Return the sensor that checks every half hour how old the feedback in the CRM is; None without mandators.
 
     It shows imports that have stopped, which no failed run does. It uses our own clock, so that it needs nothing but
     the state database.
     """
-    settings = configuration.mandators[mandator]
-    feedback = settings.feedback
-    key = asset_key(mandator, AssetKind.SUPPRESSION_STATE)
+    if not mandators:
+        return None
 
     @dg.sensor(
-        name=f"{mandator}_feedback_watch",
+        name="campaign_sync_feedback_watch",
         minimum_interval_seconds=30 * 60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Checks every half hour how old the feedback of {settings.display_name(mandator)} in the CRM "
-        "is, also when nothing runs, and reports it as the check feedback_age of its suppression_state. If a tick is "
-        "red, the state database couldn't be asked.",
+        description="Checks every half hour how old the feedback in the CRM is, also when nothing runs, and reports it "
+        f"as the check feedback_age of the suppression_state of {display_names(configuration, mandators)}. If a "
+        "tick is red, the state database couldn't be asked.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            began = state.feedback_imports.first_import(mandator)
-            verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
-        if began is None and not (settings.schedule or feedback.schedule):
-            return dg.SkipReason(f"{mandator}'s feedback was never imported yet, and nothing imports it by itself")
-        if verdict.freshness is Freshness.ALARM:
-            context.log.error(verdict.message)
-        was_fresh = context.cursor in (None, Freshness.FRESH)
-        if was_fresh and verdict.freshness is Freshness.FRESH:
-            return dg.SkipReason(verdict.message)
-        result = check_feedback_age(key, verdict)
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=key,
-            check_name=result.check_name or "",
-            passed=result.passed,
-            severity=result.severity,
-            description=verdict.message,
-            metadata=result.metadata,
-        )
-        return dg.SensorResult(asset_events=[evaluation], cursor=verdict.freshness.value)
+
+            def evaluate(mandator: str, cursor: str | None) -> MandatorTick:
+                settings = configuration.mandators[mandator]
+                began = state.feedback_imports.first_import(mandator)
+                if began is None and not (settings.schedule or settings.feedback.schedule):
+                    return MandatorTick("feedback was never imported yet, and nothing imports it by itself", cursor)
+                limits = settings.feedback.age_limits
+                verdict = judge_age(mandator, settings.feedback.readers, limits, state.feedback_imports, now)
+                if verdict.freshness is Freshness.ALARM:
+                    context.log.error(verdict.message)
+                return _evaluation(asset_key(mandator, AssetKind.SUPPRESSION_STATE), verdict, cursor)
+
+            return evaluate_mandators(context, mandators, evaluate)
 
     return sensor
+
+
+def _evaluation(key: dg.AssetKey, verdict: FreshnessStatus, cursor: str | None) -> MandatorTick:
+    """Return the result of the check `feedback_age`, unless feedback is as fresh as it was; `cursor` says whether."""
+    was_fresh = cursor in (None, Freshness.FRESH)
+    if was_fresh and verdict.freshness is Freshness.FRESH:
+        return MandatorTick("feedback is fresh", cursor)
+    result = check_feedback_age(key, verdict)
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=result.check_name or "",
+        passed=result.passed,
+        severity=result.severity,
+        description=verdict.message,
+        metadata=result.metadata,
+    )
+    return MandatorTick(verdict.message, verdict.freshness.value, events=(evaluation,))

@@ -1,16 +1,19 @@
 """The sensor that repairs incomplete lists within minutes instead of in the next night."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
-from campaign_sync.orchestration.dead_runs import end_dead_runs, is_busy
+from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
+from campaign_sync.orchestration.descriptions import display_names
+from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
@@ -28,45 +31,54 @@ REPAIR_TAG = "campaign_sync/repairs"
 """Tag of the runs that this sensor starts: the unfinished replacement that they repair."""
 
 
-class UnrepairedListError(CampaignSyncError):
-    """A list stays incomplete after all attempts. The message says which list since when, and the remedy."""
+def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
+    """Return the sensor that starts a run for each incomplete list that no run is replacing.
 
-
-def unfinished_replace_sensor(configuration: Configuration, mandator: str) -> dg.SensorDefinition:
-    """Return the sensor that starts a run for each incomplete list of the mandator that no run is replacing."""
-    called = configuration.mandators[mandator].display_name(mandator)
+    Args:
+        configuration: all mandators.
+        jobs: the daily job of each mandator whose `automation.repair` is on; without any there is no sensor.
+    """
+    if not jobs:
+        return None
 
     @dg.sensor(
-        name=f"{mandator}_unfinished_replace",
-        job_name=daily_job_name(mandator),
+        name="campaign_sync_repair",
+        jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Checks every minute whether a recipient list of {called} was left incomplete, and has it "
-        "replaced again. If a tick is red, a list stays incomplete after all attempts: send nothing to it, and do what "
-        "the tick says.",
+        description="Checks every minute whether a recipient list was left incomplete, and has it replaced again "
+        f"({display_names(configuration, jobs)}). If a tick is red, a list stays incomplete after all "
+        "attempts: send nothing to it, and do what the tick says.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        lists = [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        lists = {
+            mandator: [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
+            for mandator in jobs
+        }
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            holders = [state.locks.dead_holder(settings.recipient_list_id) for settings in lists]
+            ids = [settings.recipient_list_id for of_mandator in lists.values() for settings in of_mandator]
+            holders = {state.locks.dead_holder(list_id) for list_id in ids}
             end_dead_runs(context.instance, state, {run_id for run_id in holders if run_id})
-            if is_busy(context.instance, mandator):
-                return dg.SkipReason(f"a run of {mandator} is under way or queued")
-            incomplete = [(settings, state.replacements.incomplete(mandator, settings.name)) for settings in lists]
-            repairs = [
-                _repair(context.instance, state, settings, unfinished)
-                for settings, unfinished in incomplete
-                if unfinished
-            ]
-        requests = [repair for repair in repairs if isinstance(repair, dg.RunRequest)]
-        given_up = [repair for repair in repairs if isinstance(repair, str)]
-        if given_up and not requests:
-            raise UnrepairedListError(" · ".join(given_up))  # a failed tick is seen, a skipped tick isn't
-        for message in given_up:
-            context.log.error(message)
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "no list has to be repaired")
+            busy = busy_mandators(context.instance, jobs)
+
+            def evaluate(mandator: str, _: str | None) -> MandatorTick:
+                if mandator in busy:
+                    return MandatorTick("a run is under way or queued")
+                return _repair_lists(context.instance, state, lists[mandator])
+
+            return evaluate_mandators(context, jobs, evaluate)
 
     return sensor
+
+
+def _repair_lists(instance: dg.DagsterInstance, state: State, lists: Sequence[ListSettings]) -> MandatorTick:
+    incomplete = [(settings, state.replacements.incomplete(settings.mandator, settings.name)) for settings in lists]
+    repairs = [_repair(instance, state, settings, unfinished) for settings, unfinished in incomplete if unfinished]
+    return MandatorTick(
+        "no list has to be repaired",
+        requests=tuple(repair for repair in repairs if isinstance(repair, dg.RunRequest)),
+        problem=SEPARATOR.join(repair for repair in repairs if isinstance(repair, str)),
+    )
 
 
 def is_given_up(instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement) -> bool:
@@ -107,7 +119,10 @@ def _repair(
     if unfinished.replayed:
         tags[REPLAY_TAG] = unfinished.snapshot_id
     return dg.RunRequest(
-        run_key=f"{unfinished.id}:{interval}", asset_selection=_assets(state, settings, unfinished), tags=tags
+        job_name=daily_job_name(settings.mandator),
+        run_key=f"{unfinished.id}:{interval}",
+        asset_selection=_assets(state, settings, unfinished),
+        tags=tags,
     )
 
 

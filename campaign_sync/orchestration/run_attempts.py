@@ -1,6 +1,6 @@
 """The newest run that was to replace each list of a mandator, as Dagster knows it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -8,39 +8,43 @@ from dagster import DagsterEventType, DagsterInstance
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.readiness import Attempt
+from campaign_sync.orchestration.asset_history import ENDED, AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key, list_keys
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
-
-ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-"""Statuses of a run that is over."""
 
 _Checks = Mapping[dg.AssetCheckKey, bool | None]
 """Whether each planned check passed or only warned; None for a check without a result."""
 
 
-def newest_attempts(instance: DagsterInstance, mandator: str, lists: Sequence[str]) -> dict[str, Attempt]:
+def attempt_keys(mandator: str, lists: Iterable[str]) -> list[dg.AssetKey]:
+    """Return the keys of the assets whose history `newest_attempts` needs."""
+    names = (asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists)
+    return [*names, asset_key(mandator, AssetKind.SUPPRESSION_STATE)]
+
+
+def newest_attempts(
+    instance: DagsterInstance, mandator: str, lists: Sequence[str], history: AssetHistory | None = None
+) -> dict[str, Attempt]:
     """Return the newest run that was to replace each of these lists, by the list's key.
 
     Lists without a run, or whose newest run hasn't ended, are left out. The checks are those on the way to the list in
     that run, and those of the newest run that brought feedback into the CRM.
+
+    Args:
+        instance: has the runs.
+        mandator: whose lists these are.
+        lists: their keys in the configuration.
+        history: of at least the assets that `attempt_keys` names; None to read it.
     """
     keys = {name: asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists}
     feedback = asset_key(mandator, AssetKind.SUPPRESSION_STATE)
-    entries = {
-        record.asset_entry.asset_key: record.asset_entry
-        for record in instance.get_asset_records([*keys.values(), feedback])
-    }
-    run_ids = {key: entry.last_run_id for key, entry in entries.items() if entry.last_run_id}
-    records = instance.get_run_records(dg.RunsFilter(run_ids=sorted(set(run_ids.values())))) if run_ids else []
+    history = history or AssetHistory.read(instance, attempt_keys(mandator, lists))
+    run_ids = {key: history.run_of[key] for key in (*keys.values(), feedback) if key in history.run_of}
+    records = [history.runs[run_id] for run_id in set(run_ids.values()) if run_id in history.runs]
     runs = {record.dagster_run.run_id: record for record in records if record.dagster_run.status in ENDED}
     checks = {run_id: _planned_checks(instance, run_id) for run_id in runs}
-
-    def is_materialized(key: dg.AssetKey) -> bool:
-        newest = entries[key].last_materialization_record if key in entries else None
-        return newest is not None and newest.run_id == run_ids.get(key)
-
     feedback_run = run_ids.get(feedback, "")
-    feedback_checks = _of_assets(checks.get(feedback_run, {}), [feedback]) if is_materialized(feedback) else {}
+    feedback_checks = _of_assets(checks.get(feedback_run, {}), [feedback]) if feedback in history.materialized else {}
     attempts = {}
     for name, key in keys.items():
         run = runs.get(run_ids.get(key, ""))
@@ -52,7 +56,7 @@ def newest_attempts(instance: DagsterInstance, mandator: str, lists: Sequence[st
             ended_at=datetime.fromtimestamp(run.end_time, UTC)
             if run.end_time
             else run.update_timestamp.astimezone(UTC),
-            replaced=is_materialized(key),
+            replaced=key in history.materialized,
             failed_checks=_names(planned, outcome=False),
             missing_checks=_names(planned, outcome=None),
         )

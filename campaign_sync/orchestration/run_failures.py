@@ -9,9 +9,14 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
+from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys
 from campaign_sync.orchestration.check_names import CHECKS_WITH_INCIDENTS
-from campaign_sync.orchestration.dagster_internals import RUN_FAILURE_REASON_TAG, RunFailureReason
+from campaign_sync.orchestration.dagster_internals import (
+    RUN_FAILURE_REASON_TAG,
+    AssetCheckExecutionRecord,
+    RunFailureReason,
+)
 from campaign_sync.orchestration.daily_replacement import BUSY
 
 RETRY_GRACE = timedelta(minutes=3)
@@ -61,14 +66,11 @@ class NewestRuns:
     """Assets that their newest run has materialized."""
 
     @classmethod
-    def of(cls, monitored: MonitoredAssets, instance: DagsterInstance) -> "NewestRuns":
-        """Return the newest runs as of now."""
-        entries = [record.asset_entry for record in instance.get_asset_records(list(monitored.assets))]
-        run_of = {entry.asset_key: entry.last_run_id for entry in entries if entry.last_run_id}
-        runs = instance.get_run_records(dg.RunsFilter(run_ids=sorted(set(run_of.values())))) if run_of else []
-        materializations = {entry.asset_key: entry.last_materialization_record for entry in entries}
-        materialized = {key for key, record in materializations.items() if record and record.run_id == run_of.get(key)}
-        return cls(monitored, run_of, {record.dagster_run.run_id: record for record in runs}, materialized)
+    def of(cls, monitored: MonitoredAssets, history: AssetHistory) -> "NewestRuns":
+        """Return those of the mandator out of the history of all assets."""
+        run_of = {key: history.run_of[key] for key in monitored.assets if key in history.run_of}
+        runs = {run_id: history.runs[run_id] for run_id in run_of.values() if run_id in history.runs}
+        return cls(monitored, run_of, runs, {key for key in run_of if key in history.materialized})
 
     def in_progress(self) -> set[Subject]:
         """Return the subjects of which a run is queued or under way."""
@@ -125,10 +127,19 @@ def failed_steps(newest: NewestRuns, instance: DagsterInstance) -> Iterator[Inci
             yield _dead_run(newest.monitored, missing, run, ended)
 
 
-def failed_checks(monitored: MonitoredAssets, instance: DagsterInstance) -> Iterator[Incident]:
-    """Yield incidents of checks whose newest result is an error; a check without a result has none here."""
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(monitored.checks))
-    for key, record in latest.items():
+def failed_checks(
+    monitored: MonitoredAssets, latest: Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord]
+) -> Iterator[Incident]:
+    """Yield incidents of checks whose newest result is an error; a check without a result has none here.
+
+    Args:
+        monitored: of a mandator.
+        latest: the newest execution of each check, of all mandators.
+    """
+    for key in monitored.checks:
+        record = latest.get(key)
+        if record is None:
+            continue
         evaluation = record.evaluation if record.event and record.event.dagster_event else None
         if record.event is None or not isinstance(evaluation, dg.AssetCheckEvaluation) or evaluation.passed:
             continue

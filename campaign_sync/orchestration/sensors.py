@@ -1,6 +1,6 @@
-"""The sensors of a mandator: those that are switched on and configured."""
+"""All sensors: one for each purpose, which serves every mandator for which it is switched on and configured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -9,21 +9,34 @@ from campaign_sync.orchestration.alert_sensor import alarm_sensor
 from campaign_sync.orchestration.crm_export_sensor import crm_export_sensor
 from campaign_sync.orchestration.drift_sensor import list_drift_sensor
 from campaign_sync.orchestration.feedback_schedules import feedback_watch
-from campaign_sync.orchestration.repair_sensor import unfinished_replace_sensor
+from campaign_sync.orchestration.mandator_jobs import MandatorJobs
+from campaign_sync.orchestration.metrics_sensor import metrics_sensor
+from campaign_sync.orchestration.repair_sensor import repair_sensor
 from campaign_sync.orchestration.report_sensor import report_sensor
 
 
-def mandator_sensors(
-    configuration: Configuration, mandator: str, assets: Sequence[dg.AssetsDefinition]
+def all_sensors(
+    configuration: Configuration,
+    assets: Mapping[str, Sequence[dg.AssetsDefinition]],
+    jobs: Mapping[str, MandatorJobs],
 ) -> list[dg.SensorDefinition]:
-    """Return the sensors of `mandator`, a key of the configuration, which has these assets."""
-    switches = configuration.mandators[mandator].automation
+    """Return the sensors that serve these mandators.
+
+    Args:
+        configuration: all mandators.
+        assets: of each mandator that is served.
+        jobs: of each of them.
+    """
+    settings = {mandator: configuration.mandators[mandator] for mandator in assets}
+    monitored = {name: assets[name] for name in assets if settings[name].automation.alarms}
+    watched = [name for name in assets if settings[name].automation.feedback_watch]
     sensors = [
-        unfinished_replace_sensor(configuration, mandator) if switches.repair else None,
-        feedback_watch(configuration, mandator) if switches.feedback_watch else None,
-        crm_export_sensor(configuration, mandator),
-        alarm_sensor(configuration, mandator, assets) if switches.alarms else None,
-        list_drift_sensor(configuration, mandator),
-        report_sensor(configuration, mandator),
+        alarm_sensor(configuration, monitored),
+        repair_sensor(configuration, {name: jobs[name].daily for name in jobs if settings[name].automation.repair}),
+        report_sensor(configuration, {name: job for name in jobs if (job := jobs[name].report)}),
+        list_drift_sensor(configuration, {name: jobs[name].list_drift for name in jobs if settings[name].deadline}),
+        feedback_watch(configuration, watched),
+        crm_export_sensor(configuration, {name: jobs[name].daily for name in jobs if settings[name].crm_export}),
+        metrics_sensor(configuration),
     ]
     return [sensor for sensor in sensors if sensor]

@@ -49,8 +49,8 @@ def installation(proven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         yield running
 
 
-def run_alarm_sensors(installation: Installation, now: datetime | None = None) -> None:
-    """Record a check by the alarm sensors of both mandators in which nothing was found."""
+def run_alarm_sensor(installation: Installation, now: datetime | None = None) -> None:
+    """Record a check by the alarm sensor, of both mandators, in which nothing was found."""
     with installation.state() as state:
         for mandator in ("nord", "sued"):
             state.incidents.reconcile(mandator, [], [], now or datetime.now(UTC))
@@ -65,10 +65,10 @@ def test_an_incident_is_shown_until_it_is_over(installation: Installation) -> No
     since = datetime(2026, 11, 24, 4, tzinfo=UTC)
     broken = Incident("nord", Subject.of_list("newsletter"), IncidentKind.INCOMPLETE, since,
                      "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
-    run_alarm_sensors(installation)
+    run_alarm_sensor(installation)
     assert shown(installation) == (
         True,
-        "Nothing is wrong: the alarm sensors are running, and all lists are as planned.\n",
+        "Nothing is wrong: the alarm sensor is running, and all lists are as planned.\n",
     )
     with installation.state() as state:
         state.incidents.reconcile("nord", [broken], [], datetime.now(UTC))
@@ -77,7 +77,7 @@ def test_an_incident_is_shown_until_it_is_over(installation: Installation) -> No
     assert "nord/newsletter" in printed
     assert "2026-11-24 05:00 CET" in printed
     assert "The list is INCOMPLETE. Send nothing to it." in printed
-    run_alarm_sensors(installation)
+    run_alarm_sensor(installation)
     assert shown(installation)[0]
 
 
@@ -87,22 +87,22 @@ def test_lists_are_not_called_fine_unless_the_sensors_have_run(installation: Ins
     assert "incidents of nord haven't been checked yet; see whether Dagster's daemon runs" in printed
     assert "Nothing is wrong" not in printed
 
-    run_alarm_sensors(installation, datetime.now(UTC) - timedelta(hours=3))
+    run_alarm_sensor(installation, datetime.now(UTC) - timedelta(hours=3))
     fine, printed = shown(installation)
     assert not fine
     assert "incidents of nord haven't been checked since" in printed
     assert "3.0 h ago" in printed
 
-    run_alarm_sensors(installation)
+    run_alarm_sensor(installation)
     installation.settings["mandators"]["sued"]["automation"] = {"alarms": False}
     fine, printed = shown(installation)
     assert not fine
-    assert "incidents of sued aren't checked: its alarm sensor is switched off" in printed
+    assert "incidents of sued aren't checked: its alarms are switched off" in printed
     assert "nord" not in printed
 
 
 def test_a_list_that_is_not_ready_is_shown_before_a_sensor_reports_it(installation: Installation) -> None:
-    run_alarm_sensors(installation)
+    run_alarm_sensor(installation)
     with dg.DagsterInstance.get() as instance:
         installation.environment["PASSWORD_OF_BOTH"] = "wrong horse"
         assert not installation.run("nord", instance).success
@@ -123,7 +123,7 @@ def test_lists_replaced_on_weekdays_are_as_planned_on_a_sunday_but_not_later(
         installation.settings["mandators"][mandator]["schedule"] = "30 4 * * 1-5"
     now = datetime.now(UTC) + timedelta(days=days)
     with time_machine.travel(now):
-        run_alarm_sensors(installation)
+        run_alarm_sensor(installation)
         is_fine, printed = shown(installation)
     assert is_fine is fine
     assert ("wasn't replaced in time" in printed) is not fine
@@ -132,7 +132,7 @@ def test_lists_replaced_on_weekdays_are_as_planned_on_a_sunday_but_not_later(
 def test_readiness_is_unknown_if_dagsters_instance_is_missing(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_alarm_sensors(installation)
+    run_alarm_sensor(installation)
     with monkeypatch.context() as patch:  # undone before the instance restores the variable
         patch.delenv("DAGSTER_HOME")
         fine, printed = shown(installation)
@@ -142,7 +142,7 @@ def test_readiness_is_unknown_if_dagsters_instance_is_missing(
 
 
 def test_a_list_that_cannot_be_checked_is_shown_with_the_time(installation: Installation) -> None:
-    run_alarm_sensors(installation)
+    run_alarm_sensor(installation)
     with installation.state() as state:
         proven = state.replacements.last_proven("nord", "newsletter")
         assert proven is not None

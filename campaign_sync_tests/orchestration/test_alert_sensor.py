@@ -14,9 +14,9 @@ from sqlalchemy import create_engine
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration import repair_sensor
-from campaign_sync.orchestration.alert_sensor import UnsentAlertError
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
@@ -36,6 +36,7 @@ class AlarmSensor:
         self.shop, self.instance, self.mailbox, self.inbox = shop, instance, mailbox, inbox
         self.cursor: str | None = None
         shop.environment["HOOK"] = inbox.url
+        shop.settings["mandators"]["sued"]["automation"] = {"alarms": False}
         email = {"host": "127.0.0.1", "port": mailbox.port, "security": "none", "sender": "sync@example.net"}
         shop.settings["alarms"] = {
             "email": {**email, "to": ["ops@example.net"]},
@@ -50,7 +51,7 @@ class AlarmSensor:
         """Evaluate the sensor once. Return the subjects of the mails that it sent."""
         before = len(self.mailbox.mails)
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            result = self.shop.definitions.resolve_sensor_def("nord_alarms").evaluate_tick(context)
+            result = self.shop.sensor("alarms").evaluate_tick(context)
         self.cursor = result.cursor
         return self.mailbox.subjects[before:]
 
@@ -114,7 +115,7 @@ def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send
     alarms.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
     alarms.inbox.status = 503
     alarms.leave_incomplete()
-    with pytest.raises(UnsentAlertError, match=r"alarms\.webhooks\.ops accepted no alarm: it answered HTTP 503"):
+    with pytest.raises(MandatorTickError, match=r"alarms\.webhooks\.ops accepted no alarm: it answered HTTP 503"):
         alarms.tick()
     assert alarms.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
     alarms.inbox.status = 200
@@ -126,7 +127,7 @@ def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send
     alarms.tick()
     alarms.inbox.status = 503
     alarms.leave_incomplete()
-    with pytest.raises(UnsentAlertError):
+    with pytest.raises(MandatorTickError):
         alarms.tick()
     alarms.repair()
     alarms.run()
@@ -218,7 +219,7 @@ def test_a_state_database_that_cannot_be_used_sends_a_notice_once_and_an_all_cle
 def test_while_the_state_database_is_read_only_notices_are_sent_once(alarms: AlarmSensor) -> None:
     alarms.inbox.status = 503
     alarms.leave_incomplete()
-    with pytest.raises(UnsentAlertError):
+    with pytest.raises(MandatorTickError):
         alarms.tick()
     engine = create_engine(alarms.shop.settings["storage"]["state_url"])
     with engine.begin() as database:
@@ -261,7 +262,7 @@ def test_each_channel_sends_the_all_clear_of_the_state_database_once_though_anot
     alarms.inbox.status = 503
     assert alarms.tick() == ["All clear: the state database of nord"]
     for _ in range(2):
-        with pytest.raises(UnsentAlertError, match="HTTP 503"):
+        with pytest.raises(MandatorTickError, match="HTTP 503"):
             alarms.tick()
     alarms.inbox.status = 200
     assert alarms.tick() == []
@@ -372,7 +373,7 @@ def test_a_run_that_dies_after_one_of_its_lists_has_failed_sends_a_notice_as_wel
 
 def test_a_tick_without_incidents_leaves_no_file_behind(alarms: AlarmSensor) -> None:
     with dg.build_sensor_context(instance=alarms.instance) as context:
-        sensor = alarms.shop.definitions.resolve_sensor_def("nord_alarms")
+        sensor = alarms.shop.sensor("alarms")
         sensor.evaluate_tick(context)
 
         assert context._logger is None, "Dagster makes a file for every tick whose logger was asked for"

@@ -76,7 +76,7 @@ def test_an_export_starts_the_day_early_and_once(night: Night, tmp_path: Path, m
             night.at(3, 30, hour, 1)
             nord.sensors()
             assert days(nord) == ["2026-03-30T04:30+02:00"]
-        (latest, *_) = nord.ticks("nord_crm_export_arrived")
+        (latest, *_) = nord.ticks("campaign_sync_crm_export")
         assert "the export of 2026-03-30 02:00:00 starts nothing" in (latest.skip_reason or "")
 
         night.at(3, 30, 4, 31)

@@ -12,7 +12,8 @@ import time_machine
 
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
-from campaign_sync.orchestration.repair_sensor import MAX_FAILURES, UnrepairedListError, unfinished_replace_sensor
+from campaign_sync.orchestration.mandator_ticks import MandatorTickError
+from campaign_sync.orchestration.repair_sensor import MAX_FAILURES
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
@@ -28,11 +29,15 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
         yield built
 
 
-def tick(shop: Installation) -> dg.SensorResult | dg.SkipReason:
+def tick(shop: Installation) -> dg.SensorResult:
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance)
-        result = unfinished_replace_sensor(shop.configuration, "nord")(context)
-    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return tick_on(shop, instance)
+
+
+def tick_on(shop: Installation, instance: dg.DagsterInstance) -> dg.SensorResult:
+    with dg.build_sensor_context(instance=instance) as context:
+        result = shop.sensor("repair")(context)
+    assert isinstance(result, dg.SensorResult)
     return result
 
 
@@ -43,8 +48,8 @@ def leave_incomplete(shop: Installation, runs: int = 1) -> None:
     shop.vendor.repair()
 
 
-def requests(result: dg.SensorResult | dg.SkipReason) -> list[list[str]]:
-    assert isinstance(result, dg.SensorResult)
+def requests(result: dg.SensorResult) -> list[list[str]]:
+    assert all(request.job_name == "nord_daily_replace" for request in result.run_requests or [])
     return [[key.to_user_string() for key in request.asset_selection or []] for request in result.run_requests or []]
 
 
@@ -72,7 +77,6 @@ def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Installati
 def test_a_further_run_is_started_every_few_minutes_also_if_the_last_could_not_begin(shop: Installation) -> None:
     def keys() -> set[str | None]:
         result = tick(shop)
-        assert isinstance(result, dg.SensorResult)
         return {request.run_key for request in result.run_requests or []}
 
     leave_incomplete(shop)
@@ -92,7 +96,7 @@ def test_a_list_that_a_run_is_replacing_is_left_to_it(shop: Installation) -> Non
 def test_after_the_last_attempt_its_tick_fails_and_says_so(shop: Installation) -> None:
     leave_incomplete(shop, runs=MAX_FAILURES)
 
-    with pytest.raises(UnrepairedListError, match=r"nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
+    with pytest.raises(MandatorTickError, match=r"^nord: nord/newsletter .* is INCOMPLETE since .* Send nothing to it"):
         tick(shop)
 
 
@@ -105,7 +109,6 @@ def test_an_interrupted_replay_is_replayed_again_and_not_overwritten_by_what_it_
         shop.run("nord", instance, assets=[("nord", "newsletter_recipient_list")], tags={REPLAY_TAG: good})
 
     result = tick(shop)
-    assert isinstance(result, dg.SensorResult)
     (request,) = result.run_requests or []
     assert request.tags[REPLAY_TAG] == good
 
@@ -116,14 +119,12 @@ def test_a_run_whose_process_died_is_reported_as_failed_and_blocks_no_other_run(
         run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         leave_incomplete(shop)
-        context = dg.build_sensor_context(instance=instance)
-        sensor = unfinished_replace_sensor(shop.configuration, "nord")
-        assert isinstance(sensor(context), dg.SkipReason), "nothing shows that it is dead"
+        assert requests(tick_on(shop, instance)) == [], "nothing shows that it is dead"
         with shop.state() as state:
             subprocess.run([sys.executable, "-c", HOLD_AND_DIE, state_url(shop), run.run_id], check=False)
             assert state.locks.dead_holder(NEWSLETTER) == run.run_id
 
-        assert len(requests(sensor(context))) == 2  # type: ignore[arg-type]
+        assert len(requests(tick_on(shop, instance))) == 2
         failed = instance.get_run_by_id(run.run_id)
         assert failed is not None
         assert failed.status is dg.DagsterRunStatus.FAILURE
@@ -136,8 +137,7 @@ def test_a_run_that_died_before_it_held_a_lock_blocks_no_other_run(shop: Install
         instance.add_run_tags(run.run_id, {MANDATOR_TAG: "nord"})
         with shop.state():
             subprocess.run([sys.executable, "-c", SEND_HEARTBEAT_AND_DIE, state_url(shop), run.run_id], check=False)
-        with dg.build_sensor_context(instance=instance) as context:
-            unfinished_replace_sensor(shop.configuration, "nord")(context)
+        tick_on(shop, instance)
 
         failed = instance.get_run_by_id(run.run_id)
         assert failed is not None
@@ -155,8 +155,7 @@ def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_fo
         )
 
         def statuses() -> list[dg.DagsterRunStatus]:
-            with dg.build_sensor_context(instance=instance) as context:
-                unfinished_replace_sensor(shop.configuration, "nord")(context)
+            tick_on(shop, instance)
             current = [instance.get_run_by_id(started.run_id) for started in (run, others)]
             return [dagster_run.status for dagster_run in current if dagster_run]
 
@@ -172,11 +171,9 @@ def test_while_dagster_retries_a_run_no_other_run_is_started(shop: Installation)
         job = shop.definitions.resolve_job_def("nord_daily_replace")
         tags = {MANDATOR_TAG: "nord", "dagster/will_retry": "true"}
         dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
-        sensor = unfinished_replace_sensor(shop.configuration, "nord")
-        with dg.build_sensor_context(instance=instance) as context:
-            assert isinstance(sensor(context), dg.SkipReason)
-            instance.add_run_tags(dead.run_id, {"dagster/auto_retry_run_id": "another"})
-            assert len(requests(sensor(context))) == 2, "the retry has ended without a proof"  # type: ignore[arg-type]
+        assert requests(tick_on(shop, instance)) == []
+        instance.add_run_tags(dead.run_id, {"dagster/auto_retry_run_id": "another"})
+        assert len(requests(tick_on(shop, instance))) == 2, "the retry has ended without a proof"
 
 
 SEND_HEARTBEAT_AND_DIE = """
@@ -200,6 +197,6 @@ with State(sys.argv[1]) as state, state.locks.acquire({NEWSLETTER}, sys.argv[2])
 
 
 def test_the_sensor_runs_every_minute_by_default(shop: Installation) -> None:
-    sensor = unfinished_replace_sensor(shop.configuration, "nord")
+    sensor = shop.sensor("repair")
     assert sensor.minimum_interval_seconds == timedelta(minutes=1).total_seconds()
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING

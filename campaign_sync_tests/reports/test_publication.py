@@ -13,7 +13,7 @@ from campaign_sync.cli.report import report_after_run, write_report
 from campaign_sync.config import ReportSettings
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
 from campaign_sync.orchestration.daily_replacement import daily_job_name
-from campaign_sync.orchestration.report_sensor import report_job, report_sensor
+from campaign_sync.orchestration.report_sensor import report_job
 from campaign_sync.reports.publication import publish
 from campaign_sync.storage.files import FileStorage
 from campaign_sync_tests.installation import Installation
@@ -37,27 +37,23 @@ def test_pages_are_written_by_day_and_language_and_removed_when_they_are_old(ins
 
 
 def test_a_daily_run_that_has_ended_gets_a_report_and_a_tag_with_its_address(installation: Installation) -> None:
-    sensor = report_sensor(installation.configuration, "nord")
-    assert sensor
+    sensor = installation.sensor("reports")
     with dg.instance_for_test() as instance:
 
-        def evaluate() -> dg.SensorResult | dg.SkipReason:
+        def evaluate() -> list[dg.RunRequest]:
             result = sensor(dg.build_sensor_context(instance=instance))
-            assert isinstance(result, dg.SensorResult | dg.SkipReason)
-            return result
+            assert isinstance(result, dg.SensorResult)
+            return [request for request in result.run_requests or [] if request.job_name == "nord_report"]
 
-        for job_name, status in (
-            ("nord_daily_replace", dg.DagsterRunStatus.STARTED),
-            ("sued_daily_replace", dg.DagsterRunStatus.SUCCESS),
-            ("nord_feedback", dg.DagsterRunStatus.SUCCESS),
-        ):
-            instance.add_run(dg.DagsterRun(job_name, status=status))
-            assert isinstance(evaluate(), dg.SkipReason)
-        daily = dg.DagsterRun("nord_daily_replace", status=dg.DagsterRunStatus.FAILURE)
-        instance.add_run(daily)
-        result = evaluate()
-        assert isinstance(result, dg.SensorResult)
-        (request,) = result.run_requests or []
+        def create(job: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+            return instance.create_run_for_job(installation.definitions.resolve_job_def(job), status=status)
+
+        create("nord_daily_replace", dg.DagsterRunStatus.STARTED)
+        create("sued_daily_replace", dg.DagsterRunStatus.SUCCESS)
+        create("nord_feedback", dg.DagsterRunStatus.SUCCESS)
+        assert evaluate() == []
+        daily = create("nord_daily_replace", dg.DagsterRunStatus.FAILURE)
+        (request,) = evaluate()
         assert request.tags == {OF_RUN_TAG: daily.run_id}
 
         run_result = installation.definitions.resolve_job_def("nord_report").execute_in_process(
@@ -71,12 +67,11 @@ def test_a_daily_run_that_has_ended_gets_a_report_and_a_tag_with_its_address(ins
         run = instance.get_run_by_id(daily.run_id)
         assert run is not None
         assert run.tags[REPORT_TAG] == page
-        assert isinstance(evaluate(), dg.SkipReason)
+        assert evaluate() == []
 
 
 def test_a_run_of_a_single_list_starts_a_new_report(installation: Installation) -> None:
-    sensor = report_sensor(installation.configuration, "nord")
-    assert sensor
+    sensor = installation.sensor("reports")
     with dg.instance_for_test() as instance:
         run = installation.definitions.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
@@ -87,7 +82,9 @@ def test_a_run_of_a_single_list_starts_a_new_report(installation: Installation) 
         result = sensor(dg.build_sensor_context(instance=instance))
         assert isinstance(result, dg.SensorResult)
         assert [request.tags for request in result.run_requests or []] == [{OF_RUN_TAG: run.run_id}]
-        assert isinstance(sensor(dg.build_sensor_context(instance=instance, cursor=result.cursor)), dg.SkipReason)
+        again = sensor(dg.build_sensor_context(instance=instance, cursor=result.cursor))
+        assert isinstance(again, dg.SensorResult)
+        assert not again.run_requests
 
 
 def test_without_languages_there_are_no_reports(installation: Installation) -> None:
@@ -95,7 +92,7 @@ def test_without_languages_there_are_no_reports(installation: Installation) -> N
     configuration = installation.configuration
     assert report_asset(configuration, "nord") is None
     assert report_job(configuration, "nord") is None
-    assert report_sensor(configuration, "nord") is None
+    assert "campaign_sync_reports" not in {sensor.name for sensor in installation.definitions.sensors or []}
     daily = installation.definitions.resolve_job_def(daily_job_name("nord"))
     assert dg.AssetKey(["nord", "report"]) not in daily.asset_layer.selected_asset_keys
     out = io.StringIO()

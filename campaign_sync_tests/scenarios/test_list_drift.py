@@ -11,7 +11,6 @@ import time_machine
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.drift_sensor import list_drift_sensor
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
@@ -291,20 +290,18 @@ def test_the_asset_check_reports_every_drifted_list(
 
 
 def test_lists_are_checked_once_before_their_deadline(proven: Installation) -> None:
-    assert list_drift_sensor(proven.configuration, "nord") is None
+    assert "campaign_sync_list_drift" not in {sensor.name for sensor in proven.definitions.sensors or []}
     proven.settings["mandators"]["nord"]["deadline"] = "0 8 * * *"
-    sensor = list_drift_sensor(proven.configuration, "nord")
-    assert sensor is not None
+    sensor = proven.sensor("list_drift")
 
-    def tick(moment: str, cursor: str | None) -> dg.SensorResult | dg.SkipReason:
+    def tick(moment: str, cursor: str | None) -> dg.SensorResult:
         with time_machine.travel(datetime.fromisoformat(moment), tick=False):
             result = sensor(dg.build_sensor_context(cursor=cursor))
-        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        assert isinstance(result, dg.SensorResult)
         return result
 
-    assert isinstance(tick("2026-11-26T06:00:00+00:00", None), dg.SkipReason)
+    assert not tick("2026-11-26T06:00:00+00:00", None).run_requests
     due = tick("2026-11-26T06:31:00+00:00", None)  # the deadline is at 8 in Berlin
-    assert isinstance(due, dg.SensorResult)
-    assert [request.run_key for request in due.run_requests or []] == ["2026-11-26T07:00:00+00:00"]
-    assert isinstance(tick("2026-11-26T06:32:00+00:00", due.cursor), dg.SkipReason)
-    assert isinstance(tick("2026-11-27T06:32:00+00:00", due.cursor), dg.SensorResult)
+    assert [request.run_key for request in due.run_requests or []] == ["nord:2026-11-26T07:00:00+00:00"]
+    assert not tick("2026-11-26T06:32:00+00:00", due.cursor).run_requests
+    assert tick("2026-11-27T06:32:00+00:00", due.cursor).run_requests

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from campaign_sync.cli.check import check_everything
-from campaign_sync.orchestration.metrics_sensors import metrics_sensors
+from campaign_sync.orchestration.metrics_sensor import metrics_sensor
 from campaign_sync.replacement.list_writer import ListWriter
 from campaign_sync.telemetry.metrics import GAUGES, LIST_DRIFTED, LIST_PROVEN, GaugeValue
 from campaign_sync.telemetry.textfile import text_format, write_text_file
@@ -42,7 +42,8 @@ def values(shop: Installation) -> Values:
 
 
 def tick(shop: Installation) -> None:
-    (sensor,) = metrics_sensors(shop.configuration)
+    sensor = metrics_sensor(shop.configuration)
+    assert sensor
     with dg.DagsterInstance.ephemeral() as instance:
         assert isinstance(sensor(dg.build_sensor_context(instance=instance)), dg.SkipReason)
 
@@ -113,7 +114,7 @@ def test_a_file_that_cannot_be_written_fails_no_run_but_every_tick(
 
 def test_without_a_file_no_sensor_writes_one(shop: Installation) -> None:
     del shop.settings["telemetry"]
-    assert metrics_sensors(shop.configuration) == []
+    assert metrics_sensor(shop.configuration) is None
 
 
 def test_a_level_without_values_is_left_out_and_labels_are_escaped(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_failed_check_shows_its_reason(production: ProductionInstallation, pag
 def test_schedules_and_sensors_say_when_and_why(production: ProductionInstallation, page: Page) -> None:
     visit(page, production, "/automation")
 
-    for name in ("nord_daily", "nord_unfinished_replace", "nord_alarms"):
+    for name in ("nord_daily", "campaign_sync_repair", "campaign_sync_alarms"):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
 
 

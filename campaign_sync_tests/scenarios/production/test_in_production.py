@@ -25,7 +25,7 @@ def test_a_schedule_fires_sensors_tick_and_all_daemons_are_healthy(production: P
     (first, *_) = [tick["runIds"][0] for tick in reversed(production.stack.ticks("sued_daily")) if tick["runIds"]]
     production.stack.until(lambda: production.stack.runs()[first]["status"] == "SUCCESS")
     assert production.installation.addresses(SUED_NEWSLETTER) == ADDRESSES
-    sensors = ("nord_unfinished_replace", "nord_feedback_watch", "nord_alarms")
+    sensors = ("campaign_sync_repair", "campaign_sync_feedback_watch", "campaign_sync_alarms")
     production.stack.until(lambda: all(production.stack.ticks(sensor) for sensor in sensors))
     assert not [tick["error"] for sensor in sensors for tick in production.stack.ticks(sensor) if tick["error"]]
     production.stack.until(production.stack.healthy)

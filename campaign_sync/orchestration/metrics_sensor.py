@@ -10,15 +10,15 @@ from campaign_sync.storage.state import State
 from campaign_sync.telemetry.textfile import write_text_file
 
 
-def metrics_sensors(configuration: Configuration) -> list[dg.SensorDefinition]:
-    """Return the sensor that writes `telemetry.prometheus_file` every minute; none if no file is configured."""
+def metrics_sensor(configuration: Configuration) -> dg.SensorDefinition | None:
+    """Return the sensor that writes `telemetry.prometheus_file` every two minutes; None if no file is configured."""
     path = configuration.telemetry.prometheus_file
     if path is None:
-        return []
+        return None
 
     @dg.sensor(
         name="campaign_sync_metrics",
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=120,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the file of metrics for Prometheus: the state of all lists and of all feedback.",
     )
@@ -28,4 +28,4 @@ def metrics_sensors(configuration: Configuration) -> list[dg.SensorDefinition]:
         write_text_file(Path(path), samples)
         return dg.SkipReason(f"{len(samples)} values were written")
 
-    return [sensor]
+    return sensor

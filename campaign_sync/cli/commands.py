@@ -119,8 +119,18 @@ def replay(
 
 
 @app.command()
-def check() -> None:
+def check(
+    instance: Annotated[
+        bool,
+        typer.Option("--instance", help="Instead, what Dagster's instance at DAGSTER_HOME lacks, and what to add."),
+    ] = False,
+) -> None:
     """Try the configuration against the live vendor and the CRM, without changing anything."""
+    if instance:
+        from campaign_sync.cli.check_instance import check_instance
+
+        check_instance(Terminal())
+        raise typer.Exit(NOTHING_WRONG)
     from campaign_sync.cli.check import check_everything
 
     configuration = load_configuration()

@@ -66,6 +66,12 @@ class CrmExportSettings(ConfigModel):
         return self
 
 
+def _at_least_a_minute(value: timedelta) -> timedelta:
+    if value < timedelta(minutes=1):
+        raise ValueError("at least 1m is expected")
+    return value
+
+
 class AutomationSettings(ConfigModel):
     """The parts of the mandator's automation. A part that is off doesn't exist in Dagster."""
 
@@ -75,3 +81,5 @@ class AutomationSettings(ConfigModel):
     """Whether the age of the feedback is checked between runs."""
     alarms: bool = True
     """Whether notices of incidents are sent."""
+    max_runtime: Annotated[Duration, AfterValidator(_at_least_a_minute)] = timedelta(hours=4)
+    """How long a run may take before Dagster ends it, because it hangs."""

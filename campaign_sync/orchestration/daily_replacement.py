@@ -9,6 +9,7 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.run_tags import safety_tags
 
 STALE_AFTER = timedelta(hours=2)
 """A tick this late is skipped: a replacement planned for the night must not meet the morning's mailing."""
@@ -45,7 +46,7 @@ def daily_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         daily_job_name(mandator),
         selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists))),
-        tags={MANDATOR_TAG: mandator},
+        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "

@@ -13,6 +13,7 @@ from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.run_tags import safety_tags
 
 BEFORE_DEADLINE = timedelta(minutes=30)
 """How long before a deadline lists are checked."""
@@ -23,7 +24,7 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT)),
-        tags={MANDATOR_TAG: mandator},
+        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Checks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "

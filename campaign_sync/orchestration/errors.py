@@ -10,7 +10,7 @@ from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_keys import asset_name
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import resources_of
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.telemetry.spans import asset_span
@@ -49,9 +49,7 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[AssetAttempt
             yield attempt
     except CampaignSyncError as error:
         report(Progress(name.mandator, name.recipient_list or name.kind, "failed", 0, 0))
-        resources = context.resources.ports
-        assert isinstance(resources, Resources)  # noqa: S101 - every asset has them
-        policy = resources.retry_policy
+        policy = resources_of(context).retry_policy
         unattended = not _UNATTENDED_TAGS.isdisjoint(context.run.tags)
         # What was retried once because a list was incomplete goes on being retried.
         may_retry = unattended or isinstance(error, IncompleteListError) or context.retry_number > 0

@@ -15,6 +15,7 @@ from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.run_tags import safety_tags
 from campaign_sync.storage.state import State
 
 
@@ -23,7 +24,7 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         f"{mandator}_feedback",
         selection=dg.AssetSelection.assets(*feedback_keys(mandator), asset_key(mandator, AssetKind.LIST_DRIFT)),
-        tags={MANDATOR_TAG: mandator},
+        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and checks "
@@ -40,7 +41,7 @@ def audit_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         f"{mandator}_audit",
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT)),
-        tags={MANDATOR_TAG: mandator},
+        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Compares the CRM with the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "

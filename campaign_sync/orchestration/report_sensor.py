@@ -12,6 +12,7 @@ from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.run_tags import safety_tags
 
 
 def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
@@ -24,6 +25,7 @@ def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT)),
+        tags=safety_tags(configuration.mandators[mandator].automation),
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",

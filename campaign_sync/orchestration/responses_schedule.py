@@ -7,6 +7,7 @@ from campaign_sync.orchestration.assets.responses import response_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import BUSY
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.run_tags import safety_tags
 
 RESPONSES_TAG = "campaign_sync/responses"
 """Tag of every run: the mandator. Two of one mandator wait for each other; replacements wait for none."""
@@ -19,7 +20,7 @@ def responses_job(mandator: str, settings: MandatorSettings) -> AssetJob | None:
     return dg.define_asset_job(
         _job_name(mandator),
         selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
-        tags={RESPONSES_TAG: mandator},
+        tags={RESPONSES_TAG: mandator, **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as they are.",

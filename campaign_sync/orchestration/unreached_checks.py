@@ -10,7 +10,7 @@ import dagster as dg
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import resources_of
 from campaign_sync.storage.errors import StateError
 
 
@@ -58,8 +58,7 @@ def _list_contents(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
     name = asset_name(key)
     if name.kind is not AssetKind.RECIPIENT_LIST or name.recipient_list is None:
         return ""
-    ports = context.resources.ports
-    assert isinstance(ports, Resources)  # noqa: S101 - every asset has them
+    ports = resources_of(context)
     try:
         unfinished = ports.state.replacements.incomplete(name.mandator, name.recipient_list)
         proven = ports.state.replacements.last_proven(name.mandator, name.recipient_list)

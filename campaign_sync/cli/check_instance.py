@@ -1,0 +1,37 @@
+"""`campaign-sync check --instance`: what Dagster's instance lacks, and what to add to its `dagster.yaml`."""
+
+import os
+
+import dagster as dg
+from rich.console import Console
+from rich.text import Text
+
+from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings
+
+
+def check_instance(console: Console) -> None:
+    """Print what the instance lacks. Nothing of it has to be there: locks keep runs apart on any instance.
+
+    Raises:
+        CommandError: the instance can't be opened.
+    """
+    use_instance(EMBEDDED_HOME)
+    home = os.environ["DAGSTER_HOME"]
+    with dg.DagsterInstance.get() as instance:
+        lacking = list(lacking_settings(instance))
+    if not lacking:
+        console.print(Text("✓", "green"), Text(f"Dagster's instance in {home} has everything that runs rely on"))
+        return
+    for setting in lacking:
+        _print(setting, console)
+    console.print(
+        f"Add these lines to {home}/dagster.yaml, into the sections that it has, and restart daemon and webserver. "
+        "Without them no list is harmed.",
+        soft_wrap=True,
+    )
+
+
+def _print(setting: LackingSetting, console: Console) -> None:
+    console.print(Text("!", "yellow"), Text(f"{setting.section}: {setting.consequence}"), soft_wrap=True)
+    console.print(Text(f"\n{setting.remedy}\n"), soft_wrap=True)

@@ -1,0 +1,97 @@
+"""What a Dagster instance lacks of the settings that runs of this product rely on, and the YAML that adds it.
+
+What a job can carry itself travels as its tags (`run_tags`). The rest is `dagster.yaml`, which belongs to others where
+the instance is shared.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG
+
+_LIMIT = "{{key: {key}, value: {{applyLimitPerUniqueValue: true}}, limit: 1}}"
+
+_LOCKS = (
+    "Locks keep them apart: the second one is refused at each list that the first one is replacing, and tried again "
+    "later."
+)
+
+
+@dataclass(frozen=True)
+class LackingSetting:
+    """A setting that the instance doesn't have."""
+
+    section: str
+    """Of `dagster.yaml`."""
+    consequence: str
+    """What happens without it, and what doesn't, in a sentence."""
+    remedy: str
+    """The lines to add to `dagster.yaml`."""
+
+
+def lacking_settings(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
+    """Yield what an instance lacks. Opens nothing but the instance's settings."""
+    yield from _queue(instance)
+    yield from _monitoring(instance)
+    if not instance.run_retries_enabled:
+        yield LackingSetting(
+            "run_retries",
+            "A run whose process dies isn't started again by Dagster. Lists that it left incomplete are repaired by "
+            "our own sensor all the same; those that it hadn't come to may keep yesterday's people until the next run.",
+            "run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}",
+        )
+    if not instance.freshness_enabled:
+        yield LackingSetting(
+            "freshness",
+            "Late lists aren't marked in Dagster's UI. Alarms of late lists are sent all the same.",
+            "freshness: {enabled: true}",
+        )
+    if not instance.get_settings("retention"):
+        yield LackingSetting(
+            "retention",
+            "Ticks of schedules and sensors, some thousand a day, are kept for ever.",
+            "retention:\n"
+            "  schedule: {purge_after_days: 90}\n"
+            "  sensor: {purge_after_days: {skipped: 7, success: 30, failure: 90}}",
+        )
+
+
+def _queue(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
+    coordinator, queue = instance.run_coordinator, instance.get_concurrency_config().run_queue_config
+    if not isinstance(coordinator, dg.QueuedRunCoordinator):
+        yield LackingSetting(
+            "run_coordinator",
+            f"Runs don't wait in a queue ({type(coordinator).__name__}): two runs of a mandator may run at the same "
+            f"time. {_LOCKS}",
+            "run_coordinator:\n  module: dagster.core.run_coordinator\n  class: QueuedRunCoordinator",
+        )
+    limits = queue.tag_concurrency_limits if queue else []
+    missing = [key for key in (MANDATOR_TAG, RESPONSES_TAG) if not any(_is_enough(limit, key) for limit in limits)]
+    if missing:
+        entries = "\n".join(f"      - {_LIMIT.format(key=key)}" for key in missing)
+        yield LackingSetting(
+            "concurrency.runs.tag_concurrency_limits",
+            f"Runs with the same value of {' or '.join(missing)} don't wait for each other. {_LOCKS}",
+            f"concurrency:\n  runs:\n    tag_concurrency_limits:\n{entries}",
+        )
+
+
+def _is_enough(limit: Mapping[str, Any], key: str) -> bool:
+    """Return whether a limit of the queue lets runs with the same value of this tag wait for each other."""
+    value = limit.get("value")
+    per_value = isinstance(value, Mapping) and value.get("applyLimitPerUniqueValue")
+    return bool(limit["key"] == key and limit["limit"] == 1 and per_value)
+
+
+def _monitoring(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
+    if not instance.run_monitoring_enabled:
+        yield LackingSetting(
+            "run_monitoring",
+            "A run that hangs is never ended, and a run that doesn't start blocks its mandator's queue. Runs whose "
+            "process is gone are ended by our own sensors all the same.",
+            "run_monitoring: {enabled: true, start_timeout_seconds: 180}",
+        )

@@ -13,6 +13,7 @@ from campaign_sync.orchestration.io_manager import FRAMES, ParquetIOManager
 from campaign_sync.orchestration.mandator_jobs import MandatorJobs
 from campaign_sync.orchestration.resources import RESOURCES, resources_definition
 from campaign_sync.orchestration.responses_schedule import responses_schedule
+from campaign_sync.orchestration.retention_job import retention_job
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.orchestration.sensors import all_sensors
 
@@ -35,11 +36,15 @@ def build_definitions(
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
     assets = {name: with_freshness(mandator_assets(configuration, name), settings, now) for name, settings in mandators}
     jobs = {name: MandatorJobs.of(configuration, name) for name in assets}
+    sensors = all_sensors(configuration, assets, jobs)
+    all_assets = [asset for name in assets for asset in assets[name]]
+    all_jobs = [job for of_mandator in jobs.values() for job in of_mandator]
+    purge, purge_schedule = retention_job(configuration, all_assets, all_jobs, [*schedules, *sensors])
     return dg.Definitions(
-        assets=[asset for name in assets for asset in assets[name]],
-        jobs=[job for of_mandator in jobs.values() for job in of_mandator],
-        schedules=schedules,
-        sensors=all_sensors(configuration, assets, jobs),
+        assets=all_assets,
+        jobs=[*all_jobs, purge],
+        schedules=[*schedules, purge_schedule],
+        sensors=sensors,
         resources={
             RESOURCES: resources_definition(configuration, retry_policy),
             FRAMES: ParquetIOManager(configuration.storage.frames),

@@ -1,6 +1,7 @@
 """SQLite files that several processes open at once, perhaps for the first time, on a machine of any speed."""
 
 import sqlite3
+from pathlib import Path
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
@@ -42,3 +43,18 @@ def remedy(error: BaseException | None) -> str | None:
     """What is wrong with the file and what helps, where SQLite's error code says so; None for all other errors."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else _REMEDIES.get(code & 0xFF)
+
+
+def remove_database(file: Path) -> None:
+    """Remove a SQLite file that nothing needs any more, with those beside it, where they exist."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
+
+
+def shrink_database(file: Path) -> None:
+    """Give the space of rows that were deleted from a SQLite file back to the disk."""
+    connection = sqlite3.connect(file, timeout=PATIENCE_SECONDS)
+    try:
+        connection.execute("VACUUM").close()
+    finally:
+        connection.close()

@@ -163,6 +163,7 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
         state_is_ready = summary == READY
     with findings.expected_errors("storage.frames"):
         findings.add("storage.frames", True, FileStorage(configuration.storage.frames).probe())
+    findings.add("retention", True, f"what is older is purged: {configuration.retention.summary}")
     if path := configuration.telemetry.prometheus_file:
         writable = os.access(Path(path).parent, os.W_OK)
         summary = (

@@ -39,6 +39,7 @@ from campaign_sync.config.readers import (
 )
 from campaign_sync.config.references import UnavailableError, unavailable_secrets
 from campaign_sync.config.reports import Language, ReportSettings
+from campaign_sync.config.retention import RetentionSettings
 from campaign_sync.config.telemetry import OtlpSettings, TelemetrySettings
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "ReportSettings",
     "ResponseReaderSettings",
     "ResponseSettings",
+    "RetentionSettings",
     "SmartCampaigns",
     "SqlSettings",
     "SqlTables",

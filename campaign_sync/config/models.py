@@ -44,6 +44,7 @@ from campaign_sync.config.field_types import (
 from campaign_sync.config.picks import PickSettings
 from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
+from campaign_sync.config.retention import RetentionSettings
 from campaign_sync.config.telemetry import TelemetrySettings
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
@@ -265,6 +266,8 @@ class Configuration(ConfigModel):
     """Where spans and metrics are sent; nowhere if left out."""
     reports: ReportSettings = ReportSettings()
     """The daily report of each mandator."""
+    retention: RetentionSettings = RetentionSettings()
+    """How long what only grows is kept."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""
 

@@ -18,6 +18,7 @@ from campaign_sync.config.field_types import (
     TimeFormat,
     TimeZoneName,
 )
+from campaign_sync.config.retention import former_key
 from campaign_sync.domain.feedback import (
     MAILING_UNSUBSCRIBES,
     OUT_BOUNCES,
@@ -147,8 +148,6 @@ class FeedbackSettings(ConfigModel):
     """When feedback is imported between the daily runs, like "15 * * * *"; lists aren't changed."""
     audit: CronExpression | None = "0 2 * * 0"
     """When the CRM is compared with the vendor's unsubscribe list and blocklist; never if null."""
-    keep_files: Duration = timedelta(days=400)
-    """How long the original rows are kept."""
 
     @property
     def readers_by_name(self) -> dict[str, ReaderSettings]:
@@ -172,6 +171,13 @@ class FeedbackSettings(ConfigModel):
     def age_limits(self) -> AgeLimits:
         """The limits for the age of feedback."""
         return AgeLimits(self.max_age, self.lifetime, by_files=self.files is not None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_former_key(cls, value: object) -> object:
+        if isinstance(value, dict) and "keep_files" in value:
+            raise ValueError(former_key("keep_files", "feedback"))
+        return value
 
     @field_validator("lifetime")
     @classmethod

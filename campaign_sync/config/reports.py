@@ -1,12 +1,11 @@
 """The section `reports`: the daily reports."""
 
-from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.field_types import Duration
+from campaign_sync.config.retention import former_key
 
 Language = Literal["de", "en"]
 """The languages of reports."""
@@ -21,5 +20,10 @@ class ReportSettings(ConfigModel):
 
     languages: Annotated[tuple[Language, ...], AfterValidator(_unique)] = ("de", "en")
     """Languages of the report; an empty list for no reports."""
-    keep: Duration = timedelta(days=400)
-    """How long the report of a day is kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_former_key(cls, value: object) -> object:
+        if isinstance(value, dict) and "keep" in value:
+            raise ValueError(former_key("keep", "reports"))
+        return value

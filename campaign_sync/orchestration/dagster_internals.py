@@ -14,6 +14,9 @@ try:
     from dagster._core.events import RunFailureReason
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
     from dagster._core.storage.base_storage import DagsterStorage
+    from dagster._core.storage.event_log import SqlEventLogStorage
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
     from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
     from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
     from dagster._serdes import ConfigurableClassData
@@ -26,11 +29,15 @@ except ImportError as error:
 __all__ = [
     "RUN_FAILURE_REASON_TAG",
     "AssetCheckExecutionRecord",
+    "AssetCheckExecutionsTable",
     "AssetJob",
     "ConfigurableClassData",
     "DagsterSqliteStorage",
     "DagsterStorage",
     "RunFailureReason",
+    "SqlEventLogStorage",
+    "SqlEventLogStorageTable",
+    "SqliteEventLogStorage",
     "get_smallest_cron_interval",
     "schedule_execution_time_iterator",
 ]

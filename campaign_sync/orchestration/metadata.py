@@ -115,6 +115,12 @@ def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = N
     return {"dagster/row_count": len(rows), "dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
+def declared_columns(names: Iterable[str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return columns of text that are the same in every run: metadata of the asset, not of each of its events."""
+    columns = [dg.TableColumn(name, "str", description=(descriptions or {}).get(name)) for name in names]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
 def fetched_windows(fetched: Sequence[ImportWindow]) -> dict[str, Any]:
     """Return the number of rows fetched, their window, and their files."""
     counts: dict[str, Any] = {"dagster/row_count": sum(window.rows for window in fetched), "windows": len(fetched)}

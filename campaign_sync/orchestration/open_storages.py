@@ -17,7 +17,7 @@ from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import Sqlit
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
 
 from campaign_sync.orchestration.dagster_internals import ConfigurableClassData
-from campaign_sync.sqlite import PATIENCE_SECONDS
+from campaign_sync.sqlite import PATIENCE_SECONDS, remove_database
 from campaign_sync.storage.private_files import folder_lock
 
 KEPT_OPEN = 8
@@ -84,6 +84,17 @@ class OpenEventLogStorage(SqliteEventLogStorage):
         if table_name not in self._found_tables and super().has_table(table_name):
             self._found_tables.add(table_name)
         return table_name in self._found_tables
+
+    def delete_events(self, run_id: str) -> None:
+        """Delete the events of a run with their file: Dagster's own storage would leave an empty one."""
+        with self.index_connection() as connection:
+            self.delete_events_for_run(connection, run_id)
+        self.free_concurrency_slots_for_run(run_id)
+        with self._db_lock:
+            if engine := self._engines.pop((os.getpid(), run_id), None):
+                engine.dispose()
+            self._initialized_dbs.discard(run_id)
+            remove_database(Path(self.path_for_shard(run_id)))
 
     def wipe(self) -> None:
         """Remove the files of all runs, and empty the index."""

@@ -216,7 +216,7 @@ def resources_definition(
     return resources
 
 
-def resources_of(context: dg.AssetExecutionContext) -> Resources:
-    """Return the resources of the run in which an asset is materialized."""
+def resources_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Resources:
+    """Return the resources of the run in which an asset is materialized, or a step of a job is executed."""
     opened: Resources = getattr(context.resources, RESOURCES)
     return opened

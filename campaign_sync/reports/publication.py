@@ -25,15 +25,20 @@ def publish(report: Report, mandator: str, settings: ReportSettings, frames: Fil
         page = render(report, language)
         addresses[language] = frames.write_page(f"{folder}/{report.day}.{language}.html", page)
         frames.write_page(f"{folder}/latest.{language}.html", page)
-    _remove_pages_before(frames, folder, report.day - settings.keep)
     return addresses
 
 
-def _remove_pages_before(frames: FileStorage, folder: str, first_kept: date) -> None:
-    for name in frames.pages(folder):
-        day = _day(name)
-        if day and day < first_kept:
-            frames.remove_page(f"{folder}/{name}")
+def remove_pages_before(frames: FileStorage, mandator: str, first_kept: date) -> int:
+    """Remove the pages of earlier days. Return how many.
+
+    Raises:
+        FileStorageError: a page can't be removed.
+    """
+    folder = f"{FOLDER}/{mandator}"
+    old = [name for name in frames.pages(folder) if (day := _day(name)) and day < first_kept]
+    for name in old:
+        frames.remove_page(f"{folder}/{name}")
+    return len(old)
 
 
 def _day(name: str) -> date | None:

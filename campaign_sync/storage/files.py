@@ -175,6 +175,18 @@ class FileStorage:
         release_memory()
         return frame
 
+    def frames(self, folder: str) -> list[str]:
+        """Return the names of the frames in the folders of a folder."""
+        path = self.base / folder
+        with self._usable(path, "read"):
+            files = path.glob("*/*.parquet") if path.exists() else []
+            return sorted(f"{folder}/{file.parent.name}/{file.name}" for file in files)
+
+    def remove_frame(self, name: str) -> None:
+        """Remove a frame, where it exists."""
+        with self._usable(self.base / name, "removed"):
+            (self.base / name).unlink(missing_ok=True)
+
     def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
         """Write rows of a window as a further Parquet file of a partition. Return the file's name in the storage.
 

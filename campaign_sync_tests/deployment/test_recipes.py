@@ -36,7 +36,7 @@ def test_dagster_understands_its_settings(file: str, tmp_path: Path) -> None:
 def test_every_instance_keeps_the_rules_of_production(file: str) -> None:
     settings = yaml.safe_load((ROOT / file).read_text())
 
-    for section in ("telemetry", "nux", "run_retries", "concurrency", "retention"):
+    for section in ("telemetry", "nux", "run_retries", "concurrency", "retention", "python_logs"):
         assert settings[section] == PRODUCTION[section], section
     assert settings["run_monitoring"]["max_runtime_seconds"] == PRODUCTION["run_monitoring"]["max_runtime_seconds"]
 
@@ -53,6 +53,7 @@ def test_kubernetes_keeps_the_rules_of_production() -> None:
     assert not VALUES["telemetry"]["enabled"]
     for kept in ("schedule", "sensor"):
         assert VALUES["retention"][kept]["purgeAfterDays"] == PRODUCTION["retention"][kept]["purge_after_days"]
+    assert VALUES["pythonLogs"]["pythonLogLevel"] == PRODUCTION["python_logs"]["python_log_level"]
     for threads in ("schedules", "sensors"):
         assert VALUES["dagsterDaemon"][threads]["useThreads"] == PRODUCTION[threads]["use_threads"]
         assert VALUES["dagsterDaemon"][threads]["numWorkers"] == PRODUCTION[threads]["num_workers"]

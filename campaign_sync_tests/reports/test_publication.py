@@ -14,7 +14,7 @@ from campaign_sync.config import ReportSettings
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.report_sensor import report_job
-from campaign_sync.reports.publication import publish
+from campaign_sync.reports.publication import publish, remove_pages_before
 from campaign_sync.storage.files import FileStorage
 from campaign_sync_tests.installation import Installation
 from campaign_sync_tests.reports.pages import parse_page, report_of
@@ -25,10 +25,11 @@ pytestmark = pytest.mark.xdist_group("report")
 def test_pages_are_written_by_day_and_language_and_removed_when_they_are_old(installation: Installation) -> None:
     frames = FileStorage(installation.settings["storage"]["frames"])
     report = report_of(installation)
-    settings = ReportSettings(languages=("de", "en"), keep=timedelta(days=30))
+    settings = ReportSettings(languages=("de", "en"))
     for ago in (40, 30):
         publish(replace(report, day=report.day - timedelta(days=ago)), "nord", settings, frames)
     addresses = publish(report, "nord", settings, frames)
+    assert remove_pages_before(frames, "nord", report.day - timedelta(days=30)) == 2
 
     days = [report.day - timedelta(days=30), report.day]
     pages = [f"{day}.{language}.html" for day in days for language in ("de", "en")]

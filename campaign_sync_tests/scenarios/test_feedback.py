@@ -16,7 +16,9 @@ from campaign_sync.cli.run import problems
 from campaign_sync.cli.sample import show_sample
 from campaign_sync.crm.sql import schema
 from campaign_sync.optimizely.services import Unsubscribes
+from campaign_sync.storage.expired_files import remove_raw_rows
 from campaign_sync.storage.feedback_imports import FeedbackImports
+from campaign_sync.storage.files import FileStorage
 from campaign_sync_tests.delivered_files.sftp_server import PASSWORD, USERNAME, serve_sftp
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, SUED, Installation, epoch_ms
 from campaign_sync_tests.scenarios.daily_run import FEEDBACK, audit, check, withdrawals
@@ -187,9 +189,10 @@ def test_raw_rows_are_removed_after_their_retention_and_the_watermark_stays(inst
     installation.first_day()
     raw = installation.folder / "frames" / "feedback" / "nord"
     fetched = set(raw.rglob("*.csv"))
-    installation.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
-
-    installation.day()
+    with installation.state() as state:
+        now = datetime.now(UTC)
+        frames = FileStorage(installation.settings["storage"]["frames"])
+        assert remove_raw_rows(frames, state.feedback_imports, "nord", now - timedelta(days=1), now) == 28
 
     left = set(raw.rglob("*.csv"))
     assert len(fetched) == 30

@@ -12,6 +12,7 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.windows import Window
+from campaign_sync.storage.expired_files import remove_raw_rows
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation, epoch_ms
 from campaign_sync_tests.scenarios.daily_run import check
@@ -373,7 +374,9 @@ def test_raw_files_are_removed_after_their_retention_and_the_dataset_stays(respo
     *old, newest = sorted(raw.glob("*.csv"))
     assert old
 
-    responding.settings["mandators"]["nord"]["feedback"] = {"keep_files": "1d"}
+    with responding.state() as state:
+        frames, moment = FileStorage(str(responding.folder / "frames")), now()
+        assert remove_raw_rows(frames, state.response_imports, "nord", moment - timedelta(days=1), moment) >= len(old)
     import_responses(responding)
     assert not set(old) & set(raw.glob("*.csv"))
     assert newest.exists()

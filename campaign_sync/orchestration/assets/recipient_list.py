@@ -43,8 +43,8 @@ CHECKS = {
 }
 """By check: its rule, and what to do if it doesn't hold."""
 
-SHOWN_STEPS = 100
-"""How many steps of a replacement its page shows; the state database has all of them."""
+SHOWN_DETAILS = 3
+"""How many different details of calls of one kind its page shows; the state database has all of them."""
 
 
 def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
@@ -215,20 +215,32 @@ def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, 
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),
         "strategy": settings.recipient_list.strategy + (", resumed" if outcome.resumed else ""),
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
-        "journal": table(_step_record(step) for step in outcome.steps[:SHOWN_STEPS]),
+        "journal": table(_call_record(call, steps) for call, steps in _by_call(outcome.steps).items()),
         "replace": outcome.replace_id,
         "recipient list id": str(settings.recipient_list_id),
     }
 
 
-def _step_record(step: Step) -> dict[str, str | int | float]:
-    seconds = (step.ended_at - step.begun_at).total_seconds() if step.ended_at else 0.0
+def _by_call(steps: Sequence[Step]) -> dict[str, list[Step]]:
+    """Return the steps by what was called, in the order of the first calls: a large list has thousands of batches."""
+    by_call: dict[str, list[Step]] = {}
+    for step in steps:
+        by_call.setdefault(step.step, []).append(step)
+    return by_call
+
+
+def _call_record(call: str, steps: Sequence[Step]) -> dict[str, str | int | float]:
+    outcomes = Counter(step.outcome.value if step.outcome else "not known to have ended" for step in steps)
+    details = list(dict.fromkeys(step.detail for step in steps if step.detail))
+    more = ["…"] if len(details) > SHOWN_DETAILS else []
     return {
-        "step": step.number,
-        "call": f"{step.step} {step.part or ''}".strip(),
-        "rows": step.rows or 0,
-        "outcome": step.outcome.value if step.outcome else "not known to have ended",
-        "detail": step.detail or "",
-        "begun": f"{step.begun_at:%Y-%m-%d %H:%M:%S}",
-        "seconds": round(seconds, 3),
+        "call": call,
+        "calls": len(steps),
+        "rows": sum(step.rows or 0 for step in steps),
+        "outcome": ", ".join(
+            f"{outcome} ({calls})" if len(outcomes) > 1 else outcome for outcome, calls in outcomes.items()
+        ),
+        "detail": "; ".join([*details[:SHOWN_DETAILS], *more]),
+        "begun": f"{min(step.begun_at for step in steps):%Y-%m-%d %H:%M:%S}",
+        "seconds": round(sum((step.ended_at - step.begun_at).total_seconds() for step in steps if step.ended_at), 3),
     }

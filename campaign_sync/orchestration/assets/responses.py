@@ -1,6 +1,5 @@
 """The assets that import what recipients did with mailings: opens, clicks and other responses."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -84,10 +83,6 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             summary = import_responses(
                 mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses
             )
-            now = datetime.now(UTC)
-            for old in state.response_imports.expired(mandator, now - settings.feedback.keep_files):
-                frames.remove_rows(old.file)
-                state.response_imports.mark_removed(old.id, now)
             done = summary.new + summary.known_before
             report(Progress(mandator, kind.value, "stored", done, done))
             note_rows(done)

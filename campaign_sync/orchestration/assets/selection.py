@@ -19,7 +19,6 @@ from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import (
     Materialized,
     check_result,
-    column_schema,
     copy_metadata,
     pick_metadata,
     reasons,
@@ -121,7 +120,7 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
             data_version=seen_in(context),
             value=FrameHandover(split.rows),
             metadata={
-                **column_schema(split.rows),
+                "dagster/row_count": len(split.rows),
                 "picked": picked,
                 "selected": len(split.rows),
                 **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),

@@ -16,7 +16,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, column_schema, reasons
+from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, declared_columns, reasons
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
@@ -84,6 +84,10 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
             "mandator": settings.mandator_display_name,
             "list": settings.display_name,
             "recipient list id": str(settings.recipient_list_id),
+            **declared_columns(
+                [RECIPIENT_ID, *schema.list_columns],
+                {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"},
+            ),
         },
         check_specs=[
             dg.AssetCheckSpec(
@@ -131,7 +135,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             data_version=dg.DataVersion(stored.digest),
             metadata={
-                **column_schema(rows, {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"}),
+                "dagster/row_count": len(rows),
                 "rows": len(rows),
                 **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
                 **reasons(split.rejections),

@@ -1,6 +1,6 @@
 """The asset that writes feedback to the CRM, and reads from it who is suppressed."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -38,7 +38,6 @@ from campaign_sync.orchestration.feedback_checks import (
 from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
-from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
 
@@ -100,7 +99,6 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
                 feedback,
                 settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else {},
             ).run(pending)
-            _remove_expired_files(mandator, feedback.keep_files, state, ports.frames)
             _remove_unused_copies(context, ports)
             vendor = ports.vendor(mandator)
             released = recheck_blocklist(mandator, vendor, state.blocked_addresses)
@@ -188,10 +186,3 @@ def _remove_unused_copies(context: dg.AssetExecutionContext, ports: Resources) -
         ports.remove_unused_copies(datetime.now(UTC))
     except CrmError as error:
         context.log.warning(str(error))
-
-
-def _remove_expired_files(mandator: str, keep: timedelta, state: State, frames: FileStorage) -> None:
-    now = datetime.now(UTC)
-    for window in state.feedback_imports.expired(mandator, now - keep):
-        frames.remove_rows(window.file)
-        state.feedback_imports.mark_removed(window.id, now)

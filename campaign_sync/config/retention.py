@@ -1,0 +1,67 @@
+"""The section `retention`: how long what only grows is kept."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, model_validator
+
+from campaign_sync.config.base import ConfigModel
+from campaign_sync.config.field_types import Duration
+
+SHORTEST = timedelta(days=1)
+"""What is younger may still be under way."""
+
+SHORTEST_RUNS = timedelta(days=7)
+"""Runs of the last days say what was started for a day, and what is repeated."""
+
+SHORTEST_FRAMES = timedelta(days=90)
+"""As far back as snapshots say on which consents a person was written to."""
+
+
+def _at_least(shortest: timedelta, reason: str) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if value < shortest:
+            raise ValueError(f"at least {shortest.days}d is expected: {reason}")
+        return value
+
+    return AfterValidator(check)
+
+
+_Kept = Annotated[Duration, _at_least(SHORTEST, "what is younger may still be under way")]
+
+
+class RetentionSettings(ConfigModel):
+    """How long what only grows is kept. The job `campaign_sync_retention` purges once a day what is older."""
+
+    runs: Annotated[Duration, _at_least(SHORTEST_RUNS, "what was started on the last days is known from its runs")] = (
+        timedelta(days=180)
+    )
+    """Dagster's runs, and the numbers that its pages of assets plot."""
+    events: _Kept = timedelta(days=30)
+    """The other events of these runs, with the results of their checks and what they printed."""
+    ticks: _Kept = timedelta(days=30)
+    """What sensors and schedules did, except for the newest of each."""
+    frames: Annotated[
+        Duration, _at_least(SHORTEST_FRAMES, "unsubscribes are attributed to consents by the snapshots of that time")
+    ] = timedelta(days=1100)
+    """The snapshots of lists: the evidence of who was written to on which consent."""
+    feedback: _Kept = timedelta(days=400)
+    """The rows of feedback and responses as they came."""
+    reports: _Kept = timedelta(days=400)
+    """The reports of single days."""
+
+    @property
+    def summary(self) -> str:
+        """All limits in words."""
+        return ", ".join(f"{kind} {limit / timedelta(days=1):g} days" for kind, limit in self)
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.runs < self.events:
+            raise ValueError("runs is shorter than events, but events go with their run; make runs at least as long")
+        return self
+
+
+def former_key(key: str, retention_key: str) -> str:
+    """Return why a key of another section is refused that is a key of this one now."""
+    return f"{key} is retention.{retention_key} now, for all mandators: move its value there, and remove it here"

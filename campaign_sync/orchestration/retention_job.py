@@ -1,0 +1,83 @@
+"""The job that purges once a day what is older than the section `retention` of the configuration says."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
+from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.retention import Purge
+
+NAME = "campaign_sync_retention"
+"""Name of the job and of its schedule."""
+
+QUIET_TIME = "20 23 * * *"
+"""When it runs, in UTC: before the CRM's nightly exports and the replacements that follow them."""
+
+
+def retention_job(
+    configuration: Configuration,
+    assets: Iterable[dg.AssetsDefinition],
+    jobs: Sequence[Any],
+    automations: Iterable[dg.ScheduleDefinition | dg.SensorDefinition],
+) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
+    """Return the job and its schedule.
+
+    Args:
+        configuration: of everything.
+        assets: all that this product defines.
+        jobs: all others that it defines.
+        automations: all schedules and sensors that it defines.
+    """
+    assets = list(assets)
+    own = OwnDefinitions(
+        mandators=frozenset(configuration.mandators),
+        jobs=frozenset([NAME, *(job.name for job in jobs)]),
+        automations=frozenset([NAME, *(automation.name for automation in automations)]),
+        assets=frozenset(key for asset in assets for key in asset.keys),
+        checks=frozenset(key for asset in assets for key in asset.check_keys),
+    )
+
+    @dg.op(required_resource_keys={RESOURCES}, out=dg.Out(dg.Nothing))
+    def purge(context: dg.OpExecutionContext) -> None:
+        ports = resources_of(context)
+        purged = Purge(
+            configuration,
+            own,
+            context.instance,
+            location_of(context.run),
+            ports.state,
+            ports.frames,
+            datetime.now(UTC),
+            context.log.info,
+        ).everything()
+        context.add_output_metadata(dict(purged.counts))
+        if purged.problems:
+            raise dg.Failure(
+                f"not everything could be purged, and the next day tries again. {' · '.join(purged.problems)}",
+                allow_retries=False,
+            )
+
+    @dg.job(
+        name=NAME,
+        executor_def=dg.in_process_executor,
+        description=f"Removes what is older than the section retention of the configuration says "
+        f"({configuration.retention.summary}). Runs, results and snapshots by which something is said of a list "
+        "are kept, and so is all that isn't this product's. If it fails, no list is concerned, but the disk fills: its "
+        "error says what to do.",
+    )
+    def job() -> None:
+        purge()
+
+    schedule = dg.ScheduleDefinition(
+        name=NAME,
+        job=job,
+        cron_schedule=QUIET_TIME,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Purges once a day, at a quiet time.",
+    )
+    return job, schedule

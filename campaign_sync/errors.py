@@ -21,6 +21,7 @@ CampaignSyncError
     FetchXmlError
     FileStorageError
         LostFileError
+    HeartbeatError
     IncompleteListError
     InquiryError
         FutureDayError

@@ -148,6 +148,7 @@ def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None
     for place in (
         "alerts.email.TIMEOUT_SECONDS",
         "alerts.webhook.TIMEOUT_SECONDS",
+        "alerts.heartbeat.TIMEOUT_SECONDS",
         "optimizely.session.LOGOUT_TIMEOUT_SECONDS",
         "delivered_files.sftp_login.TIMEOUT_SECONDS",
         "telemetry.exporter.PATIENCE_SECONDS",

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.dispatch import configured_channels
+from campaign_sync.alerts.heartbeat import HeartbeatError, send_heartbeat
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
@@ -99,8 +100,8 @@ def _table(rows: Sequence[_Row]) -> Table:
 
 
 def send_test_notices(configuration: Configuration, console: Console) -> bool:
-    """Send a test through all channels of each mandator. Returns whether every channel accepted it."""
-    all_accepted = True
+    """Send a test through all channels of each mandator, and a heartbeat. Returns whether all were accepted."""
+    all_accepted = _send_heartbeat(configuration, console)
     for mandator in configuration.mandators:
         for channel in configured_channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
             if channel.name == "log":
@@ -115,6 +116,18 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
     if configuration.alarms.email is None and not configuration.alarms.webhooks and not configuration.alarms.apprise:
         print_warning(console, "alarms go to the log only; configure alarms.email, alarms.webhooks or alarms.apprise")
     return all_accepted
+
+
+def _send_heartbeat(configuration: Configuration, console: Console) -> bool:
+    if configuration.alarms.heartbeat_url is None:
+        return True
+    try:
+        send_heartbeat(configuration.alarms.heartbeat_url)
+    except HeartbeatError as error:
+        print_problem(console, str(error))
+        return False
+    print_success(console, "the receiver at alarms.heartbeat_url accepted a heartbeat")
+    return True
 
 
 def _test_incident(mandator: str) -> Incident:

@@ -93,6 +93,7 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
 
 def _check(configuration: Configuration, ports: Resources, findings: _Findings, opened: ExitStack) -> None:
     state_is_ready = _check_storage(configuration, findings)
+    findings.add("alarms.heartbeat_url", *_heartbeat(configuration))
     crm: CrmSnapshot | None = None
     with findings.expected_errors("crm"):
         exports = [mandator.crm_export for mandator in configuration.mandators.values() if mandator.crm_export]
@@ -173,6 +174,21 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
         )
         findings.add("telemetry.prometheus_file", writable, summary)
     return state_is_ready
+
+
+def _heartbeat(configuration: Configuration) -> tuple[bool | None, str]:
+    """Return whether anything outside notices that alarms have stopped. Nothing is sent."""
+    if configuration.alarms.heartbeat_url is None:
+        return None, (
+            "nothing outside notices if alarms stop, because Dagster's daemon is dead or the definitions can't be "
+            "loaded; a receiver named here would"
+        )
+    if not any(settings.automation.alarms for settings in configuration.mandators.values()):
+        return None, "no heartbeat is sent, because the alarms of every mandator are switched off (automation.alarms)"
+    return (
+        True,
+        "a heartbeat is sent there every minute in which alarms work; try it with `campaign-sync alarms --test`",
+    )
 
 
 def _place(settings: ListSettings) -> str:

@@ -70,5 +70,7 @@ class AlarmSettings(ConfigModel):
     """Alarms to URLs, by a name of your choice."""
     apprise: dict[Key, AppriseSettings] = Field(default_factory=dict)
     """Alerts to services that Apprise knows, by a name of your choice."""
+    heartbeat_url: Credential | None = None
+    """Requested every minute in which alarms work; a receiver outside alerts people when that stays away."""
     ui_url: UiUrl | None = None
     """Where people open Dagster's UI, for the links in alarms."""

@@ -10,6 +10,7 @@ import dagster as dg
 
 from campaign_sync.alerts.channel import Channel, ChannelError
 from campaign_sync.alerts.dispatch import configured_channels, send_notices
+from campaign_sync.alerts.heartbeat import Heartbeat
 from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
@@ -47,6 +48,7 @@ def alarm_sensor(
         return None
     monitored = {mandator: MonitoredAssets.of(mandator, assets[mandator]) for mandator in assets}
     threads: PatientThreads[str, MandatorTick] = PatientThreads()
+    heartbeat = Heartbeat(configuration.alarms.heartbeat_url)
 
     @dg.sensor(
         name="campaign_sync_alarms",
@@ -72,9 +74,16 @@ def alarm_sensor(
         except StateError as error:
             unusable = error
             ticks = threads.run(monitored, lambda mandator: tick.without_state(mandator, unusable))
+        if all(_could_alert(of_mandator) for of_mandator in ticks.values()):
+            heartbeat.send(context.log)
         return combine_ticks(context, tick.cursors, ticks)
 
     return sensor
+
+
+def _could_alert(tick: MandatorTick | Exception) -> bool:
+    """Return whether people would have been alerted of incidents: the state could be used, and each channel."""
+    return isinstance(tick, MandatorTick) and not tick.problem and tick.cursor is None
 
 
 class _AlarmTick:

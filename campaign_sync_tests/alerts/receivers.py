@@ -78,10 +78,11 @@ def mail_server(
 
 @dataclass
 class Inbox:
-    """A web server and all JSON it accepted."""
+    """A web server, all JSON it accepted, and the paths that it was asked for."""
 
     url: str = ""
     posts: list[dict[str, Any]] = field(default_factory=list)
+    gets: list[str] = field(default_factory=list)
     status: int = 200
     location: str = ""
     """The target of a redirect."""
@@ -89,7 +90,7 @@ class Inbox:
 
 @contextmanager
 def web_server() -> Iterator[Inbox]:
-    """Run a web server that accepts JSON."""
+    """Run a web server that accepts JSON and heartbeats."""
     inbox = Inbox()
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,6 +98,14 @@ def web_server() -> Iterator[Inbox]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if inbox.status < 300:
                 inbox.posts.append(json.loads(body))
+            self._answer()
+
+        def do_GET(self) -> None:
+            if inbox.status < 300:
+                inbox.gets.append(self.path)
+            self._answer()
+
+        def _answer(self) -> None:
             self.send_response(inbox.status)
             if inbox.location:
                 self.send_header("Location", inbox.location)

@@ -168,12 +168,17 @@ def test_a_test_goes_to_every_channel_and_reports_failures(tmp_path: Path) -> No
             "email": {"host": "127.0.0.1", "port": mailbox.port, "security": "none", "sender": "a@example.net",
                       "to": ["ops@example.net"]},
             "webhooks": {"ops": {"url": {"env": "HOOK"}}},
+            "heartbeat_url": {"env": "HOOK"},
         }  # fmt: skip
         installation.settings["mandators"]["sued"]["alarms_to"] = ["sued@example.net"]
         assert send_test_notices(installation.configuration, console)
         assert mailbox.recipients == [["ops@example.net"], ["sued@example.net"]]
         assert [post["stage"] for post in inbox.posts] == ["test", "test"]
+        assert inbox.gets == ["/hook"]
         inbox.status = 404
         assert not send_test_notices(installation.configuration, console)
 
-    assert "alarms.webhooks.ops accepted no alarm: it answered HTTP 404" in console.export_text()
+    printed = console.export_text()
+    assert "the receiver at alarms.heartbeat_url accepted a heartbeat" in printed
+    assert "alarms.heartbeat_url accepted no heartbeat: it answered HTTP 404" in printed
+    assert "alarms.webhooks.ops accepted no alarm: it answered HTTP 404" in printed

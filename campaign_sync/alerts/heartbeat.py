@@ -1,0 +1,59 @@
+"""The heartbeat: a request every minute to a receiver outside, which alerts people when it stays away."""
+
+import logging
+
+import requests
+from pydantic import SecretStr
+
+from campaign_sync.errors import CampaignSyncError
+
+TIMEOUT_SECONDS = 5.0
+"""How long the receiver may take to answer: alarms wait for it."""
+
+
+class HeartbeatError(CampaignSyncError):
+    """The receiver didn't accept a heartbeat. The message names the remedy and no part of the URL."""
+
+
+def send_heartbeat(url: SecretStr) -> None:
+    """Send a heartbeat: a GET, which healthchecks, Uptime Kuma and their like all accept.
+
+    Raises:
+        HeartbeatError: the receiver couldn't be reached, or answered with an error.
+    """
+    problem = None
+    try:
+        with requests.get(
+            url.get_secret_value(),
+            timeout=TIMEOUT_SECONDS,
+            allow_redirects=False,
+            stream=True,  # only the status is needed; the body may be slow or endless
+        ) as response:
+            status = response.status_code
+    except (requests.RequestException, ValueError) as error:
+        problem = f"it can't be reached ({type(error).__name__}); check the URL"
+    else:
+        if not 200 <= status < 300:
+            problem = f"it answered HTTP {status}; check the URL"
+    if problem:  # raised out here, because the caught exception holds the URL, which is a secret
+        raise HeartbeatError(f"the receiver at alarms.heartbeat_url accepted no heartbeat: {problem}")
+
+
+class Heartbeat:
+    """Heartbeats of one process. What the receiver doesn't accept is logged once, until it accepts the next."""
+
+    def __init__(self, url: SecretStr | None) -> None:
+        self._url, self._failed = url, False
+
+    def send(self, logger: logging.Logger) -> None:
+        """Send a heartbeat if a receiver is configured."""
+        if self._url is None:
+            return
+        problem = ""
+        try:
+            send_heartbeat(self._url)
+        except HeartbeatError as error:
+            problem = str(error)
+        if problem and not self._failed:
+            logger.error("%s", problem)
+        self._failed = bool(problem)

@@ -21,10 +21,10 @@ from campaign_sync_tests.waiting import PATIENCE, until
 ROOT = Path(__file__).parents[1]
 
 LAUNCH = """
-mutation ($job: String!) {
+mutation ($job: String!, $tags: [ExecutionTag!]) {
   launchRun(executionParams: {
     selector: {jobName: $job, repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}
-    runConfigData: {}
+    runConfigData: {}, executionMetadata: {tags: $tags}
   }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
 }
 """
@@ -82,7 +82,7 @@ class Stack:
         """Wait until `holds` returns true, as long as everything that was started is running."""
         until(holds, lambda: all(process.poll() is None for process in self._processes.values()))
 
-    def ask(self, query: str, **variables: str) -> dict[str, Any]:
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Return what the webserver's GraphQL answers; empty while there is no webserver."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
@@ -106,9 +106,10 @@ class Stack:
         daemons = self.ask(DAEMONS).get("instance", {}).get("daemonHealth", {}).get("allDaemonStatuses", [])
         return bool(daemons) and all(daemon["healthy"] for daemon in daemons if daemon["required"])
 
-    def launch(self, job: str) -> str:
+    def launch(self, job: str, tags: Mapping[str, str] | None = None) -> str:
         """Start a job as the UI does. Return the run's id."""
-        answer = self.ask(LAUNCH, job=job)["launchRun"]
+        pairs = [{"key": key, "value": value} for key, value in (tags or {}).items()]
+        answer = self.ask(LAUNCH, job=job, tags=pairs)["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         run_id: str = answer["run"]["runId"]
         return run_id

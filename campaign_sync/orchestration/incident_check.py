@@ -1,8 +1,9 @@
 """The check for incidents: of what Dagster knows and what the state database knows, one mandator after the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Self
 
 import dagster as dg
@@ -18,10 +19,11 @@ from campaign_sync.alerts.detection import (
     replaced_since,
 )
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Incident
+from campaign_sync.domain.incident import RUN, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.dagster_internals import AssetCheckExecutionRecord
 from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
+from campaign_sync.orchestration.mandator_days import unfinished_days
 from campaign_sync.orchestration.repair_sensor import is_given_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
@@ -57,7 +59,7 @@ def check_incidents(
     late = list(late_lists(configuration, mandator, state, now))
     attempts = newest_attempts(dagster.instance, mandator, list(settings.lists), dagster.history)
     passing = [
-        *failed_steps(newest_runs, dagster.instance),
+        *failed_steps(newest_runs, dagster.instance, partial(_incomplete, mandator, settings.lists, state)),
         *failed_checks(monitored, dagster.checks),
         *not_as_proven(configuration, mandator, state, attempts, now, planned_expectations(settings, now)),
     ]
@@ -75,8 +77,27 @@ def check_incidents(
         # A run may be repairing the others just now.
         *(incident for incident in passing if incident.subject not in in_progress),
     ]
+    if any(incident.kind is IncidentKind.DIED for incident in incidents) and _is_completed_later(
+        configuration, mandator, dagster.instance, state, now
+    ):
+        incidents = [incident for incident in incidents if incident.kind is not IncidentKind.DIED]
+        in_progress.add(RUN)
     unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(mandator, state)
     unsettled |= left_behind(configuration, mandator, state)
     unsettled |= newest_runs.without_run() & known_from_runs(mandator, state)
     state.incidents.reconcile(mandator, incidents, unsettled, now)
     return list(state.incidents.open(mandator).values())
+
+
+def _incomplete(mandator: str, lists: Iterable[str], state: State) -> set[Subject]:
+    return {Subject.of_list(name) for name in lists if state.replacements.incomplete(mandator, name)}
+
+
+def _is_completed_later(
+    configuration: Configuration, mandator: str, instance: dg.DagsterInstance, state: State, now: datetime
+) -> bool:
+    """Return whether a further run makes what a run has left that died, so that people needn't do anything."""
+    if not configuration.mandators[mandator].automation.repair:
+        return False
+    today = unfinished_days(configuration, instance, state, [mandator], now).get(mandator)
+    return today is not None and today.completion.stage.is_ahead

@@ -12,6 +12,7 @@ from campaign_sync.domain.day import (
     Completion,
     CompletionLimits,
     Day,
+    DayOutcome,
     DayRun,
     ListProof,
     RunEnd,
@@ -19,11 +20,18 @@ from campaign_sync.domain.day import (
     assess_day,
     next_completion,
 )
-from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys, list_keys
+from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys, list_keys, replacement_keys
 from campaign_sync.orchestration.cron import next_tick
-from campaign_sync.orchestration.daily_replacement import BUSY, MANDATOR_TAG, PLANNED_FOR, STALE_AFTER
+from campaign_sync.orchestration.daily_replacement import (
+    BUSY,
+    MANDATOR_TAG,
+    PLANNED_FOR,
+    STALE_AFTER,
+    daily_job_name,
+)
 from campaign_sync.orchestration.dead_runs import awaits_retry
 from campaign_sync.orchestration.errors import RETRYABLE
+from campaign_sync.reports.daily_report import UnfinishedDay
 from campaign_sync.storage.state import State
 
 MAX_RUNS = 20
@@ -51,8 +59,11 @@ _STEP_ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE}
 class MandatorDay:
     """The newest day of a mandator."""
 
+    mandator: str
     planned_for: str
     """The value of `PLANNED_FOR` of its planned run."""
+    planned_at: datetime
+    """That time, or when the day began where none was planned."""
     day: Day
     completion: Completion
     """What completes it, as of now."""
@@ -86,6 +97,37 @@ def unfinished_days(
     return days
 
 
+def completing_run(today: MandatorDay) -> dg.RunRequest:
+    """Return the run that completes a day: a daily run, with the feedback first, of the lists that are left."""
+    return dg.RunRequest(
+        job_name=daily_job_name(today.mandator),
+        run_key=f"{today.mandator}:{today.planned_for}:{today.completion.number}",
+        asset_selection=replacement_keys(today.mandator, today.completion.lists),
+        tags={COMPLETES: today.planned_for},
+    )
+
+
+def given_up(today: MandatorDay) -> str:
+    """Return that no further run completes a day, and what helps."""
+    lists = today.completion.lists
+    return (
+        f"{', '.join(lists)} of {today.mandator} weren't replaced on the day planned for {today.planned_for}, though "
+        f"{today.completion.number} runs were started to complete it. Read why the last one failed, then run "
+        f"`{' '.join(['campaign-sync run', today.mandator, *(f'--list {name}' for name in lists)])}`"
+    )
+
+
+def reported_day(today: MandatorDay | None) -> UnfinishedDay | None:
+    """Return what the report says of a day; None if all its lists are there."""
+    if today is None or not today.day.missing:
+        return None
+    incomplete = DayOutcome.INCOMPLETE
+    missing = [name for name, outcome in today.day.missing.items() if outcome is not incomplete]
+    ahead = today.completion.stage.is_ahead
+    refused = [name for name in missing if not ahead or today.day.outcomes[name] is DayOutcome.REFUSED]
+    return UnfinishedDay(today.planned_at, tuple(name for name in missing if name not in refused), tuple(refused))
+
+
 def _mandator_day(
     configuration: Configuration,
     instance: DagsterInstance,
@@ -107,7 +149,7 @@ def _mandator_day(
     )
     planned = _moment(planned_for) or day.runs[0].created_at
     limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, INTERVAL, latest_completion(settings, planned))
-    return MandatorDay(planned_for, day, next_completion(day, limits, now))
+    return MandatorDay(mandator, planned_for, planned, day, next_completion(day, limits, now))
 
 
 def latest_completion(settings: MandatorSettings, planned: datetime) -> datetime:

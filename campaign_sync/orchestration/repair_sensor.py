@@ -1,4 +1,4 @@
-"""The sensor that repairs incomplete lists within minutes instead of in the next night."""
+"""The sensor that repairs incomplete lists, and completes the day of a mandator, within minutes."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,12 +7,14 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.day import CompletionStage
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
 from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
 from campaign_sync.orchestration.descriptions import display_names
+from campaign_sync.orchestration.mandator_days import MandatorDay, completing_run, given_up, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.replacements import Replacement
@@ -32,7 +34,7 @@ REPAIR_TAG = "campaign_sync/repairs"
 
 
 def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
-    """Return the sensor that starts a run for each incomplete list that no run is replacing.
+    """Return the sensor that starts a run for each incomplete list that no run is replacing, and one for what is left.
 
     Args:
         configuration: all mandators.
@@ -46,7 +48,8 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Checks every minute whether a recipient list was left incomplete, and has it replaced again "
+        description="Checks every minute whether a recipient list was left incomplete, and has it replaced again; and "
+        "whether runs of the day died or failed for a reason that passes, and has the lists that are left replaced "
         f"({display_names(configuration, jobs)}). If a tick is red, a list stays incomplete after all "
         "attempts: send nothing to it, and do what the tick says.",
     )
@@ -60,25 +63,49 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
             holders = {state.locks.dead_holder(list_id) for list_id in ids}
             end_dead_runs(context.instance, state, {run_id for run_id in holders if run_id})
             busy = busy_mandators(context.instance, jobs)
+            days = unfinished_days(configuration, context.instance, state, set(jobs) - busy, datetime.now(UTC))
 
             def evaluate(mandator: str, _: str | None) -> MandatorTick:
                 if mandator in busy:
                     return MandatorTick("a run is under way or queued")
-                return _repair_lists(context.instance, state, lists[mandator])
+                return _repair(context.instance, state, lists[mandator], days.get(mandator))
 
             return evaluate_mandators(context, jobs, evaluate)
 
     return sensor
 
 
-def _repair_lists(instance: dg.DagsterInstance, state: State, lists: Sequence[ListSettings]) -> MandatorTick:
-    incomplete = [(settings, state.replacements.incomplete(settings.mandator, settings.name)) for settings in lists]
-    repairs = [_repair(instance, state, settings, unfinished) for settings, unfinished in incomplete if unfinished]
-    return MandatorTick(
-        "no list has to be repaired",
-        requests=tuple(repair for repair in repairs if isinstance(repair, dg.RunRequest)),
-        problem=SEPARATOR.join(repair for repair in repairs if isinstance(repair, str)),
+def is_repair_ahead(
+    configuration: Configuration, instance: dg.DagsterInstance, state: State, mandator: str, today: MandatorDay | None
+) -> bool:
+    """Return whether a further run of a mandator that isn't busy will be started without a person.
+
+    `today` is the mandator's newest day, if something has failed on it.
+    """
+    settings = configuration.mandators[mandator]
+    if not settings.automation.repair:
+        return False
+    if today and today.completion.stage.is_ahead:
+        return True
+    incomplete = {name: state.replacements.incomplete(mandator, name) for name in settings.lists}
+    return any(
+        not is_given_up(instance, state, name, unfinished) for name, unfinished in incomplete.items() if unfinished
     )
+
+
+def _repair(
+    instance: dg.DagsterInstance, state: State, lists: Sequence[ListSettings], today: MandatorDay | None
+) -> MandatorTick:
+    """Return the runs that repair lists, and the run that completes the day. They wait for each other in the queue."""
+    incomplete = [(settings, state.replacements.incomplete(settings.mandator, settings.name)) for settings in lists]
+    repairs = [_repair_list(instance, state, settings, unfinished) for settings, unfinished in incomplete if unfinished]
+    requests = [repair for repair in repairs if isinstance(repair, dg.RunRequest)]
+    problems = [repair for repair in repairs if isinstance(repair, str)]
+    if today and today.completion.stage is CompletionStage.DUE:
+        requests.append(completing_run(today))
+    if today and today.completion.stage is CompletionStage.GIVEN_UP:
+        problems.append(given_up(today))
+    return MandatorTick("no list has to be repaired", requests=tuple(requests), problem=SEPARATOR.join(problems))
 
 
 def is_given_up(instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement) -> bool:
@@ -101,7 +128,7 @@ def _tags(name: str, unfinished: Replacement) -> dict[str, str]:
     return {REPAIR_TAG: f"{name}:{unfinished.cleared_at:%Y%m%dT%H%M%S}"}
 
 
-def _repair(
+def _repair_list(
     instance: dg.DagsterInstance, state: State, settings: ListSettings, unfinished: Replacement
 ) -> dg.RunRequest | str | None:
     """Return the run that repairs a list, or why no further run is started; None while the list is locked."""

@@ -1,6 +1,8 @@
 """The daily report: its job, and the sensor that starts it when the daily run has ended, in success or not."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
 
 import dagster as dg
 
@@ -10,9 +12,13 @@ from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
+from campaign_sync.orchestration.dead_runs import busy_mandators
 from campaign_sync.orchestration.descriptions import asset_description, display_names
+from campaign_sync.orchestration.mandator_days import unfinished_days
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.repair_sensor import is_repair_ahead
 from campaign_sync.orchestration.run_tags import safety_tags
+from campaign_sync.storage.state import State
 
 
 def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
@@ -36,7 +42,7 @@ def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
 
 
 def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
-    """Return the sensor that starts a mandator's report once a run of its lists has ended, in success or not.
+    """Return the sensor that starts a mandator's report once a run of its lists has ended, and the mandator is quiet.
 
     It isn't a run status sensor of Dagster: these take one status each, and several runs that end between two ticks
     need one report only.
@@ -54,25 +60,48 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         minimum_interval_seconds=180,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the report on a mandator once its daily run, or a run that was to replace a list, has "
-        f"ended, in success or not ({display_names(configuration, jobs)}).",
+        "ended, in success or not, and no further run of it is under way or follows without a person "
+        f"({display_names(configuration, jobs)}).",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         keys = {mandator: _list_keys(mandator, configuration.mandators[mandator].lists) for mandator in jobs}
         history = AssetHistory.read(context.instance, [key for of_mandator in keys.values() for key in of_mandator])
+        unsettled = cache(lambda: _unsettled(configuration, context.instance, jobs))
         return evaluate_mandators(
-            context, jobs, lambda mandator, cursor: _tick(mandator, history.newest_ended(keys[mandator]), cursor)
+            context,
+            jobs,
+            lambda mandator, cursor: _tick(mandator, history.newest_ended(keys[mandator]), cursor, unsettled),
         )
 
     return sensor
 
 
-def _tick(mandator: str, ended: dg.RunRecord | None, cursor: str | None) -> MandatorTick:
-    """Return the report on the newest run that has ended; `cursor` is the run that had the last one."""
+def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, mandators: Collection[str]) -> set[str]:
+    """Return the mandators of which a run is queued or under way, or will be without a person."""
+    busy = busy_mandators(instance, mandators)
+    with State(configuration.storage.state_url.get_secret_value()) as state:
+        days = unfinished_days(configuration, instance, state, set(mandators) - busy, datetime.now(UTC))
+        return busy | {
+            mandator
+            for mandator in mandators
+            if mandator not in busy and is_repair_ahead(configuration, instance, state, mandator, days.get(mandator))
+        }
+
+
+def _tick(
+    mandator: str, ended: dg.RunRecord | None, cursor: str | None, unsettled: Callable[[], set[str]]
+) -> MandatorTick:
+    """Return the report on the newest run that has ended; `cursor` is the run that had the last one.
+
+    A report of each run that ends around an outage would compete with those that repair what it has left.
+    """
     if ended is None:
         return MandatorTick("no run of a list has ended yet", cursor)
     run = ended.dagster_run
     if run.run_id == cursor or REPORT_TAG in run.tags:
         return MandatorTick("the newest run has its report", cursor)
+    if mandator in unsettled():
+        return MandatorTick("a run is under way, queued or about to be started", cursor)
     request = dg.RunRequest(job_name=_job_name(mandator), run_key=run.run_id, tags={OF_RUN_TAG: run.run_id})
     return MandatorTick(cursor=run.run_id, requests=(request,))
 

@@ -1,6 +1,6 @@
 """A mandator's incidents that Dagster knows of: steps that failed, runs that died, checks that failed."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -104,8 +104,13 @@ class NewestRuns:
         return asset_name(key).kind not in _INTERMEDIATE
 
 
-def failed_steps(newest: NewestRuns, instance: DagsterInstance) -> Iterator[Incident]:
-    """Yield incidents of assets that failed in their newest run, and of runs that ended without a failed step."""
+def failed_steps(
+    newest: NewestRuns, instance: DagsterInstance, incomplete: Callable[[], Collection[Subject]] = tuple
+) -> Iterator[Incident]:
+    """Yield incidents of assets that failed in their newest run, and of runs that ended without a failed step.
+
+    `incomplete` returns the lists that have an incident of their own, which says more than that of a dead run.
+    """
     for record in newest.runs.values():
         run = record.dagster_run
         if run.status not in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED):
@@ -124,7 +129,9 @@ def failed_steps(newest: NewestRuns, instance: DagsterInstance) -> Iterator[Inci
         died = not steps or run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
         died &= run.status is DagsterRunStatus.FAILURE
         if missing and died and datetime.now(UTC) - ended.astimezone(UTC) > RETRY_GRACE:
-            yield _dead_run(newest.monitored, missing, run, ended)
+            covered = incomplete()
+            if left := [key for key in missing if newest.monitored.subject(key) not in covered]:
+                yield _dead_run(newest.monitored, left, run, ended)
 
 
 def failed_checks(

@@ -23,6 +23,7 @@ from campaign_sync.reports.daily_report import (
     ReaderAge,
     Report,
     ReportedProof,
+    UnfinishedDay,
 )
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
@@ -46,10 +47,12 @@ def gather(
     frames: FileStorage,
     now: datetime,
     attempts: Mapping[str, Attempt] | None,
+    unfinished_day: UnfinishedDay | None = None,
 ) -> Report:
     """Return the report of a mandator as of now.
 
-    `attempts` has the newest run that was to replace each list; None if Dagster couldn't be asked.
+    `attempts` has the newest run that was to replace each list; None if Dagster couldn't be asked. `unfinished_day`
+    is the newest planned day, if lists of it aren't there.
     """
     settings = configuration.mandators[mandator]
     zone = settings.zone
@@ -66,6 +69,7 @@ def gather(
         readers=_reader_ages(mandator, settings, state, now),
         limits=FeedbackAgeLimits(WARN_AFTER, limits.max_age, limits.alarm_after),
         opt_outs=_opt_outs(mandator, settings, state, now),
+        unfinished_day=unfinished_day,
     )
 
 

@@ -123,6 +123,17 @@ class OptOuts:
     """How many were out of every list within that time, and not within the shorter ones; None for all others."""
 
 
+@dataclass(frozen=True)
+class UnfinishedDay:
+    """The newest planned day, of which lists aren't there yet. Lists that are incomplete aren't among them."""
+
+    planned_for: datetime
+    followed: tuple[str, ...]
+    """Keys of the lists that follow without a person."""
+    left: tuple[str, ...]
+    """Keys of those that don't."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """The report of one mandator."""
@@ -136,6 +147,7 @@ class Report:
     limits: FeedbackAgeLimits
     opt_outs: OptOuts | None
     """None without opt-outs."""
+    unfinished_day: UnfinishedDay | None = None
 
     @property
     def period(self) -> int:

@@ -55,6 +55,15 @@ STATUS_MESSAGES: Final = {
     Readiness.READY: PluralMessage("{names} is ready", "{names} are ready"),
 }
 
+_FOLLOWED: Final = PluralMessage(
+    "{names}, planned for {moment}, isn’t renewed yet and follows automatically.",
+    "{names}, planned for {moment}, aren’t renewed yet and follow automatically.",
+)
+_LEFT: Final = PluralMessage(
+    "{names}, planned for {moment}, wasn’t renewed and doesn’t follow automatically.",
+    "{names}, planned for {moment}, weren’t renewed and don’t follow automatically.",
+)
+
 _SINCE, _AS_OF = gettext_noop("{name} (since {moment})"), gettext_noop("{name} (as of {moment})")
 
 _NAMES_WITH_TIME: Final = {
@@ -78,6 +87,20 @@ def headline(report: Report, localizer: Localizer) -> str:
         if names:
             parts.append(localizer.ngettext(*STATUS_MESSAGES[status], len(names), names=localizer.join(names)))
     return f"{'; '.join(parts)}."
+
+
+def missing_lists(report: Report, localizer: Localizer) -> list[str]:
+    """Return sentences on the lists of the newest planned day that aren't there."""
+    day = report.unfinished_day
+    if day is None:
+        return []
+    moment = localizer.time_or_date_time(day.planned_for, report.day)
+    titles = {entry.name: entry.display_name for entry in report.lists}
+    return [
+        localizer.ngettext(*message, len(names), names=localizer.join([titles[name] for name in names]), moment=moment)
+        for message, names in ((_FOLLOWED, day.followed), (_LEFT, day.left))
+        if names
+    ]
 
 
 def severity(report: Report) -> Literal["good", "fair", "bad"]:

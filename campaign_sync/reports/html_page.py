@@ -7,7 +7,7 @@ from jinja2 import Environment, StrictUndefined
 from campaign_sync.config import Language
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.reports.daily_report import ListReport, Report
-from campaign_sync.reports.headline import headline, severity
+from campaign_sync.reports.headline import headline, missing_lists, severity
 from campaign_sync.reports.list_cards import list_card
 from campaign_sync.reports.localization import UNKNOWN, Localizer
 from campaign_sync.reports.opt_out_figures import opt_out_figures
@@ -35,6 +35,7 @@ def _page(report: Report, localizer: Localizer) -> Page:
         ),
         headline=headline(report, localizer),
         severity=severity(report),
+        missing_lists=missing_lists(report, localizer),
         cards=[list_card(number, entry, report, localizer) for number, entry in enumerate(report.lists, start=1)],
         reasons=reason_figures(report, localizer),
         opt_outs=opt_out_figures(report, localizer),

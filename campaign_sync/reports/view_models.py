@@ -58,6 +58,8 @@ class Page:
     headline: str
     severity: Literal["good", "fair", "bad"]
     """The colour of the headline."""
+    missing_lists: Sequence[str]
+    """What is to be said of lists that the day planned, and that aren't there."""
     cards: Sequence[ListCard]
     reasons: Sequence[Figure]
     """Why people aren't in the lists."""

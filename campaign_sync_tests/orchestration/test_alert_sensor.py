@@ -15,7 +15,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import PartialFill
@@ -202,6 +202,51 @@ def test_a_run_that_died_sends_no_notice_once_its_retry_has_made_the_rest(alarms
     assert alarms.run(assets=[asset_key("nord", kind, "products").path for kind in kinds]).success
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
         assert alarms.tick() == []
+
+
+def test_a_run_that_died_sends_no_notice_while_a_further_run_is_to_complete_its_day(alarms: AlarmSensor) -> None:
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    tags = {MANDATOR_TAG: "nord", PLANNED_FOR: datetime.now(UTC).isoformat(timespec="minutes")}
+    run = alarms.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    alarms.instance.report_run_failed(run, "its process is gone")
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        assert alarms.tick() == []
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=3)):
+        assert alarms.tick() == ["Alarm: a run of nord died"], "it is too late for further runs"
+
+
+def test_an_incomplete_list_that_a_dead_run_has_left_is_one_incident(alarms: AlarmSensor) -> None:
+    alarms.leave_incomplete()
+    (run,) = alarms.instance.get_runs()
+    alarms.instance.add_run_tags(run.run_id, {RUN_FAILURE_REASON_TAG: "UNKNOWN"})
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is INCOMPLETE" for name in LISTS]
+
+
+def test_a_heartbeat_is_sent_in_every_tick_in_which_people_can_be_alerted(alarms: AlarmSensor) -> None:
+    alarms.shop.settings["alarms"]["heartbeat_url"] = {"env": "HOOK"}
+    alarms.leave_incomplete()
+    alarms.tick()
+    alarms.tick()
+    assert len(alarms.inbox.gets) == 2, "also with incidents that people know of"
+
+    good = alarms.shop.settings["storage"]["state_url"]
+    alarms.shop.settings["storage"]["state_url"] = "postgresql://unknown@127.0.0.1:1/gone"
+    alarms.tick()
+    assert len(alarms.inbox.gets) == 2, "the state database can't be used"
+    alarms.shop.settings["storage"]["state_url"] = good
+    alarms.tick()
+    assert len(alarms.inbox.gets) == 3
+
+    alarms.repair()
+    alarms.run()
+    alarms.mailbox.refuses = True
+    with pytest.raises(MandatorTickError):
+        alarms.tick()
+    assert len(alarms.inbox.gets) == 3, "people don't get the all-clear"
+    alarms.mailbox.refuses = False
+    assert alarms.tick()
+    assert len(alarms.inbox.gets) == 4
 
 
 def test_a_state_database_that_cannot_be_used_sends_a_notice_once_and_an_all_clear_once(alarms: AlarmSensor) -> None:

@@ -10,14 +10,17 @@ import dagster as dg
 import pytest
 import time_machine
 
+from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR
+from campaign_sync.orchestration.mandator_days import COMPLETES, MAX_FRUITLESS
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.repair_sensor import MAX_FAILURES
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 
+LISTS = ("newsletter", "products")
 CHAIN = ["bounces", "unsubscribes", "suppression_state"]
 CHAIN += ["newsletter_selection", "newsletter_snapshot", "newsletter_recipient_list"]
 
@@ -174,6 +177,55 @@ def test_while_dagster_retries_a_run_no_other_run_is_started(shop: Installation)
         assert requests(tick_on(shop, instance)) == []
         instance.add_run_tags(dead.run_id, {"dagster/auto_retry_run_id": "another"})
         assert len(requests(tick_on(shop, instance))) == 2, "the retry has ended without a proof"
+
+
+def dead_run(shop: Installation, instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRun:
+    """Return a run of the daily job whose process died before it did anything."""
+    job = shop.definitions.resolve_job_def("nord_daily_replace")
+    run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"} | tags)
+    instance.report_run_failed(run, "its process died")
+    return run
+
+
+def test_lists_that_no_run_of_the_day_has_reached_follow_in_one_run_after_the_feedback(shop: Installation) -> None:
+    day = datetime.now(UTC).isoformat(timespec="minutes")
+    with dg.DagsterInstance.ephemeral() as instance:
+        dead_run(shop, instance, {PLANNED_FOR: day})
+        result = tick_on(shop, instance)
+        (keys,) = requests(result)
+        assert [key.split("/")[1] for key in keys[:4]] == CHAIN[:4]
+        assert [key for key in keys if key.endswith("_list")] == [f"nord/{name}_recipient_list" for name in LISTS]
+        (request,) = result.run_requests or []
+        assert request.tags == {COMPLETES: day}
+        assert request.run_key == (tick_on(shop, instance).run_requests or [])[0].run_key, "it is started once"
+
+        assert shop.run("nord", instance, tags={MANDATOR_TAG: "nord", **request.tags}).success
+        assert requests(tick_on(shop, instance)) == []
+
+
+def test_a_list_left_incomplete_and_what_is_left_of_the_day_are_two_runs(shop: Installation) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        dead_run(shop, instance, {PLANNED_FOR: datetime.now(UTC).isoformat(timespec="minutes")})
+        shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
+        shop.run("nord", instance, [key.path for key in replacement_keys("nord", ["newsletter"])])
+        shop.vendor.repair()
+
+        repair, rest = requests(tick_on(shop, instance))
+        assert repair == ["nord/newsletter_recipient_list"]
+        assert rest[-1] == "nord/products_recipient_list"
+        assert "nord/newsletter_recipient_list" not in rest
+
+
+def test_a_day_that_runs_do_not_complete_is_given_up_and_its_tick_says_so(shop: Installation) -> None:
+    day = datetime.now(UTC).isoformat(timespec="minutes")
+    with dg.DagsterInstance.ephemeral() as instance:
+        dead_run(shop, instance, {PLANNED_FOR: day})
+        for _ in range(MAX_FRUITLESS):
+            dead_run(shop, instance, {COMPLETES: day})
+        with pytest.raises(
+            MandatorTickError, match=r"newsletter, products of nord weren't replaced on the day planned"
+        ):
+            tick_on(shop, instance)
 
 
 SEND_HEARTBEAT_AND_DIE = """

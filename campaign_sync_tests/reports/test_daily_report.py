@@ -13,7 +13,7 @@ from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather, refused_by_code
-from campaign_sync.reports.daily_report import NOT_PICKED
+from campaign_sync.reports.daily_report import NOT_PICKED, UnfinishedDay
 from campaign_sync.reports.headline import headline
 from campaign_sync.reports.html_page import render
 from campaign_sync.reports.localization import Localizer
@@ -233,6 +233,17 @@ def test_without_dagster_no_list_is_called_ready(installation: Installation) -> 
         frames = FileStorage(installation.settings["storage"]["frames"])
         report = gather(installation.configuration, "nord", state, frames, datetime.now(UTC), None)
     assert not report.ready
+
+
+def test_lists_of_the_day_that_are_not_there_are_named_with_whether_they_follow(installation: Installation) -> None:
+    day = UnfinishedDay(datetime(2026, 11, 24, 4, 30, tzinfo=UTC), followed=("products",), left=("newsletter",))
+    report = replace(report_of(installation), unfinished_day=day)
+    german, english = (text_of(parse_page(render(report, language))) for language in ("de", "en"))
+    planned = "24 Nov 2026, 05:30"
+    assert f"products, planned for {planned}, isn’t renewed yet and follows automatically." in english.replace(
+        "\xa0", " "
+    )
+    assert "wurde nicht erneuert und folgt nicht von selbst." in german
 
 
 @pytest.mark.smoke

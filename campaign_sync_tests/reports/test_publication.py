@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +12,7 @@ from rich.console import Console
 from campaign_sync.cli.report import report_after_run, write_report
 from campaign_sync.config import ReportSettings
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
-from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.report_sensor import report_job
 from campaign_sync.reports.publication import publish, remove_pages_before
 from campaign_sync.storage.files import FileStorage
@@ -86,6 +86,29 @@ def test_a_run_of_a_single_list_starts_a_new_report(installation: Installation) 
         again = sensor(dg.build_sensor_context(instance=instance, cursor=result.cursor))
         assert isinstance(again, dg.SensorResult)
         assert not again.run_requests
+
+
+def test_a_mandator_gets_one_report_once_it_is_quiet(installation: Installation) -> None:
+    """Several runs around an outage make one report, which doesn't compete with them."""
+    job = installation.definitions.resolve_job_def(daily_job_name("nord"))
+    with dg.instance_for_test() as instance:
+
+        def run(status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
+            return instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"} | tags)
+
+        def reports() -> int:
+            result = installation.sensor("reports")(dg.build_sensor_context(instance=instance))
+            assert isinstance(result, dg.SensorResult)
+            return len(result.run_requests or [])
+
+        planned = run(dg.DagsterRunStatus.STARTED, **{PLANNED_FOR: datetime.now(UTC).isoformat()})
+        instance.report_run_failed(planned, "its process died")
+        assert reports() == 0, "a further run is to complete the day"
+        further = run(dg.DagsterRunStatus.NOT_STARTED)
+        assert reports() == 0, "it is queued"
+        instance.report_run_canceled(further)
+        run(dg.DagsterRunStatus.CANCELED, **{PLANNED_FOR: planned.tags[PLANNED_FOR]})
+        assert reports() == 1, "a person has cancelled the day"
 
 
 def test_without_languages_there_are_no_reports(installation: Installation) -> None:

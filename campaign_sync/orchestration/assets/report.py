@@ -10,6 +10,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
+from campaign_sync.orchestration.mandator_days import reported_day, unfinished_days
 from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.run_attempts import newest_attempts
@@ -51,7 +52,10 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         with translate_errors(context) as attempt:
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists)
-            gathered = gather(configuration, mandator, ports.state, ports.frames, datetime.now(UTC), attempts)
+            now = datetime.now(UTC)
+            today = unfinished_days(configuration, context.instance, ports.state, [mandator], now).get(mandator)
+            missing = reported_day(today)
+            gathered = gather(configuration, mandator, ports.state, ports.frames, now, attempts, missing)
             addresses = publish(gathered, mandator, configuration.reports, ports.frames)
         _link_from_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from campaign_sync_tests.alerts.receivers import Inbox, web_server
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.installation import Installation, running_installation
 from campaign_sync_tests.stack import Stack, stack
@@ -13,10 +14,11 @@ from campaign_sync_tests.waiting import PATIENCE
 
 @dataclass(frozen=True)
 class ProductionInstallation:
-    """An installation and its production stack: webserver and daemon."""
+    """An installation, its production stack (webserver and daemon), and who gets its alarms."""
 
     installation: Installation
     stack: Stack
+    inbox: Inbox
 
     def filling(self, run_id: str) -> bool:
         """Return whether that run has cleared the newsletter and is sending its recipients."""
@@ -34,7 +36,10 @@ def production_installation(folder: Path) -> Iterator[ProductionInstallation]:
         fresh_database() as state_url,
         fresh_database() as dagster_url,
         running_installation(folder, crm_url=crm_url, state_url=state_url) as installation,
+        web_server() as inbox,
     ):
+        installation.environment["HOOK"] = inbox.url
+        installation.settings["alarms"] = {"webhooks": {"ops": {"url": {"env": "HOOK"}}}}
         installation.settings["optimizely"]["timeout_seconds"] = PATIENCE
         installation.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}
         installation.list_settings()["title"] = "Newsletter für Österreich"
@@ -42,4 +47,4 @@ def production_installation(folder: Path) -> Iterator[ProductionInstallation]:
         assert installation.configuration
         environment = {**installation.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
         with stack(folder, dagster_url, environment) as running:
-            yield ProductionInstallation(installation, running)
+            yield ProductionInstallation(installation, running, inbox)

@@ -51,7 +51,7 @@ class Stack:
         shutil.copy(ROOT / "dagster.yaml", home)
         self._folder = folder
         self.port = free_port()
-        self._environment = {**os.environ, **environment, "DAGSTER_HOME": str(home), **_postgres(database_url)}
+        self.environment = {**os.environ, **environment, "DAGSTER_HOME": str(home), **_postgres(database_url)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
@@ -63,7 +63,7 @@ class Stack:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [*commands[name], "-w", ROOT / "workspace.yaml"],
-                cwd=self._folder, env=self._environment, stdout=log, stderr=log, start_new_session=True,
+                cwd=self._folder, env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def kill(self, name: str, *, alone: bool = False) -> None:

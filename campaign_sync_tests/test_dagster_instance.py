@@ -11,7 +11,7 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from campaign_sync.cli.dagster_instance import refuse_second_daemon, use_instance
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.cli.run import NextSteps
+from campaign_sync.cli.next_steps import NextSteps
 from campaign_sync_tests.simultaneous import at_once
 
 pytestmark = pytest.mark.thorough

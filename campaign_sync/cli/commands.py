@@ -70,14 +70,15 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Execute a mandator's daily replacement now, with live progress."""
+    """Have Dagster's daemon execute a mandator's daily replacement now, and follow it; without a daemon, execute it."""
     configuration = load_configuration()
     require_lists(configuration, mandator, lists or [])
     for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
         if reason is not None and not (lists and reason.strip()):
             raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.run import NextSteps, run_daily_replacement
+    from campaign_sync.cli.next_steps import NextSteps
+    from campaign_sync.cli.run import run_daily_replacement
 
     refuse_other_revision(configuration)
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
@@ -108,7 +109,7 @@ def replay(
     configuration = load_configuration()
     require_lists(configuration, mandator, [name])
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.run import NextSteps
+    from campaign_sync.cli.next_steps import NextSteps
     from campaign_sync.cli.run import replay as replay_snapshot
 
     refuse_other_revision(configuration)

@@ -1,7 +1,6 @@
 """The Dagster instance that the commands use."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from importlib.resources import files
@@ -17,6 +16,7 @@ from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.url import ENCODING_HINT, is_ambiguous
 from campaign_sync.orchestration.embedded_storage import EmbeddedStorage
 from campaign_sync.orchestration.run_attempts import newest_attempts
+from campaign_sync.orchestration.run_submission import is_daemon_up
 from campaign_sync.sqlite import remedy
 from campaign_sync.storage.private_files import create_private_folder, folder_lock, is_writable, write_atomically
 
@@ -74,8 +74,8 @@ def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Att
 def refuse_second_daemon(home: str) -> None:
     """Raise CommandError if a daemon of this instance had a heartbeat in the last minute: two start every run twice."""
     with dg.DagsterInstance.get() as instance:
-        heartbeats = instance.get_daemon_heartbeats().values()
-    if any(time.time() - heartbeat.timestamp < 60 for heartbeat in heartbeats):
+        is_up = is_daemon_up(instance)
+    if is_up:
         raise CommandError(
             f"a daemon is running on Dagster's instance in {home} already, and a second one would start every run "
             "twice; open the UI of its webserver instead, or unset DAGSTER_HOME to use an instance of your own"

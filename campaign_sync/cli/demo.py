@@ -16,7 +16,8 @@ from rich.text import Text
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.dev import dagster_services
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
-from campaign_sync.cli.run import NextSteps, run_daily_replacement
+from campaign_sync.cli.next_steps import NextSteps
+from campaign_sync.cli.run import run_daily_replacement
 from campaign_sync.config import Configuration, SqlSettings, load_configuration
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
@@ -67,7 +68,7 @@ def _simulate_day(console: Console, base_url: str) -> bool:
         _change_crm_and_vendor(day, configuration)
     write_atomically(FOLDER / "day", str(day).encode())
     proven = [
-        run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS)
+        run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS, in_process=True)
         for mandator in configuration.mandators
     ]
     return all(proven)

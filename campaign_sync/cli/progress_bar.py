@@ -1,6 +1,6 @@
 """Live progress of a run in the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,8 +11,8 @@ from campaign_sync.domain.progress import watching
 
 
 @contextmanager
-def live_progress(console: Console, mandator: str) -> Iterator[None]:
-    """Show a line of progress for each of the mandator's feedback readers and lists within the context."""
+def progress_lines(console: Console) -> Iterator[Callable[[Step], None]]:
+    """Yield what shows a step of a feedback reader or list in its line of the terminal."""
     columns = (
         SpinnerColumn(finished_text="[green]✓[/green]"),
         TextColumn("{task.fields[subject]}", style="bold", markup=False),
@@ -30,5 +30,11 @@ def live_progress(console: Console, mandator: str) -> Iterator[None]:
                 tasks[subject] = progress.add_task(step.step, subject=subject, total=None)
             progress.update(tasks[subject], description=step.step, completed=step.done, total=step.total)
 
-        with watching(show):
-            yield
+        yield show
+
+
+@contextmanager
+def live_progress(console: Console) -> Iterator[None]:
+    """Show the progress of what this process does within the context."""
+    with progress_lines(console) as show, watching(show):
+        yield

@@ -1,57 +1,35 @@
-"""`campaign-sync run` and `replay`: a mandator's daily replacement in this process, with its progress and outcome."""
+"""`campaign-sync run` and `replay`: a mandator's daily replacement, with its progress and outcome.
 
-import os
+The daemon of the instance executes it. Where none is up, this process does.
+"""
+
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
 import dagster as dg
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
+from campaign_sync.cli.in_process_run import execute_in_process, instance_errors
+from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.output import print_problem
-from campaign_sync.cli.progress_bar import live_progress
 from campaign_sync.cli.report import report_after_run
 from campaign_sync.cli.run_outcomes import ListOutcome, list_outcome, outcome_table
+from campaign_sync.cli.submitted_run import execute_by_daemon
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
-from campaign_sync.orchestration.dead_runs import end_dead_runs
-from campaign_sync.sqlite import remedy
+from campaign_sync.orchestration.run_result import FollowedRun, RunResult
+from campaign_sync.orchestration.run_submission import is_daemon_up
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync.storage.recipient_lists import SizeAcceptance
-from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
-_ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-
-
-@dataclass(frozen=True)
-class NextSteps:
-    """What error messages advise to do next."""
-
-    again: str
-    """The command that starts the replacement again."""
-    ui: str = "`campaign-sync dev`"
-    """What shows the runs in Dagster's UI."""
-    if_dead: str = "terminate it on its page in Dagster's UI (`campaign-sync dev`)"
-    """What ends a run whose process doesn't exist any more."""
-
-    @classmethod
-    def for_instance(cls, again: str) -> "NextSteps":
-        """Return the advice for the instance in use. One that `DAGSTER_HOME` names has its own UI and daemon."""
-        if os.environ.get("DAGSTER_HOME"):
-            return cls(again, "Dagster's UI", "terminate it on its page in Dagster's UI")
-        return cls(again)
 
 
 def run_daily_replacement(
@@ -63,20 +41,38 @@ def run_daily_replacement(
     *,
     accept_size: str | None = None,
     accept_withdrawals: str | None = None,
+    in_process: bool = False,
 ) -> bool:
     """Run the daily job of `mandator`, restricted to `lists` if given. Returns whether every list was proven.
 
-    `accept_size` is the reason why these lists may have an implausible size, this once. `accept_withdrawals` is the
-    reason why withdrawals of their opt-ins that were reported as vanished don't count any more.
+    Args:
+        configuration: has the mandator.
+        mandator: its key.
+        lists: keys of its lists; None for all.
+        console: shows progress and outcome.
+        next_steps: what messages advise.
+        accept_size: the reason why these lists may have an implausible size, this once.
+        accept_withdrawals: the reason why withdrawals of their opt-ins that were reported as vanished don't count any
+            more.
+        in_process: whether this process executes the run even if a daemon is up.
 
     Raises:
-        CommandError: another run replaces lists of this mandator.
-        KeyboardInterrupt: it was interrupted; the lists that it left incomplete have been printed.
+        CommandError: another run replaces lists of this mandator, or the daemon can't be given this one.
+        KeyboardInterrupt: it was interrupted; what that means for the run and its lists has been printed.
     """
     names = list(dict.fromkeys(lists or configuration.mandators[mandator].lists))
     run_id = str(uuid4())
     _accept(configuration, run_id, mandator, names, accept_size, accept_withdrawals)
-    return _run(configuration, mandator, names, replacement_keys(mandator, names), console, next_steps, run_id=run_id)
+    return _run(
+        configuration,
+        mandator,
+        names,
+        replacement_keys(mandator, names),
+        console,
+        next_steps,
+        run_id=run_id,
+        in_process=in_process,
+    )
 
 
 def _accept(
@@ -141,46 +137,61 @@ def _run(
     *,
     run_id: str,
     tags: Mapping[str, str] | None = None,
+    in_process: bool = False,
 ) -> bool:
-    job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(daily_job_name(mandator))
-    with (
-        _instance_errors(configuration, mandator, names, next_steps),
-        dg.DagsterInstance.get() as instance,
-        State(configuration.storage.state_url.get_secret_value()) as state,
-        _only_run(instance, state, mandator, run_id, next_steps),
-        live_progress(console, mandator),
-    ):
-        result = job.execute_in_process(
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            instance=instance,
-            run_id=run_id,
-            asset_selection=list(assets),
-            raise_on_error=False,
-            tags=tags,
-        )
+    """Have the daemon execute a run, or execute it here if none is up; print its outcome.
+
+    Returns whether all lists were proven.
+    """
+    with instance_errors(configuration, mandator, names, next_steps), dg.DagsterInstance.get() as instance:
+        result: RunResult
+        if in_process or not is_daemon_up(instance):
+            result = execute_in_process(
+                instance, configuration, mandator, assets, console, next_steps, run_id=run_id, tags=tags
+            )
+            attempts: Sequence[str] = [run_id]
+        else:
+            result = execute_by_daemon(instance, configuration, mandator, assets, console, run_id=run_id, tags=tags)
+            attempts = result.attempts
+    return _print_outcome(configuration, mandator, names, console, next_steps, result, attempts)
+
+
+def _print_outcome(
+    configuration: Configuration,
+    mandator: str,
+    names: Sequence[str],
+    console: Console,
+    next_steps: NextSteps,
+    result: RunResult,
+    attempts: Sequence[str],
+) -> bool:
     found_problems = problems(result, next_steps.ui)
     _print_problems(console, found_problems)
     try:
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            outcomes = [list_outcome(result, state.replacements, mandator, name) for name in names]
+            outcomes = [list_outcome(result, attempts, state.replacements, mandator, name) for name in names]
     except StateError as error:
         if not any(str(error) in sentence for sentence in found_problems):
             print_problem(console, str(error))
         outcomes = []
     else:
         console.print(outcome_table(mandator, outcomes))
-    if was_interrupted(result):
+    if isinstance(result, FollowedRun):
+        if result.terminated or was_interrupted(result):
+            _print_problems(console, ["the run was terminated", *_left_incomplete(outcomes, next_steps)])
+            return False
+    elif was_interrupted(result):
         _print_problems(console, ["interrupted", *_left_incomplete(outcomes, next_steps)])
         raise KeyboardInterrupt
     if outcomes:  # else the state can't be read, which has been printed
-        report_after_run(configuration, mandator, run_id, console)
+        report_after_run(configuration, mandator, attempts[-1], console)
     proven = result.success and not found_problems and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not found_problems:
         print_problem(console, f"the run failed, and none of its steps says why; {next_steps.ui} shows the run's page")
     return proven
 
 
-def problems(result: dg.ExecuteInProcessResult, ui: str = NextSteps.ui) -> list[str]:
+def problems(result: RunResult, ui: str = NextSteps.ui) -> list[str]:
     """Return what went wrong, failed checks first; assets that failed for the same reason share a sentence."""
     places_by_reason: dict[str, list[str]] = {}
     failures = [
@@ -198,12 +209,12 @@ def problems(result: dg.ExecuteInProcessResult, ui: str = NextSteps.ui) -> list[
     return [f"{', '.join(places)}: {reason}" for reason, places in places_by_reason.items()]
 
 
-def was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+def was_interrupted(result: RunResult) -> bool:
     """Return whether Ctrl-C or SIGTERM ended the run, which Dagster records as a failure."""
     return any(error.cls_name in _INTERRUPTS for error in _errors(result))
 
 
-def _errors(result: dg.ExecuteInProcessResult) -> Iterator["dg.SerializableErrorInfo"]:
+def _errors(result: RunResult) -> Iterator["dg.SerializableErrorInfo"]:
     for event in result.all_events:
         if event.is_step_failure and event.step_failure_data.error:
             yield event.step_failure_data.error
@@ -211,61 +222,8 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator["dg.SerializableError
             yield event.job_failure_data.error
 
 
-@contextmanager
-def _only_run(
-    instance: dg.DagsterInstance, state: State, mandator: str, run_id: str, next_steps: NextSteps
-) -> Iterator[None]:
-    """Record heartbeats of a run that is about to begin; raise CommandError unless it is the mandator's only one.
-
-    They begin before the run: if this process is killed, a run without heartbeats would be waited for.
-    """
-    end_dead_runs(instance, state)
-    _require_no_other_run(instance, mandator, next_steps)
-    with state.heartbeats.keep_alive(run_id):
-        yield
-
-
-def _require_no_other_run(instance: dg.DagsterInstance, mandator: str, next_steps: NextSteps) -> None:
-    """Raise CommandError if a run of the mandator is active: runs in this process don't pass Dagster's queue."""
-    active_runs = dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_ACTIVE)
-    for record in instance.get_run_records(active_runs, limit=1):
-        raise CommandError(
-            f"{mandator} is being replaced already, by run {record.dagster_run.run_id}, "
-            f"started {record.create_timestamp:%Y-%m-%d %H:%M} UTC; wait until it has ended, "
-            f"or if it is dead, {next_steps.if_dead}",
-            SOMETHING_FAILED,
-        )
-
-
-@contextmanager
-def _instance_errors(
-    configuration: Configuration, mandator: str, names: Sequence[str], next_steps: NextSteps
-) -> Iterator[None]:
-    """Raise CommandError for errors of Dagster's storage, as on a full disk; the message names incomplete lists."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        home = os.environ.get("DAGSTER_HOME")
-        original = getattr(error, "orig", None) or error
-        advice = remedy(original) or "make sure that its database runs and can be reached, then try again"
-        problem = f"the run ended because Dagster's instance in {home} failed: {type(original).__name__}; {advice}"
-        incomplete: list[Replacement] = []
-        with suppress(StateError), State(configuration.storage.state_url.get_secret_value()) as state:
-            newest = (state.replacements.incomplete(mandator, name) for name in names)
-            incomplete = [replacement for replacement in newest if replacement]
-        raise CommandError("; ".join([problem, *_incomplete(incomplete, next_steps)]), SOMETHING_FAILED) from None
-
-
-def _incomplete(replacements: Sequence[Replacement], next_steps: NextSteps) -> list[str]:
-    return [
-        f"{replacement.mandator}/{replacement.list} is INCOMPLETE since "
-        f"{replacement.cleared_at:%Y-%m-%d %H:%M:%S} UTC; send nothing to it and run `{next_steps.again}` again"
-        for replacement in replacements
-    ]
-
-
 def _left_incomplete(outcomes: Sequence[ListOutcome], next_steps: NextSteps) -> list[str]:
-    return _incomplete(
+    return incomplete_lists(
         [outcome.replacement for outcome in outcomes if outcome.incomplete and outcome.replacement], next_steps
     )
 

@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import dagster as dg
 from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.cli.output import plain_table
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.orchestration.asset_keys import list_keys
+from campaign_sync.orchestration.run_result import RunResult
 from campaign_sync.storage.replacements import Replacement, Replacements, ReplacementState
 
 SUPPRESSED = frozenset(
@@ -55,8 +55,18 @@ class ListOutcome:
         return self.replacement is not None and self.replacement.cleared_at is not None and not self.proven
 
 
-def list_outcome(result: dg.ExecuteInProcessResult, journal: Replacements, mandator: str, name: str) -> ListOutcome:
-    """Return the outcome of this run for a list: counts from its materializations, the rest from its journal."""
+def list_outcome(
+    result: RunResult, attempts: Sequence[str], journal: Replacements, mandator: str, name: str
+) -> ListOutcome:
+    """Return the outcome of a run for a list: counts from its materializations, the rest from its journal.
+
+    Args:
+        result: the run.
+        attempts: its id, and those of the runs by which Dagster retried it.
+        journal: of all replacements.
+        mandator: key of the list's mandator.
+        name: key of the list.
+    """
     selected, suppressed, rejected = None, 0, 0
     for metadata in _materialized(result, mandator, name):
         selected = metadata.get("picked", selected)
@@ -66,7 +76,8 @@ def list_outcome(result: dg.ExecuteInProcessResult, journal: Replacements, manda
                 suppressed += count
             elif turned_away:
                 rejected += count
-    replacement = journal.of_run(result.run_id, name)
+    replacements = (journal.of_run(run_id, name) for run_id in reversed(attempts))
+    replacement = next((newest for newest in replacements if newest), None)
     if selected is None:
         return ListOutcome(name, None, None, None, replacement)
     return ListOutcome(name, selected, suppressed, rejected, replacement)
@@ -89,7 +100,7 @@ def outcome_table(mandator: str, outcomes: Sequence[ListOutcome]) -> Table:
     return table
 
 
-def _materialized(result: dg.ExecuteInProcessResult, mandator: str, name: str) -> list[Mapping[str, int]]:
+def _materialized(result: RunResult, mandator: str, name: str) -> list[Mapping[str, int]]:
     """Return the numbers in the metadata of a list's assets, in the order of the chain."""
     keys = list_keys(mandator, name)
     return [

@@ -1,7 +1,7 @@
 """What is used of Dagster that isn't in its public API.
 
-Only this module and `open_storages` import private names of Dagster. Any version of it may change these: a name that is
-missing is reported with the versions that have it.
+Only this module, `open_storages` and `dagster_workspace` import private names of Dagster. Any version of it may change
+these: a name that is missing is reported with the versions that have it.
 """
 
 import dagster as dg

@@ -14,7 +14,7 @@ _WITH_PROCESS = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 RETRY_WITHIN = timedelta(minutes=5)
 """How long after a run has failed Dagster may still retry it by itself."""
 
-_WILL_RETRY, _RETRIED_BY = "dagster/will_retry", "dagster/auto_retry_run_id"
+WILL_RETRY, RETRIED_BY = "dagster/will_retry", "dagster/auto_retry_run_id"
 """Dagster's tags of a failed run that it will retry by itself, and that it has retried."""
 
 
@@ -46,17 +46,17 @@ def busy_mandators(instance: dg.DagsterInstance, mandators: Collection[str]) -> 
         return set()
     tags: dict[str, str | Sequence[str]] = {MANDATOR_TAG: sorted(mandators)}
     failed = dg.RunsFilter(
-        tags={**tags, _WILL_RETRY: "true"},
+        tags={**tags, WILL_RETRY: "true"},
         statuses=[dg.DagsterRunStatus.FAILURE],
         updated_after=datetime.now(UTC) - RETRY_WITHIN,
     )
     busy = instance.get_runs(dg.RunsFilter(tags=tags, statuses=BUSY))
-    retried = [run for run in instance.get_runs(failed) if _RETRIED_BY not in run.tags]
+    retried = [run for run in instance.get_runs(failed) if RETRIED_BY not in run.tags]
     return {run.tags[MANDATOR_TAG] for run in (*busy, *retried)}
 
 
 def awaits_retry(record: dg.RunRecord, now: datetime) -> bool:
     """Return whether Dagster is about to retry a run that has failed."""
     run = record.dagster_run
-    will_retry = run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(_WILL_RETRY) == "true"
-    return will_retry and _RETRIED_BY not in run.tags and record.update_timestamp.astimezone(UTC) > now - RETRY_WITHIN
+    will_retry = run.status is dg.DagsterRunStatus.FAILURE and run.tags.get(WILL_RETRY) == "true"
+    return will_retry and RETRIED_BY not in run.tags and record.update_timestamp.astimezone(UTC) > now - RETRY_WITHIN

@@ -1,6 +1,7 @@
 """The sensor that repairs incomplete lists, and completes the day of a mandator, within minutes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -16,6 +17,7 @@ from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.mandator_days import MandatorDay, completing_run, given_up, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
@@ -33,42 +35,53 @@ REPAIR_TAG = "campaign_sync/repairs"
 """Tag of the runs that this sensor starts: the unfinished replacement that they repair."""
 
 
+REPAIR_SENSOR = "campaign_sync_repair"
+"""The sensor whose state says from which code location a mandator is served, and by which configuration."""
+
+
 def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
     """Return the sensor that starts a run for each incomplete list that no run is replacing, and one for what is left.
 
+    A mandator's cursor is the mark of its configuration, also where `automation.repair` is off: by it, `campaign-sync
+    run` knows the code location to which it may submit a run.
+
     Args:
         configuration: all mandators.
-        jobs: the daily job of each mandator whose `automation.repair` is on; without any there is no sensor.
+        jobs: the daily job of each mandator; without any there is no sensor.
     """
     if not jobs:
         return None
+    repaired = [mandator for mandator in jobs if configuration.mandators[mandator].automation.repair]
 
     @dg.sensor(
-        name="campaign_sync_repair",
+        name=REPAIR_SENSOR,
         jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Checks every minute whether a recipient list was left incomplete, and has it replaced again; and "
         "whether runs of the day died or failed for a reason that passes, and has the lists that are left replaced "
-        f"({display_names(configuration, jobs)}). If a tick is red, a list stays incomplete after all "
-        "attempts: send nothing to it, and do what the tick says.",
+        f"({display_names(configuration, repaired) or 'of no mandator'}). If a tick is red, a list stays incomplete "
+        "after all attempts: send nothing to it, and do what the tick says.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         lists = {
             mandator: [list_settings(configuration, mandator, name) for name in configuration.mandators[mandator].lists]
-            for mandator in jobs
+            for mandator in repaired
         }
         with State(configuration.storage.state_url.get_secret_value()) as state:
             ids = [settings.recipient_list_id for of_mandator in lists.values() for settings in of_mandator]
             holders = {state.locks.dead_holder(list_id) for list_id in ids}
             end_dead_runs(context.instance, state, {run_id for run_id in holders if run_id})
-            busy = busy_mandators(context.instance, jobs)
-            days = unfinished_days(configuration, context.instance, state, set(jobs) - busy, datetime.now(UTC))
+            busy = busy_mandators(context.instance, repaired)
+            days = unfinished_days(configuration, context.instance, state, set(repaired) - busy, datetime.now(UTC))
 
             def evaluate(mandator: str, _: str | None) -> MandatorTick:
+                mark = configuration_mark(configuration, mandator, state)
+                if mandator not in lists:
+                    return MandatorTick("automation.repair is off", mark)
                 if mandator in busy:
-                    return MandatorTick("a run is under way or queued")
-                return _repair(context.instance, state, lists[mandator], days.get(mandator))
+                    return MandatorTick("a run is under way or queued", mark)
+                return replace(_repair(context.instance, state, lists[mandator], days.get(mandator)), cursor=mark)
 
             return evaluate_mandators(context, jobs, evaluate)
 

@@ -32,7 +32,7 @@ def all_sensors(
     watched = [name for name in assets if settings[name].automation.feedback_watch]
     sensors = [
         alarm_sensor(configuration, monitored),
-        repair_sensor(configuration, {name: jobs[name].daily for name in jobs if settings[name].automation.repair}),
+        repair_sensor(configuration, {name: jobs[name].daily for name in jobs}),
         report_sensor(configuration, {name: job for name in jobs if (job := jobs[name].report)}),
         list_drift_sensor(configuration, {name: jobs[name].list_drift for name in jobs if settings[name].deadline}),
         feedback_watch(configuration, watched),

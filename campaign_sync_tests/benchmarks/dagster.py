@@ -30,7 +30,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync.cli.dagster_instance import use_instance
-from campaign_sync.cli.run import NextSteps, run_daily_replacement
+from campaign_sync.cli.next_steps import NextSteps
+from campaign_sync.cli.run import run_daily_replacement
 from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import check_snapshot

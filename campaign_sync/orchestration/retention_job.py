@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.retention import Purge
@@ -41,6 +42,8 @@ def retention_job(
         checks=frozenset(key for asset in assets for key in asset.check_keys),
     )
 
+    names = display_names(configuration, configuration.mandators)
+
     @dg.op(required_resource_keys={RESOURCES}, out=dg.Out(dg.Nothing))
     def purge(context: dg.OpExecutionContext) -> None:
         ports = resources_of(context)
@@ -55,6 +58,7 @@ def retention_job(
             context.log.info,
         ).everything()
         context.add_output_metadata(dict(purged.counts))
+        context.log.info(", ".join(f"{kind}: {count}" for kind, count in purged.counts.items()))
         if purged.problems:
             raise dg.Failure(
                 f"not everything could be purged, and the next day tries again. {' · '.join(purged.problems)}",
@@ -64,10 +68,13 @@ def retention_job(
     @dg.job(
         name=NAME,
         executor_def=dg.in_process_executor,
-        description=f"Removes what is older than the section retention of the configuration says "
-        f"({configuration.retention.summary}). Runs, results and snapshots by which something is said of a list "
-        "are kept, and so is all that isn't this product's. If it fails, no list is concerned, but the disk fills: its "
-        "error says what to do.",
+        description=asset_description(
+            f"Removes what is older than the section retention of the configuration says, of {names}: "
+            f"{configuration.retention.summary}. Runs, results and snapshots by which something is said of a list are "
+            "kept, and so is all that isn't this product's.",
+            "in the log of each run: how many of each kind were removed.",
+            "no list is concerned, but the disk fills. The run's error says what to correct; the next day tries again.",
+        ),
     )
     def job() -> None:
         purge()
@@ -78,6 +85,6 @@ def retention_job(
         cron_schedule=QUIET_TIME,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Purges once a day, at a quiet time.",
+        description=f"Removes once a day, at a quiet time, what is older than its limit, of {names}.",
     )
     return job, schedule

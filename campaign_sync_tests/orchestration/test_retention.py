@@ -1,5 +1,6 @@
 """The purge of what is older than its limit: what it removes from Dagster and from the file storage, and what stays."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,9 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from rich.console import Console
 
+from campaign_sync.cli.prove import print_proof
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.dagster_history import KEPT_EVENTS
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
@@ -32,7 +35,7 @@ from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.reports.collection import gather
 from campaign_sync.storage.files import FileStorage
 from campaign_sync_tests.databases import fresh_database
-from campaign_sync_tests.installation import Installation, running_installation
+from campaign_sync_tests.installation import ADDRESSES, Installation, running_installation
 from campaign_sync_tests.time_travel import leave_a_replacement_unfinished
 
 YEARS = timedelta(days=2000)
@@ -46,7 +49,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "dagsters_sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("dagsters_sqlite", marks=pytest.mark.long), "postgresql"])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster on its embedded storage, on its own SQLite, and on PostgreSQL."""
     with storage_settings(request.param, tmp_path / "dagster") as settings, dg.instance_for_test(settings) as opened:
@@ -94,6 +97,8 @@ def statements(installation: Installation, instance: dg.DagsterInstance, now: da
         report = gather(configuration, "nord", state, frames, now, attempts)
         readiness = judge_lists(configuration, "nord", state, attempts, now)
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(monitored.checks))
+    proof = io.StringIO()
+    print_proof(configuration, ADDRESSES[0], [("nord", "newsletter")], None, Console(file=proof, width=400))
     incidents = [*failed_steps(newest, instance), *failed_checks(monitored, latest)]
     return [
         attempts,
@@ -103,6 +108,7 @@ def statements(installation: Installation, instance: dg.DagsterInstance, now: da
         newest.without_run(),
         readiness,
         report,
+        proof.getvalue(),
     ]
 
 

@@ -20,6 +20,7 @@ def send_heartbeat(url: SecretStr) -> None:
 
     Raises:
         HeartbeatError: the receiver couldn't be reached, or answered with an error.
+        UnavailableError: the URL can't be read.
     """
     problem = None
     try:
@@ -52,7 +53,7 @@ class Heartbeat:
         problem = ""
         try:
             send_heartbeat(self._url)
-        except HeartbeatError as error:
+        except CampaignSyncError as error:
             problem = str(error)
         if problem and not self._failed:
             logger.error("%s", problem)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.dispatch import configured_channels
-from campaign_sync.alerts.heartbeat import HeartbeatError, send_heartbeat
+from campaign_sync.alerts.heartbeat import send_heartbeat
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
@@ -18,6 +18,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, incident_location
 from campaign_sync.domain.readiness import Readiness
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.deadlines import planned_expectations
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.state import State
@@ -123,7 +124,7 @@ def _send_heartbeat(configuration: Configuration, console: Console) -> bool:
         return True
     try:
         send_heartbeat(configuration.alarms.heartbeat_url)
-    except HeartbeatError as error:
+    except CampaignSyncError as error:
         print_problem(console, str(error))
         return False
     print_success(console, "the receiver at alarms.heartbeat_url accepted a heartbeat")

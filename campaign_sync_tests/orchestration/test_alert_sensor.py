@@ -248,6 +248,10 @@ def test_a_heartbeat_is_sent_in_every_tick_in_which_people_can_be_alerted(alarms
     assert alarms.tick()
     assert len(alarms.inbox.gets) == 4
 
+    alarms.shop.settings["alarms"]["heartbeat_url"] = {"env": "MISSING"}
+    alarms.leave_incomplete()
+    assert alarms.tick(), "alarms are sent all the same"
+
 
 def test_a_state_database_that_cannot_be_used_sends_a_notice_once_and_an_all_clear_once(alarms: AlarmSensor) -> None:
     good = alarms.shop.settings["storage"]["state_url"]

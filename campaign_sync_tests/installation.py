@@ -17,6 +17,7 @@ from campaign_sync.crm.sql.schema import create_crm
 from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import Recipient, VendorState
@@ -58,7 +59,8 @@ class Installation:
 
     def sensor(self, name: str) -> dg.SensorDefinition:
         """Return the sensor `campaign_sync_<name>`, which serves both mandators."""
-        return self.definitions.resolve_sensor_def(f"campaign_sync_{name}")
+        full_name = name_in_dagster(f"campaign_sync_{name}", prefix=self.configuration.prefix)
+        return self.definitions.resolve_sensor_def(full_name)
 
     def list_settings(self, mandator: str = "nord", name: str = "newsletter") -> dict[str, Any]:
         """Return the section of a list, to be changed."""
@@ -74,7 +76,7 @@ class Installation:
         run_id: str | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run the mandator's daily job, or a few of its assets, to its end."""
-        job = self.definitions.resolve_job_def(daily_job_name(mandator))
+        job = self.definitions.resolve_job_def(daily_job_name(mandator, prefix=self.configuration.prefix))
         return job.execute_in_process(
             instance=instance,
             raise_on_error=False,

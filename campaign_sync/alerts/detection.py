@@ -47,7 +47,7 @@ def incomplete_lists(
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
             _incomplete_remedy(mandator, name, attempts if given_up else None),
-            recipient_list_page(mandator, name),
+            recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
 
 
@@ -68,7 +68,7 @@ def not_as_proven(
         readiness, since, page = (
             judged.status.readiness,
             judged.status.since,
-            recipient_list_page(mandator, judged.name),
+            recipient_list_page(mandator, judged.name, prefix=configuration.prefix),
         )
         again = f"`campaign-sync run {mandator} --list {judged.name}`"
         called = f"The list {named(settings, mandator, judged.name)}"
@@ -112,7 +112,7 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
                 f"Send nothing to it until the all-clear. If the {fill.expected} are right, fill it up: "
                 f"`campaign-sync run {mandator} --list {name} --accept-size REASON`; see {MANUAL}, "
                 "“A list looks half full”.",
-                recipient_list_page(mandator, name),
+                recipient_list_page(mandator, name, prefix=configuration.prefix),
             )
 
 
@@ -175,6 +175,7 @@ def old_feedback(
     lost = verdict.freshness is Freshness.ALARM
     if not lost and verdict.age <= pause:
         return
+    suppression_state = AssetName(mandator, AssetKind.SUPPRESSION_STATE, prefix=configuration.prefix)
     yield Incident(
         mandator,
         FEEDBACK,
@@ -183,7 +184,7 @@ def old_feedback(
         as_sentence(verdict.message),
         "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would still be "
         f"mailed: see {MANUAL}, “Feedback has grown old”.",
-        f"{AssetName(mandator, AssetKind.SUPPRESSION_STATE).page}?view=checks&checkDetail=feedback_age",
+        f"{suppression_state.page}?view=checks&checkDetail=feedback_age",
     )
 
 

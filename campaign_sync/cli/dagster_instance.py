@@ -66,7 +66,8 @@ def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Att
     try:
         use_instance(EMBEDDED_HOME)
         with dg.DagsterInstance.get() as instance:
-            return newest_attempts(instance, mandator, list(configuration.mandators[mandator].lists))
+            lists = list(configuration.mandators[mandator].lists)
+            return newest_attempts(instance, mandator, lists, prefix=configuration.prefix)
     except (CommandError, SQLAlchemyError):
         return None
 

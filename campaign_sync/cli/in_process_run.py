@@ -14,8 +14,9 @@ from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.progress_bar import live_progress
 from campaign_sync.config import Configuration
 from campaign_sync.definitions import build_definitions
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs
+from campaign_sync.orchestration.names import mandator_tags
 from campaign_sync.sqlite import remedy
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.replacements import Replacement
@@ -40,10 +41,11 @@ def execute_in_process(
     Raises:
         CommandError: another run replaces lists of this mandator.
     """
-    job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(daily_job_name(mandator))
+    job_name = daily_job_name(mandator, prefix=configuration.prefix)
+    job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(job_name)
     with (
         State(configuration.storage.state_url.get_secret_value()) as state,
-        _only_run(instance, state, mandator, run_id, next_steps),
+        _only_run(configuration, instance, state, mandator, run_id, next_steps),
         live_progress(console),
     ):
         return job.execute_in_process(
@@ -58,21 +60,26 @@ def execute_in_process(
 
 @contextmanager
 def _only_run(
-    instance: dg.DagsterInstance, state: State, mandator: str, run_id: str, next_steps: NextSteps
+    configuration: Configuration,
+    instance: dg.DagsterInstance,
+    state: State,
+    mandator: str,
+    run_id: str,
+    next_steps: NextSteps,
 ) -> Iterator[None]:
     """Record heartbeats of a run that is about to begin; raise CommandError unless it is the mandator's only one.
 
     They begin before the run: if this process is killed, a run without heartbeats would be waited for.
     """
-    end_dead_runs(instance, state)
-    _require_no_other_run(instance, mandator, next_steps)
+    end_dead_runs(instance, state, configuration)
+    _require_no_other_run(instance, mandator, configuration.prefix, next_steps)
     with state.heartbeats.keep_alive(run_id):
         yield
 
 
-def _require_no_other_run(instance: dg.DagsterInstance, mandator: str, next_steps: NextSteps) -> None:
+def _require_no_other_run(instance: dg.DagsterInstance, mandator: str, prefix: str, next_steps: NextSteps) -> None:
     """Raise CommandError if a run of the mandator is active: runs in this process don't pass Dagster's queue."""
-    active_runs = dg.RunsFilter(tags={MANDATOR_TAG: mandator}, statuses=_ACTIVE)
+    active_runs = dg.RunsFilter(tags=mandator_tags(mandator, prefix=prefix), statuses=_ACTIVE)
     for record in instance.get_run_records(active_runs, limit=1):
         raise CommandError(
             f"{mandator} is being replaced already, by run {record.dagster_run.run_id}, "

@@ -67,7 +67,7 @@ def run_daily_replacement(
         configuration,
         mandator,
         names,
-        replacement_keys(mandator, names),
+        replacement_keys(mandator, names, prefix=configuration.prefix),
         console,
         next_steps,
         run_id=run_id,
@@ -121,7 +121,7 @@ def replay(
             f"{mandator}/{name} has no proven snapshot {chosen}; the newest are {', '.join(proven[:5])}",
             SOMETHING_FAILED,
         )
-    asset = asset_key(mandator, AssetKind.RECIPIENT_LIST, name)
+    asset = asset_key(mandator, AssetKind.RECIPIENT_LIST, name, prefix=configuration.prefix)
     run_id = str(uuid4())
     _accept(configuration, run_id, mandator, [name], accept_size)
     return _run(configuration, mandator, [name], [asset], console, next_steps, run_id=run_id, tags={REPLAY_TAG: chosen})
@@ -169,7 +169,10 @@ def _print_outcome(
     _print_problems(console, found_problems)
     try:
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            outcomes = [list_outcome(result, attempts, state.replacements, mandator, name) for name in names]
+            outcomes = [
+                list_outcome(result, attempts, state.replacements, mandator, name, configuration.prefix)
+                for name in names
+            ]
     except StateError as error:
         if not any(str(error) in sentence for sentence in found_problems):
             print_problem(console, str(error))

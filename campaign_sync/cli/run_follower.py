@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.output import print_warning
 from campaign_sync.domain.progress import Progress
-from campaign_sync.orchestration.daily_replacement import BUSY, MANDATOR_TAG
+from campaign_sync.orchestration.daily_replacement import BUSY
 from campaign_sync.orchestration.dead_runs import RETRIED_BY, RETRY_WITHIN, WILL_RETRY
+from campaign_sync.orchestration.names import mandator_tags
 from campaign_sync.orchestration.run_progress import RunProgress
 from campaign_sync.orchestration.run_result import FollowedRun
 from campaign_sync.orchestration.run_submission import is_daemon_up
@@ -42,6 +43,7 @@ class RunFollower:
     assets: Sequence[dg.AssetKey]
     console: Console
     show: Callable[[Progress], None]
+    prefix: str = ""
     _last_message: str = field(default="", init=False)
     _polls: int = field(default=0, init=False)
     _daemon_is_up: bool = field(default=True, init=False)
@@ -91,7 +93,7 @@ class RunFollower:
 
     def _print_queue(self, run_id: str) -> None:
         """Print which run of the mandator a queued run waits for."""
-        of_mandator = dg.RunsFilter(tags={MANDATOR_TAG: self.mandator}, statuses=BUSY)
+        of_mandator = dg.RunsFilter(tags=mandator_tags(self.mandator, prefix=self.prefix), statuses=BUSY)
         for record in self.instance.get_run_records(of_mandator, order_by="id", ascending=True):
             run = record.dagster_run
             if run.run_id == run_id:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import dagster as dg
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -56,7 +57,7 @@ class ListOutcome:
 
 
 def list_outcome(
-    result: RunResult, attempts: Sequence[str], journal: Replacements, mandator: str, name: str
+    result: RunResult, attempts: Sequence[str], journal: Replacements, mandator: str, name: str, prefix: str = ""
 ) -> ListOutcome:
     """Return the outcome of a run for a list: counts from its materializations, the rest from its journal.
 
@@ -66,9 +67,10 @@ def list_outcome(
         journal: of all replacements.
         mandator: key of the list's mandator.
         name: key of the list.
+        prefix: of the code location.
     """
     selected, suppressed, rejected = None, 0, 0
-    for metadata in _materialized(result, mandator, name):
+    for metadata in _materialized(result, list_keys(mandator, name, prefix=prefix)):
         selected = metadata.get("picked", selected)
         for key, count in metadata.items():
             turned_away = _TURNED_AWAY.fullmatch(key)
@@ -100,9 +102,8 @@ def outcome_table(mandator: str, outcomes: Sequence[ListOutcome]) -> Table:
     return table
 
 
-def _materialized(result: RunResult, mandator: str, name: str) -> list[Mapping[str, int]]:
+def _materialized(result: RunResult, keys: Sequence[dg.AssetKey]) -> list[Mapping[str, int]]:
     """Return the numbers in the metadata of a list's assets, in the order of the chain."""
-    keys = list_keys(mandator, name)
     return [
         {key: value.value for key, value in event.materialization.metadata.items() if isinstance(value.value, int)}
         for event in result.get_asset_materialization_events()

@@ -40,7 +40,9 @@ def execute_by_daemon(
         console.print(f"run {run_id} was handed to Dagster's daemon; Ctrl-C stops following it", soft_wrap=True)
         try:
             with progress_lines(console) as show:
-                return RunFollower(instance, state, mandator, assets, console, show).follow(run_id)
+                return RunFollower(instance, state, mandator, assets, console, show, configuration.prefix).follow(
+                    run_id
+                )
         except KeyboardInterrupt:
             ui = configuration.alarms.ui_url
             page = f"{ui.rstrip('/')}/runs/{run_id}" if ui else "its page in Dagster's UI"

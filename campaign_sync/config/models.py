@@ -213,6 +213,12 @@ class MandatorSettings(ConfigModel):
     """How replacements take account of mailings."""
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
     """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
+    _prefix: str = PrivateAttr("")
+
+    @property
+    def prefix(self) -> str:
+        """What all its names in Dagster begin with, by `dagster.prefix`; empty for nothing."""
+        return self._prefix
 
     @property
     def opt_ins_of_lists(self) -> dict[int, str]:
@@ -251,6 +257,13 @@ class CrmSection(ConfigModel):
     """The connection to the CRM."""
 
 
+class DagsterSettings(ConfigModel):
+    """What the product is called in Dagster."""
+
+    prefix: Key | None = None
+    """What the names of assets, groups, jobs, schedules and sensors begin with; nothing if left out."""
+
+
 class Configuration(ConfigModel):
     """The whole configuration file."""
 
@@ -268,8 +281,20 @@ class Configuration(ConfigModel):
     """The daily report of each mandator."""
     retention: RetentionSettings = RetentionSettings()
     """How long what only grows is kept."""
+    dagster: DagsterSettings = DagsterSettings()
+    """What the product is called in Dagster."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)
     """The mandators by a name of your choice (lower-case letters, digits, underscores)."""
+
+    @property
+    def prefix(self) -> str:
+        """What all names in Dagster begin with; empty for nothing."""
+        return self.dagster.prefix or ""
+
+    def model_post_init(self, _: object) -> None:
+        """Let every mandator know the prefix."""
+        for settings in self.mandators.values():
+            settings._prefix = self.prefix
 
     _broken_mandators: Mapping[str, BrokenMandator] = PrivateAttr(default_factory=dict)
 

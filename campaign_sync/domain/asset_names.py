@@ -1,7 +1,7 @@
-"""Names of assets. Each has two parts, the mandator and the kind of asset, like `nord/newsletter_snapshot`."""
+"""Names of assets: the mandator and the kind, like `nord/newsletter_snapshot`, below a prefix if there is one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
 
@@ -29,11 +29,12 @@ LIST_CHAIN: Final = (AssetKind.SELECTION, AssetKind.SNAPSHOT, AssetKind.RECIPIEN
 
 @dataclass(frozen=True)
 class AssetName:
-    """The name of an asset. `recipient_list` is None unless the kind is one of `LIST_CHAIN`."""
+    """The name of an asset. `recipient_list` is None unless the kind is one of `LIST_CHAIN`; `prefix` may be empty."""
 
     mandator: str
     kind: AssetKind
     recipient_list: str | None = None
+    prefix: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.kind in LIST_CHAIN) != bool(self.recipient_list):
@@ -41,21 +42,23 @@ class AssetName:
 
     @classmethod
     def parse(cls, path: Sequence[str]) -> Self:
-        """Return the name with these two parts.
+        """Return the name with these two parts, or three with a prefix.
 
         Raises:
             ValueError: no asset of ours has this name.
         """
-        mandator, last = path
+        *prefixes, mandator, last = path
+        (prefix,) = prefixes or ("",)
         for kind in LIST_CHAIN:
             if last.endswith(f"_{kind}"):
-                return cls(mandator, kind, last.removesuffix(f"_{kind}"))
-        return cls(mandator, AssetKind(last))
+                return cls(mandator, kind, last.removesuffix(f"_{kind}"), prefix=prefix)
+        return cls(mandator, AssetKind(last), prefix=prefix)
 
     @property
-    def path(self) -> tuple[str, str]:
+    def path(self) -> tuple[str, ...]:
         """The parts of its key in Dagster. The last one is unique within the mandator."""
-        return self.mandator, f"{self.recipient_list}_{self.kind}" if self.recipient_list else self.kind.value
+        last = f"{self.recipient_list}_{self.kind}" if self.recipient_list else self.kind.value
+        return (self.prefix, self.mandator, last) if self.prefix else (self.mandator, last)
 
     @property
     def page(self) -> str:
@@ -66,6 +69,6 @@ class AssetName:
         return "/".join(self.path)
 
 
-def recipient_list_page(mandator: str, name: str) -> str:
+def recipient_list_page(mandator: str, name: str, *, prefix: str = "") -> str:
     """Return the path of a recipient list's page in Dagster's UI."""
-    return AssetName(mandator, AssetKind.RECIPIENT_LIST, name).page
+    return AssetName(mandator, AssetKind.RECIPIENT_LIST, name, prefix=prefix).page

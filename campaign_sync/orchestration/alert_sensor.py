@@ -18,6 +18,7 @@ from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.incident_check import KnownToDagster, check_incidents
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks, outcome
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.run_failures import MonitoredAssets
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
@@ -51,7 +52,7 @@ def alarm_sensor(
     heartbeat = Heartbeat(configuration.alarms.heartbeat_url)
 
     @dg.sensor(
-        name="campaign_sync_alarms",
+        name=name_in_dagster("campaign_sync_alarms", prefix=configuration.prefix),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

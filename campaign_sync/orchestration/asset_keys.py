@@ -6,12 +6,13 @@ import dagster as dg
 
 from campaign_sync.domain.asset_names import LIST_CHAIN, AssetKind, AssetName
 
-_FEEDBACK = (AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES, AssetKind.SUPPRESSION_STATE)
+FEEDBACK_KINDS = (AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES, AssetKind.SUPPRESSION_STATE)
+"""The assets that bring feedback into the CRM, in their order."""
 
 
-def asset_key(mandator: str, kind: AssetKind, recipient_list: str | None = None) -> dg.AssetKey:
+def asset_key(mandator: str, kind: AssetKind, recipient_list: str | None = None, *, prefix: str = "") -> dg.AssetKey:
     """Return the key of an asset; `recipient_list` is the name of its list where it belongs to one."""
-    return dg.AssetKey(list(AssetName(mandator, kind, recipient_list).path))
+    return dg.AssetKey(list(AssetName(mandator, kind, recipient_list, prefix=prefix).path))
 
 
 def asset_name(key: dg.AssetKey) -> AssetName:
@@ -19,16 +20,17 @@ def asset_name(key: dg.AssetKey) -> AssetName:
     return AssetName.parse(key.path)
 
 
-def feedback_keys(mandator: str) -> list[dg.AssetKey]:
+def feedback_keys(mandator: str, *, prefix: str = "") -> list[dg.AssetKey]:
     """Return the keys of what brings a mandator's feedback into the CRM."""
-    return [asset_key(mandator, kind) for kind in _FEEDBACK]
+    return [asset_key(mandator, kind, prefix=prefix) for kind in FEEDBACK_KINDS]
 
 
-def list_keys(mandator: str, recipient_list: str) -> list[dg.AssetKey]:
+def list_keys(mandator: str, recipient_list: str, *, prefix: str = "") -> list[dg.AssetKey]:
     """Return the keys of a list's own assets, in their order."""
-    return [asset_key(mandator, kind, recipient_list) for kind in LIST_CHAIN]
+    return [asset_key(mandator, kind, recipient_list, prefix=prefix) for kind in LIST_CHAIN]
 
 
-def replacement_keys(mandator: str, recipient_lists: Sequence[str]) -> list[dg.AssetKey]:
+def replacement_keys(mandator: str, recipient_lists: Sequence[str], *, prefix: str = "") -> list[dg.AssetKey]:
     """Return the keys of everything that leads to these lists of a mandator, and of the lists themselves."""
-    return [*feedback_keys(mandator), *(key for name in recipient_lists for key in list_keys(mandator, name))]
+    lists = (key for name in recipient_lists for key in list_keys(mandator, name, prefix=prefix))
+    return [*feedback_keys(mandator, prefix=prefix), *lists]

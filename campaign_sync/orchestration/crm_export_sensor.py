@@ -15,7 +15,6 @@ from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import (
-    MANDATOR_TAG,
     PLANNED_FOR,
     STALE_AFTER,
     daily_job_name,
@@ -23,6 +22,7 @@ from campaign_sync.orchestration.daily_replacement import (
 )
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.storage.state import State
 
 SETTLED_AFTER = timedelta(seconds=30)
@@ -50,7 +50,7 @@ def crm_export_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]
     threads: PatientThreads[str, datetime | None] = PatientThreads()
 
     @dg.sensor(
-        name="campaign_sync_crm_export",
+        name=name_in_dagster("campaign_sync_crm_export", prefix=configuration.prefix),
         jobs=list(jobs.values()),
         minimum_interval_seconds=180,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -87,12 +87,14 @@ def _tick(
     if now - arrived < SETTLED_AFTER:
         return MandatorTick(f"{at} isn't {SETTLED_AFTER.seconds} s old yet; the next tick will use it", cursor)
     day, reason = _day_of(mandator, settings, export, arrived, now)
-    if day and _was_started(instance, mandator, day):
+    if day and _was_started(instance, mandator, settings.prefix, day):
         again = "the schedule runs as usual" if settings.schedule else "start it by hand"
         day, reason = None, f"the day planned for {day} was started before; if that failed, {again}"
     if day is None:
         return MandatorTick(f"{at} starts nothing: {reason}", arrived.isoformat())
-    request = dg.RunRequest(job_name=daily_job_name(mandator), run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day})
+    request = dg.RunRequest(
+        job_name=daily_job_name(mandator, prefix=settings.prefix), run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day}
+    )
     return MandatorTick(cursor=arrived.isoformat(), requests=(request,))
 
 
@@ -100,7 +102,9 @@ def _day_of(
     mandator: str, settings: MandatorSettings, export: CrmExportSettings, arrived: datetime, now: datetime
 ) -> tuple[str | None, str]:
     """Return the planned day that an export starts; else None, and why it starts none."""
-    by_hand = f"start {daily_job_name(mandator)} by hand if its data should be in the lists today"
+    by_hand = (
+        f"start {daily_job_name(mandator, prefix=settings.prefix)} by hand if its data should be in the lists today"
+    )
     if settings.schedule is None:
         if now - arrived > STALE_AFTER:
             return None, f"it was found more than 2 hours later, which is too late; {by_hand}"
@@ -117,9 +121,9 @@ def _day_of(
     return planned_for(planned, settings.zone), ""
 
 
-def _was_started(instance: dg.DagsterInstance, mandator: str, day: str) -> bool:
-    tags = {MANDATOR_TAG: mandator, PLANNED_FOR: day}
-    return instance.get_runs_count(dg.RunsFilter(job_name=daily_job_name(mandator), tags=tags)) > 0
+def _was_started(instance: dg.DagsterInstance, mandator: str, prefix: str, day: str) -> bool:
+    tags = {**mandator_tags(mandator, prefix=prefix), PLANNED_FOR: day}
+    return instance.get_runs_count(dg.RunsFilter(job_name=daily_job_name(mandator, prefix=prefix), tags=tags)) > 0
 
 
 def _last_arrival(configuration: Configuration, export: CrmExportSettings) -> datetime | None:

@@ -1,5 +1,6 @@
 """The daily replacement of all lists of a mandator: its job and its schedule."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,13 +10,12 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.names import MANDATOR_TAG as MANDATOR_TAG
+from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
 
 STALE_AFTER = timedelta(hours=2)
 """A tick this late is skipped: a replacement planned for the night must not meet the morning's mailing."""
-
-MANDATOR_TAG = "campaign_sync/mandator"
-"""Tag of every run: the mandator. Runs of one mandator wait for each other in Dagster's queue."""
 
 PLANNED_FOR = "campaign_sync/planned_for"
 """Tag of the runs that a schedule or the CRM's export started: the planned time that they are for."""
@@ -30,9 +30,9 @@ BUSY = [
 """Statuses of a run that is queued or under way."""
 
 
-def daily_job_name(mandator: str) -> str:
+def daily_job_name(mandator: str, *, prefix: str = "") -> str:
     """Return the name of the job that replaces all lists of a mandator."""
-    return f"{mandator}_daily_replace"
+    return name_in_dagster(mandator, "daily_replace", prefix=prefix)
 
 
 def planned_for(tick: datetime, zone: ZoneInfo) -> str:
@@ -44,9 +44,9 @@ def daily_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job of everything of one mandator, in order: feedback, selections, snapshots, lists."""
     lists = [section.display_name(name) for name, section in settings.lists.items()]
     return dg.define_asset_job(
-        daily_job_name(mandator),
-        selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists))),
-        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
+        daily_job_name(mandator, prefix=settings.prefix),
+        selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists), prefix=settings.prefix)),
+        tags={**mandator_tags(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
@@ -62,10 +62,12 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
     """Return the schedule of `daily_job` in the mandator's time zone; None if none is configured."""
     if settings.schedule is None:
         return None
+    job_name = daily_job_name(mandator, prefix=settings.prefix)
+    own_tag = mandator_tags(mandator, prefix=settings.prefix)
 
     @dg.schedule(
-        name=f"{mandator}_daily",
-        job_name=daily_job_name(mandator),
+        name=name_in_dagster(mandator, "daily", prefix=settings.prefix),
+        job_name=job_name,
         cron_schedule=settings.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -76,22 +78,22 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = context.scheduled_execution_time
         day = planned_for(planned, settings.zone)
-        if settings.crm_export and (run_id := _started_early(context.instance, mandator, day)):
+        if settings.crm_export and (run_id := _started_early(context.instance, own_tag, day)):
             return dg.SkipReason(f"planned for {day}: the CRM's export came before that and has started run {run_id}")
         late = datetime.now(UTC) - planned
         if late > STALE_AFTER:
             return dg.SkipReason(
                 f"planned for {planned:%Y-%m-%d %H:%M %Z}, {late.total_seconds() / 3600:.1f} h ago: too late. "
-                f"Start {daily_job_name(mandator)} by hand if the lists should still be replaced today."
+                f"Start {job_name} by hand if the lists should still be replaced today."
             )
         return dg.RunRequest(tags={PLANNED_FOR: day})
 
     return schedule
 
 
-def _started_early(instance: dg.DagsterInstance, mandator: str, day: str) -> str | None:
+def _started_early(instance: dg.DagsterInstance, of_mandator: Mapping[str, str], day: str) -> str | None:
     """Return the run that was started for this day before its time and has succeeded or is under way."""
-    tags = {MANDATOR_TAG: mandator, PLANNED_FOR: day}
+    tags = {**of_mandator, PLANNED_FOR: day}
     runs = instance.get_runs(dg.RunsFilter(tags=tags, statuses=[*BUSY, dg.DagsterRunStatus.SUCCESS]))
     # An interrupted tick is evaluated again, and its own run is no reason to skip it.
     return next((run.run_id for run in runs if "dagster/schedule_name" not in run.tags), None)

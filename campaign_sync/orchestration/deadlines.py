@@ -107,7 +107,7 @@ def late_lists(configuration: Configuration, mandator: str, state: State, now: d
             "It still holds the people of that day, so people who withdrew a consent in the CRM since then would "
             "still be mailed. Check that its schedule and Dagster's daemon are on, or run "
             f"`campaign-sync run {mandator} --list {name}`.",
-            recipient_list_page(mandator, name),
+            recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
 
 

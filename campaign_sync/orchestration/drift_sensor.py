@@ -10,9 +10,9 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.dagster_internals import AssetJob
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
 
 BEFORE_DEADLINE = timedelta(minutes=30)
@@ -22,9 +22,9 @@ BEFORE_DEADLINE = timedelta(minutes=30)
 def list_drift_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job that compares the lists with their proofs. It changes nothing."""
     return dg.define_asset_job(
-        _job_name(mandator),
-        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT)),
-        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
+        _job_name(mandator, prefix=settings.prefix),
+        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT, prefix=settings.prefix)),
+        tags={**mandator_tags(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Checks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
@@ -46,7 +46,7 @@ def list_drift_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]
         return None
 
     @dg.sensor(
-        name="campaign_sync_list_drift",
+        name=name_in_dagster("campaign_sync_list_drift", prefix=configuration.prefix),
         jobs=list(jobs.values()),
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -71,9 +71,11 @@ def _tick(mandator: str, settings: MandatorSettings, cursor: str | None, now: da
         return MandatorTick(f"the next deadline is at {due.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}", cursor)
     if cursor == due.isoformat():
         return MandatorTick("the lists were checked for this deadline", cursor)
-    request = dg.RunRequest(job_name=_job_name(mandator), run_key=f"{mandator}:{due.isoformat()}")
+    request = dg.RunRequest(
+        job_name=_job_name(mandator, prefix=settings.prefix), run_key=f"{mandator}:{due.isoformat()}"
+    )
     return MandatorTick(cursor=due.isoformat(), requests=(request,))
 
 
-def _job_name(mandator: str) -> str:
-    return f"{mandator}_list_drift"
+def _job_name(mandator: str, *, prefix: str) -> str:
+    return name_in_dagster(mandator, "list_drift", prefix=prefix)

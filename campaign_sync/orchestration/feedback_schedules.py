@@ -11,10 +11,10 @@ from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
 from campaign_sync.storage.state import State
 
@@ -22,9 +22,12 @@ from campaign_sync.storage.state import State
 def feedback_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job that imports feedback into the CRM and compares lists with their proofs. It changes no list."""
     return dg.define_asset_job(
-        f"{mandator}_feedback",
-        selection=dg.AssetSelection.assets(*feedback_keys(mandator), asset_key(mandator, AssetKind.LIST_DRIFT)),
-        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
+        name_in_dagster(mandator, "feedback", prefix=settings.prefix),
+        selection=dg.AssetSelection.assets(
+            *feedback_keys(mandator, prefix=settings.prefix),
+            asset_key(mandator, AssetKind.LIST_DRIFT, prefix=settings.prefix),
+        ),
+        tags={**mandator_tags(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and checks "
@@ -39,9 +42,9 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> AssetJob:
 def audit_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job that compares the CRM with the vendor's lists."""
     return dg.define_asset_job(
-        f"{mandator}_audit",
-        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT)),
-        tags={MANDATOR_TAG: mandator, **safety_tags(settings.automation)},
+        name_in_dagster(mandator, "audit", prefix=settings.prefix),
+        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT, prefix=settings.prefix)),
+        tags={**mandator_tags(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Compares the CRM with the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
@@ -61,8 +64,14 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
     audit = settings.feedback.audit if settings.schedule or settings.feedback.schedule else None
     called = settings.display_name(mandator)
     planned = {
-        f"{mandator}_feedback": (settings.feedback.schedule, f"Imports bounces and unsubscribes of {called}"),
-        f"{mandator}_audit": (audit, f"Compares the CRM with the vendor's lists of people who left {called}"),
+        name_in_dagster(mandator, "feedback", prefix=settings.prefix): (
+            settings.feedback.schedule,
+            f"Imports bounces and unsubscribes of {called}",
+        ),
+        name_in_dagster(mandator, "audit", prefix=settings.prefix): (
+            audit,
+            f"Compares the CRM with the vendor's lists of people who left {called}",
+        ),
     }
     return [
         dg.ScheduleDefinition(
@@ -88,7 +97,7 @@ def feedback_watch(configuration: Configuration, mandators: Sequence[str]) -> dg
         return None
 
     @dg.sensor(
-        name="campaign_sync_feedback_watch",
+        name=name_in_dagster("campaign_sync_feedback_watch", prefix=configuration.prefix),
         minimum_interval_seconds=30 * 60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Checks every half hour how old the feedback in the CRM is, also when nothing runs, and reports it "
@@ -108,7 +117,9 @@ def feedback_watch(configuration: Configuration, mandators: Sequence[str]) -> dg
                 verdict = judge_age(mandator, settings.feedback.readers, limits, state.feedback_imports, now)
                 if verdict.freshness is Freshness.ALARM:
                     context.log.error(verdict.message)
-                return _evaluation(asset_key(mandator, AssetKind.SUPPRESSION_STATE), verdict, cursor)
+                return _evaluation(
+                    asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix), verdict, cursor
+                )
 
             return evaluate_mandators(context, mandators, evaluate)
 

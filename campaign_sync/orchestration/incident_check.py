@@ -57,7 +57,9 @@ def check_incidents(
     in_progress = newest_runs.in_progress() | being_replaced(configuration, mandator, state)
     # A run that hangs, or waits in the queue for days, must not delay the notice.
     late = list(late_lists(configuration, mandator, state, now))
-    attempts = newest_attempts(dagster.instance, mandator, list(settings.lists), dagster.history)
+    attempts = newest_attempts(
+        dagster.instance, mandator, list(settings.lists), dagster.history, prefix=settings.prefix
+    )
     passing = [
         *failed_steps(newest_runs, dagster.instance, partial(_incomplete, mandator, settings.lists, state)),
         *failed_checks(monitored, dagster.checks),
@@ -69,7 +71,7 @@ def check_incidents(
             mandator,
             state,
             {incident.subject.name for incident in late},
-            lambda name, unfinished: is_given_up(dagster.instance, state, name, unfinished),
+            lambda name, unfinished: is_given_up(dagster.instance, state, name, unfinished, settings.prefix),
         ),
         *doubtful_lists(configuration, mandator, state),
         *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.names import MANDATOR_TAG
 from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG
 
 _LIMIT = "{{key: {key}, value: {{applyLimitPerUniqueValue: true}}, limit: 1}}"

@@ -24,13 +24,13 @@ from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys, li
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.daily_replacement import (
     BUSY,
-    MANDATOR_TAG,
     PLANNED_FOR,
     STALE_AFTER,
     daily_job_name,
 )
 from campaign_sync.orchestration.dead_runs import awaits_retry
 from campaign_sync.orchestration.errors import RETRYABLE
+from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
 from campaign_sync.reports.daily_report import UnfinishedDay
 from campaign_sync.storage.state import State
 
@@ -67,6 +67,8 @@ class MandatorDay:
     day: Day
     completion: Completion
     """What completes it, as of now."""
+    prefix: str = ""
+    """Of its names in Dagster."""
 
 
 def unfinished_days(
@@ -78,9 +80,10 @@ def unfinished_days(
     """
     if not mandators:
         return {}
+    by_value = mandators_by_value(mandators, prefix=configuration.prefix)
     stopped = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
     since = now - _REACH
-    tags = {MANDATOR_TAG: sorted(mandators)}
+    tags = {MANDATOR_TAG: sorted(by_value)}
     failed = instance.get_run_records(dg.RunsFilter(tags=tags, statuses=stopped, created_after=since))
     candidates = {record.dagster_run.tags[MANDATOR_TAG] for record in failed if _day_of(record.dagster_run)}
     if not candidates:
@@ -88,8 +91,9 @@ def unfinished_days(
     tags = {MANDATOR_TAG: sorted(candidates)}
     records = instance.get_run_records(dg.RunsFilter(tags=tags, created_after=since))
     days = {}
-    for mandator in sorted(candidates):
-        of_mandator = [record for record in records if record.dagster_run.tags[MANDATOR_TAG] == mandator]
+    for value in sorted(candidates):
+        mandator = by_value[value]
+        of_mandator = [record for record in records if record.dagster_run.tags[MANDATOR_TAG] == value]
         planned_for = _newest_day(of_mandator)
         if planned_for is not None:
             of_day = [record for record in of_mandator if _day_of(record.dagster_run) == planned_for]
@@ -100,9 +104,9 @@ def unfinished_days(
 def completing_run(today: MandatorDay) -> dg.RunRequest:
     """Return the run that completes a day: a daily run, with the feedback first, of the lists that are left."""
     return dg.RunRequest(
-        job_name=daily_job_name(today.mandator),
+        job_name=daily_job_name(today.mandator, prefix=today.prefix),
         run_key=f"{today.mandator}:{today.planned_for}:{today.completion.number}",
-        asset_selection=replacement_keys(today.mandator, today.completion.lists),
+        asset_selection=replacement_keys(today.mandator, today.completion.lists, prefix=today.prefix),
         tags={COMPLETES: today.planned_for},
     )
 
@@ -139,7 +143,7 @@ def _mandator_day(
 ) -> MandatorDay:
     settings = configuration.mandators[mandator]
     lists = list(settings.lists)
-    subjects = _subjects(mandator, lists)
+    subjects = _subjects(mandator, lists, settings.prefix)
     proofs = {name: state.replacements.last_proven(mandator, name) for name in lists}
     day = assess_day(
         lists,
@@ -149,7 +153,7 @@ def _mandator_day(
     )
     planned = _moment(planned_for) or day.runs[0].created_at
     limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, INTERVAL, latest_completion(settings, planned))
-    return MandatorDay(mandator, planned_for, planned, day, next_completion(day, limits, now))
+    return MandatorDay(mandator, planned_for, planned, day, next_completion(day, limits, now), settings.prefix)
 
 
 def latest_completion(settings: MandatorSettings, planned: datetime) -> datetime:
@@ -181,10 +185,10 @@ def _moment(planned_for: str) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else None
 
 
-def _subjects(mandator: str, lists: Iterable[str]) -> dict[str, str | None]:
+def _subjects(mandator: str, lists: Iterable[str], prefix: str) -> dict[str, str | None]:
     """Return the list of each step that leads to one, by the step's key; None for the steps of the feedback."""
-    keys: dict[dg.AssetKey, str | None] = dict.fromkeys(feedback_keys(mandator))
-    keys |= {key: name for name in lists for key in list_keys(mandator, name)}
+    keys: dict[dg.AssetKey, str | None] = dict.fromkeys(feedback_keys(mandator, prefix=prefix))
+    keys |= {key: name for name in lists for key in list_keys(mandator, name, prefix=prefix)}
     return {key.to_python_identifier(): name for key, name in keys.items()}
 
 

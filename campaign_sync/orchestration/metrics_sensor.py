@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.textfile import write_text_file
 
@@ -17,7 +18,7 @@ def metrics_sensor(configuration: Configuration) -> dg.SensorDefinition | None:
         return None
 
     @dg.sensor(
-        name="campaign_sync_metrics",
+        name=name_in_dagster("campaign_sync_metrics", prefix=configuration.prefix),
         minimum_interval_seconds=120,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the file of metrics for Prometheus: the state of all lists and of all feedback.",

@@ -22,6 +22,7 @@ class OwnDefinitions:
     """The names of what this product defines in Dagster."""
 
     mandators: frozenset[str]
+    """As values of `MANDATOR_TAG`."""
     jobs: frozenset[str]
     automations: frozenset[str]
     """Schedules and sensors."""

@@ -12,11 +12,12 @@ from campaign_sync.domain.day import CompletionStage
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.mandator_days import MandatorDay, completing_run, given_up, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.replacements import Replacement
@@ -54,7 +55,7 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
     repaired = [mandator for mandator in jobs if configuration.mandators[mandator].automation.repair]
 
     @dg.sensor(
-        name=REPAIR_SENSOR,
+        name=name_in_dagster(REPAIR_SENSOR, prefix=configuration.prefix),
         jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -71,8 +72,8 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         with State(configuration.storage.state_url.get_secret_value()) as state:
             ids = [settings.recipient_list_id for of_mandator in lists.values() for settings in of_mandator]
             holders = {state.locks.dead_holder(list_id) for list_id in ids}
-            end_dead_runs(context.instance, state, {run_id for run_id in holders if run_id})
-            busy = busy_mandators(context.instance, repaired)
+            end_dead_runs(context.instance, state, configuration, {run_id for run_id in holders if run_id})
+            busy = busy_mandators(context.instance, repaired, configuration.prefix)
             days = unfinished_days(configuration, context.instance, state, set(repaired) - busy, datetime.now(UTC))
 
             def evaluate(mandator: str, _: str | None) -> MandatorTick:
@@ -102,7 +103,9 @@ def is_repair_ahead(
         return True
     incomplete = {name: state.replacements.incomplete(mandator, name) for name in settings.lists}
     return any(
-        not is_given_up(instance, state, name, unfinished) for name, unfinished in incomplete.items() if unfinished
+        not is_given_up(instance, state, name, unfinished, settings.prefix)
+        for name, unfinished in incomplete.items()
+        if unfinished
     )
 
 
@@ -121,18 +124,22 @@ def _repair(
     return MandatorTick("no list has to be repaired", requests=tuple(requests), problem=SEPARATOR.join(problems))
 
 
-def is_given_up(instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement) -> bool:
+def is_given_up(
+    instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement, prefix: str = ""
+) -> bool:
     """Return whether no further run is started for a list whose replacement is unfinished."""
-    return _exceeds_limits(*_attempts(instance, state, name, unfinished))
+    return _exceeds_limits(*_attempts(instance, state, name, unfinished, prefix))
 
 
 def _exceeds_limits(failures: int, runs: int) -> bool:
     return failures >= MAX_FAILURES or runs >= MAX_RUNS
 
 
-def _attempts(instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement) -> tuple[int, int]:
+def _attempts(
+    instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement, prefix: str
+) -> tuple[int, int]:
     """Return the number of failed replacements since the list's last proof, and of runs that this sensor started."""
-    tags = {MANDATOR_TAG: unfinished.mandator, **_tags(name, unfinished)}
+    tags = {**mandator_tags(unfinished.mandator, prefix=prefix), **_tags(name, unfinished)}
     runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
     return state.replacements.attempts_since_proof(unfinished.mandator, name), runs
 
@@ -148,7 +155,7 @@ def _repair_list(
     if state.locks.holder(settings.recipient_list_id) is not None:
         return None
     tags = _tags(settings.name, unfinished)
-    failures, runs = _attempts(instance, state, settings.name, unfinished)
+    failures, runs = _attempts(instance, state, settings.name, unfinished, settings.prefix)
     if _exceeds_limits(failures, runs):
         return (
             f"{settings} is INCOMPLETE since {unfinished.cleared_at:%Y-%m-%d %H:%M} UTC: {failures} replacements "
@@ -159,7 +166,7 @@ def _repair_list(
     if unfinished.replayed:
         tags[REPLAY_TAG] = unfinished.snapshot_id
     return dg.RunRequest(
-        job_name=daily_job_name(settings.mandator),
+        job_name=daily_job_name(settings.mandator, prefix=settings.prefix),
         run_key=f"{unfinished.id}:{interval}",
         asset_selection=_assets(state, settings, unfinished),
         tags=tags,
@@ -172,5 +179,5 @@ def _assets(state: State, settings: ListSettings, unfinished: Replacement) -> li
     max_age = settings.recipient_list.max_snapshot_age
     is_fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < max_age
     if is_fresh or unfinished.replayed:
-        return [asset_key(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name)]
-    return replacement_keys(settings.mandator, [settings.name])
+        return [asset_key(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)]
+    return replacement_keys(settings.mandator, [settings.name], prefix=settings.prefix)

@@ -1,12 +1,12 @@
 """The daily report: its job, and the sensor that starts it when the daily run has ended, in success or not."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
 
 import dagster as dg
 
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key
@@ -16,6 +16,7 @@ from campaign_sync.orchestration.dead_runs import busy_mandators
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.mandator_days import unfinished_days
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_sensor import is_repair_ahead
 from campaign_sync.orchestration.run_tags import safety_tags
 from campaign_sync.storage.state import State
@@ -29,8 +30,8 @@ def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
     if not configuration.reports.languages:
         return None
     return dg.define_asset_job(
-        _job_name(mandator),
-        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT)),
+        _job_name(mandator, prefix=configuration.prefix),
+        selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix)),
         tags=safety_tags(configuration.mandators[mandator].automation),
         executor_def=dg.in_process_executor,
         description=asset_description(
@@ -55,7 +56,7 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         return None
 
     @dg.sensor(
-        name="campaign_sync_reports",
+        name=name_in_dagster("campaign_sync_reports", prefix=configuration.prefix),
         jobs=list(jobs.values()),
         minimum_interval_seconds=180,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -64,13 +65,16 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         f"({display_names(configuration, jobs)}).",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        keys = {mandator: _list_keys(mandator, configuration.mandators[mandator].lists) for mandator in jobs}
+        keys = {mandator: _list_keys(mandator, configuration.mandators[mandator]) for mandator in jobs}
+        names = {mandator: _job_name(mandator, prefix=configuration.prefix) for mandator in jobs}
         history = AssetHistory.read(context.instance, [key for of_mandator in keys.values() for key in of_mandator])
         unsettled = cache(lambda: _unsettled(configuration, context.instance, jobs))
         return evaluate_mandators(
             context,
             jobs,
-            lambda mandator, cursor: _tick(mandator, history.newest_ended(keys[mandator]), cursor, unsettled),
+            lambda mandator, cursor: _tick(
+                mandator, names[mandator], history.newest_ended(keys[mandator]), cursor, unsettled
+            ),
         )
 
     return sensor
@@ -78,7 +82,7 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
 
 def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, mandators: Collection[str]) -> set[str]:
     """Return the mandators of which a run is queued or under way, or will be without a person."""
-    busy = busy_mandators(instance, mandators)
+    busy = busy_mandators(instance, mandators, configuration.prefix)
     with State(configuration.storage.state_url.get_secret_value()) as state:
         days = unfinished_days(configuration, instance, state, set(mandators) - busy, datetime.now(UTC))
         return busy | {
@@ -89,7 +93,7 @@ def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, manda
 
 
 def _tick(
-    mandator: str, ended: dg.RunRecord | None, cursor: str | None, unsettled: Callable[[], set[str]]
+    mandator: str, job_name: str, ended: dg.RunRecord | None, cursor: str | None, unsettled: Callable[[], set[str]]
 ) -> MandatorTick:
     """Return the report on the newest run that has ended; `cursor` is the run that had the last one.
 
@@ -102,14 +106,14 @@ def _tick(
         return MandatorTick("the newest run has its report", cursor)
     if mandator in unsettled():
         return MandatorTick("a run is under way, queued or about to be started", cursor)
-    request = dg.RunRequest(job_name=_job_name(mandator), run_key=run.run_id, tags={OF_RUN_TAG: run.run_id})
+    request = dg.RunRequest(job_name=job_name, run_key=run.run_id, tags={OF_RUN_TAG: run.run_id})
     return MandatorTick(cursor=run.run_id, requests=(request,))
 
 
-def _list_keys(mandator: str, lists: Iterable[str]) -> list[dg.AssetKey]:
+def _list_keys(mandator: str, settings: MandatorSettings) -> list[dg.AssetKey]:
     """Return the lists: the newest run of each is that of the day, or one that was started for it alone."""
-    return [asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists]
+    return [asset_key(mandator, AssetKind.RECIPIENT_LIST, name, prefix=settings.prefix) for name in settings.lists]
 
 
-def _job_name(mandator: str) -> str:
-    return f"{mandator}_report"
+def _job_name(mandator: str, *, prefix: str) -> str:
+    return name_in_dagster(mandator, "report", prefix=prefix)

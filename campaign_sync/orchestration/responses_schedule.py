@@ -7,6 +7,7 @@ from campaign_sync.orchestration.assets.responses import response_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import BUSY
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.names import mandator_value, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
 
 RESPONSES_TAG = "campaign_sync/responses"
@@ -18,9 +19,9 @@ def responses_job(mandator: str, settings: MandatorSettings) -> AssetJob | None:
     if settings.responses is None:
         return None
     return dg.define_asset_job(
-        _job_name(mandator),
-        selection=dg.AssetSelection.assets(*response_keys(mandator, settings.responses)),
-        tags={RESPONSES_TAG: mandator, **safety_tags(settings.automation)},
+        _job_name(mandator, prefix=settings.prefix),
+        selection=dg.AssetSelection.assets(*response_keys(mandator, settings)),
+        tags={RESPONSES_TAG: mandator_value(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as they are.",
@@ -34,10 +35,12 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
     """Return the schedule of that job; None if none is configured. A tick during a run is skipped."""
     if settings.responses is None or settings.responses.schedule is None:
         return None
+    job_name = _job_name(mandator, prefix=settings.prefix)
+    own_value = mandator_value(mandator, prefix=settings.prefix)
 
     @dg.schedule(
-        name=f"{_job_name(mandator)}_schedule",
-        job_name=_job_name(mandator),
+        name=f"{job_name}_schedule",
+        job_name=job_name,
         cron_schedule=settings.responses.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
@@ -45,13 +48,13 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
         "No list is changed, so the last missed tick runs, however late.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        under_way = dg.RunsFilter(tags={RESPONSES_TAG: mandator}, statuses=BUSY)
+        under_way = dg.RunsFilter(tags={RESPONSES_TAG: own_value}, statuses=BUSY)
         if context.instance.get_runs_count(under_way):
-            return dg.SkipReason(f"a run of {_job_name(mandator)} is under way or queued")
+            return dg.SkipReason(f"a run of {job_name} is under way or queued")
         return dg.RunRequest()
 
     return schedule
 
 
-def _job_name(mandator: str) -> str:
-    return f"{mandator}_responses"
+def _job_name(mandator: str, *, prefix: str) -> str:
+    return name_in_dagster(mandator, "responses", prefix=prefix)

@@ -19,7 +19,7 @@ from campaign_sync.orchestration.dagster_history import (
     remove_output,
     remove_ticks,
 )
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
 from campaign_sync.orchestration.own_runs import OwnDefinitions, ended_runs, needed_runs, past_run
 from campaign_sync.orchestration.repair_sensor import REPAIR_TAG
 from campaign_sync.reports.publication import remove_pages_before
@@ -96,7 +96,8 @@ class Purge:
     def _runs(self, purged: Purged) -> None:
         limits = self.configuration.retention
         needed = needed_runs(self.instance, self.own)
-        repaired = {mandator for mandator in self.configuration.mandators if self._is_incomplete(mandator)}
+        incomplete = [mandator for mandator in self.configuration.mandators if self._is_incomplete(mandator)]
+        repaired = mandators_by_value(incomplete, prefix=self.configuration.prefix)
         old, older = self.now - limits.events, self.now - limits.runs
 
         def removable(before: datetime, after: datetime | None) -> list[str]:

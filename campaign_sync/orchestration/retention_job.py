@@ -8,12 +8,13 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.orchestration.descriptions import asset_description, display_names
+from campaign_sync.orchestration.names import mandators_by_value, name_in_dagster
 from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.retention import Purge
 
 NAME = "campaign_sync_retention"
-"""Name of the job and of its schedule."""
+"""Name of the job and of its schedule, without a prefix."""
 
 QUIET_TIME = "20 23 * * *"
 """When it runs, in UTC: before the CRM's nightly exports and the replacements that follow them."""
@@ -33,18 +34,18 @@ def retention_job(
         jobs: all others that it defines.
         automations: all schedules and sensors that it defines.
     """
-    assets = list(assets)
+    assets, name = list(assets), name_in_dagster(NAME, prefix=configuration.prefix)
     own = OwnDefinitions(
-        mandators=frozenset(configuration.mandators),
-        jobs=frozenset([NAME, *(job.name for job in jobs)]),
-        automations=frozenset([NAME, *(automation.name for automation in automations)]),
+        mandators=frozenset(mandators_by_value(configuration.mandators, prefix=configuration.prefix)),
+        jobs=frozenset([name, *(job.name for job in jobs)]),
+        automations=frozenset([name, *(automation.name for automation in automations)]),
         assets=frozenset(key for asset in assets for key in asset.keys),
         checks=frozenset(key for asset in assets for key in asset.check_keys),
     )
 
     names = display_names(configuration, configuration.mandators)
 
-    @dg.op(required_resource_keys={RESOURCES}, out=dg.Out(dg.Nothing))
+    @dg.op(name="campaign_sync_purge", required_resource_keys={RESOURCES}, out=dg.Out(dg.Nothing))
     def purge(context: dg.OpExecutionContext) -> None:
         ports = resources_of(context)
         purged = Purge(
@@ -66,7 +67,7 @@ def retention_job(
             )
 
     @dg.job(
-        name=NAME,
+        name=name,
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Removes what is older than the section retention of the configuration says, of {names}: "
@@ -80,7 +81,7 @@ def retention_job(
         purge()
 
     schedule = dg.ScheduleDefinition(
-        name=NAME,
+        name=name,
         job=job,
         cron_schedule=QUIET_TIME,
         execution_timezone="UTC",

@@ -16,14 +16,19 @@ _Checks = Mapping[dg.AssetCheckKey, bool | None]
 """Whether each planned check passed or only warned; None for a check without a result."""
 
 
-def attempt_keys(mandator: str, lists: Iterable[str]) -> list[dg.AssetKey]:
+def attempt_keys(mandator: str, lists: Iterable[str], *, prefix: str = "") -> list[dg.AssetKey]:
     """Return the keys of the assets whose history `newest_attempts` needs."""
-    names = (asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists)
-    return [*names, asset_key(mandator, AssetKind.SUPPRESSION_STATE)]
+    names = (asset_key(mandator, AssetKind.RECIPIENT_LIST, name, prefix=prefix) for name in lists)
+    return [*names, asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=prefix)]
 
 
 def newest_attempts(
-    instance: DagsterInstance, mandator: str, lists: Sequence[str], history: AssetHistory | None = None
+    instance: DagsterInstance,
+    mandator: str,
+    lists: Sequence[str],
+    history: AssetHistory | None = None,
+    *,
+    prefix: str = "",
 ) -> dict[str, Attempt]:
     """Return the newest run that was to replace each of these lists, by the list's key.
 
@@ -35,10 +40,11 @@ def newest_attempts(
         mandator: whose lists these are.
         lists: their keys in the configuration.
         history: of at least the assets that `attempt_keys` names; None to read it.
+        prefix: of the code location.
     """
-    keys = {name: asset_key(mandator, AssetKind.RECIPIENT_LIST, name) for name in lists}
-    feedback = asset_key(mandator, AssetKind.SUPPRESSION_STATE)
-    history = history or AssetHistory.read(instance, attempt_keys(mandator, lists))
+    keys = {name: asset_key(mandator, AssetKind.RECIPIENT_LIST, name, prefix=prefix) for name in lists}
+    feedback = asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=prefix)
+    history = history or AssetHistory.read(instance, attempt_keys(mandator, lists, prefix=prefix))
     run_ids = {key: history.run_of[key] for key in (*keys.values(), feedback) if key in history.run_of}
     records = [history.runs[run_id] for run_id in set(run_ids.values()) if run_id in history.runs]
     runs = {record.dagster_run.run_id: record for record in records if record.dagster_run.status in ENDED}
@@ -50,7 +56,10 @@ def newest_attempts(
         run = runs.get(run_ids.get(key, ""))
         if run is None:
             continue
-        planned = {**feedback_checks, **_of_assets(checks[run.dagster_run.run_id], list_keys(mandator, name))}
+        planned = {
+            **feedback_checks,
+            **_of_assets(checks[run.dagster_run.run_id], list_keys(mandator, name, prefix=prefix)),
+        }
         attempts[name] = Attempt(
             run_id=run.dagster_run.run_id,
             ended_at=datetime.fromtimestamp(run.end_time, UTC)
@@ -83,5 +92,5 @@ def _of_assets(checks: _Checks, assets: Collection[dg.AssetKey]) -> _Checks:
 
 def _names(checks: _Checks, outcome: bool | None) -> tuple[str, ...]:
     """Return the checks with this outcome as `asset/check`, without the mandator."""
-    names = ("/".join([*key.asset_key.path[1:], key.name]) for key, result in checks.items() if result is outcome)
+    names = ("/".join([key.asset_key.path[-1], key.name]) for key, result in checks.items() if result is outcome)
     return tuple(sorted(names))

@@ -10,7 +10,7 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
-from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys
+from campaign_sync.orchestration.asset_keys import FEEDBACK_KINDS, asset_name
 from campaign_sync.orchestration.check_names import CHECKS_WITH_INCIDENTS
 from campaign_sync.orchestration.dagster_internals import (
     RUN_FAILURE_REASON_TAG,
@@ -47,7 +47,7 @@ class MonitoredAssets:
 
     def subject(self, key: dg.AssetKey) -> Subject:
         """Return the subject of an asset's incidents: its list, the feedback, or the asset itself."""
-        if key in feedback_keys(self.mandator):
+        if asset_name(key).kind in FEEDBACK_KINDS:
             return FEEDBACK
         name = asset_name(key)
         if name.recipient_list:

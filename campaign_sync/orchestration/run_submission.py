@@ -10,6 +10,7 @@ from campaign_sync.config import Configuration
 from campaign_sync.domain.mandator_cursors import parse_cursors
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_sensor import REPAIR_SENSOR
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.storage.state import State
@@ -58,8 +59,9 @@ def submit_daily_run(
     except ImportError as error:
         raise SubmissionError(f"nothing was started: {error}") from None
     sensor = _serving_sensor(instance, configuration, mandator, state)
+    job_name = daily_job_name(mandator, prefix=configuration.prefix)
     try:
-        submit_run(instance, sensor.repository, daily_job_name(mandator), assets, run_id, {**_WAITED_FOR, **tags})
+        submit_run(instance, sensor.repository, job_name, assets, run_id, {**_WAITED_FOR, **tags})
     except dg.DagsterError as error:
         raise SubmissionError(
             f"the code location {sensor.location_name} didn't plan the run, so nothing was started: "
@@ -80,7 +82,8 @@ def _serving_sensor(
     from campaign_sync.orchestration.dagster_workspace import served_sensors
 
     expected = configuration_mark(configuration, mandator, state)
-    sensors = served_sensors(instance, REPAIR_SENSOR)
+    name = name_in_dagster(REPAIR_SENSOR, prefix=configuration.prefix)
+    sensors = served_sensors(instance, name)
     for sensor in sensors:
         if (parse_cursors(sensor.cursor, {mandator}) or {}).get(mandator) == expected:
             return sensor
@@ -89,7 +92,7 @@ def _serving_sensor(
             "a daemon is up on this Dagster instance, but it serves no code location of campaign_sync, so nothing was "
             "started. If it was started a moment ago, try again in a minute; else see that its workspace names "
             "campaign_sync.definitions, and that the sensor "
-            f"{REPAIR_SENSOR} runs (page Automation)"
+            f"{name} runs (page Automation)"
         )
     newest = sensors[0]
     raise SubmissionError(

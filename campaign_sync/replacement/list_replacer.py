@@ -281,7 +281,7 @@ def _incomplete(
     again = f"campaign-sync run {settings.mandator} --list {settings.name}"
     if replayed:
         again = f"campaign-sync replay {settings.mandator} {settings.name} --snapshot {replayed.id}"
-    asset = AssetName(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name)
+    asset = AssetName(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
     return IncompleteListError(
         f"{settings} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
         f"replace it again: `{again}`{'' if replayed else f', or materialize {asset}'}",

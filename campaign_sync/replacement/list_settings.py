@@ -25,6 +25,11 @@ class ListSettings:
     optimizely: OptimizelySettings
 
     @property
+    def prefix(self) -> str:
+        """What its names in Dagster begin with; empty for nothing."""
+        return self.mandator_settings.prefix
+
+    @property
     def recipient_list_id(self) -> int:
         """The vendor's id of the list."""
         return self.recipient_list.recipient_list_id

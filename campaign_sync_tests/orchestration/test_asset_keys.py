@@ -20,14 +20,14 @@ NAMES = st.builds(
 """Names that the configuration allows; many of them are called like an asset, or end like one."""
 
 
-def names_of(mandator: str, lists: list[str]) -> Iterator[AssetName]:
-    yield from (AssetName(mandator, kind) for kind in AssetKind if kind not in LIST_CHAIN)
-    yield from (AssetName(mandator, kind, name) for name in lists for kind in LIST_CHAIN)
+def names_of(prefix: str, mandator: str, lists: list[str]) -> Iterator[AssetName]:
+    yield from (AssetName(mandator, kind, prefix=prefix) for kind in AssetKind if kind not in LIST_CHAIN)
+    yield from (AssetName(mandator, kind, name, prefix=prefix) for name in lists for kind in LIST_CHAIN)
 
 
-@given(NAMES, st.lists(NAMES, unique=True, max_size=6))
-def test_a_key_stands_for_one_asset(mandator: str, lists: list[str]) -> None:
-    names = list(names_of(mandator, lists))
+@given(st.just("") | NAMES, NAMES, st.lists(NAMES, unique=True, max_size=6))
+def test_a_key_stands_for_one_asset(prefix: str, mandator: str, lists: list[str]) -> None:
+    names = list(names_of(prefix, mandator, lists))
 
     assert len({name.path for name in names}) == len(names)
     assert [AssetName.parse(name.path) for name in names] == names
@@ -42,9 +42,18 @@ def test_a_list_may_be_called_like_an_asset(name: str) -> None:
     assert not keys.keys() & {asset_key("nord", kind) for kind in AssetKind if kind not in LIST_CHAIN}
 
 
-@pytest.mark.parametrize("path", [["nord", "newsletter"], ["nord", "recipient_list"], ["nord", "_snapshot"]])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ["nord", "newsletter"],
+        ["nord", "recipient_list"],
+        ["nord", "_snapshot"],
+        ["a", "b", "c", "bounces"],
+        ["bounces"],
+    ],
+)
 def test_no_other_key_is_taken_for_one_of_an_asset(path: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"asset|AssetKind"):
+    with pytest.raises(ValueError, match=r"asset|AssetKind|values to unpack"):
         AssetName.parse(path)
 
 

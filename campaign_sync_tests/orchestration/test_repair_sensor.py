@@ -155,20 +155,22 @@ def test_a_run_that_died_before_it_held_a_lock_blocks_no_other_run(shop: Install
 def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_for_ever(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = shop.definitions.resolve_job_def("nord_daily_replace")
-        run, others = (
+        runs = [
             instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
-            for tags in ({MANDATOR_TAG: "nord"}, {})
-        )
+            for tags in ({MANDATOR_TAG: "nord"}, {}, {MANDATOR_TAG: "west"}, {MANDATOR_TAG: "marketing/nord"})
+        ]
 
         def statuses() -> list[dg.DagsterRunStatus]:
             tick_on(shop, instance)
-            current = [instance.get_run_by_id(started.run_id) for started in (run, others)]
+            current = [instance.get_run_by_id(started.run_id) for started in runs]
             return [dagster_run.status for dagster_run in current if dagster_run]
 
         started = dg.DagsterRunStatus.STARTED
-        assert statuses() == [started, started], "its first heartbeat may come yet"
+        assert statuses() == [started] * 4, "its first heartbeat may come yet"
         with time_machine.travel(datetime.now(UTC) + STALLED_AFTER):
-            assert statuses() == [dg.DagsterRunStatus.FAILURE, started], "runs of others have no heartbeats"
+            assert statuses() == [dg.DagsterRunStatus.FAILURE, *[started] * 3], (
+                "other locations have heartbeats elsewhere"
+            )
 
 
 def test_while_dagster_retries_a_run_no_other_run_is_started(shop: Installation) -> None:

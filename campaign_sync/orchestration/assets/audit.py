@@ -11,6 +11,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, seen_in
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.telemetry.spans import note_rows
 
@@ -25,13 +26,13 @@ _NOW = {
 
 def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "audit"]`: everybody with a granted consent, looked up at the vendor."""
-    key, called = asset_key(mandator, AssetKind.AUDIT), settings.display_name(mandator)
+    key, called = asset_key(mandator, AssetKind.AUDIT, prefix=settings.prefix), settings.display_name(mandator)
     rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
     await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={crm_kind, "report"},
         description=asset_description(

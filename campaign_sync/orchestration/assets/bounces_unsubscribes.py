@@ -17,6 +17,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
@@ -45,12 +46,12 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     readers = [reader for reader in settings.feedback.readers if READER_KINDS[reader] is kind]
 
     called = settings.display_name(mandator)
-    key = asset_key(mandator, AssetKind(kind))
+    key = asset_key(mandator, AssetKind(kind), prefix=settings.prefix)
     source = "the files that are delivered" if settings.feedback.files else " and ".join(readers)
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
         description=asset_description(

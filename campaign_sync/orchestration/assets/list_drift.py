@@ -13,6 +13,7 @@ from campaign_sync.orchestration.check_names import UNCHANGED
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, seen_in, table
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
@@ -23,15 +24,18 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
 
     It depends on the feedback, which explains why a recipient isn't in a list any more.
     """
-    settings, key = configuration.mandators[mandator], asset_key(mandator, AssetKind.LIST_DRIFT)
+    settings, key = (
+        configuration.mandators[mandator],
+        asset_key(mandator, AssetKind.LIST_DRIFT, prefix=configuration.prefix),
+    )
     called = settings.display_name(mandator)
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=configuration.prefix),
         required_resource_keys={RESOURCES},
         kinds={"table"},
-        deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE)],
+        deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=configuration.prefix)],
         description=asset_description(
             f"Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't changed.",
             "people in each list now, and what a full reading found of those who were sent: it is made only if the "

@@ -15,6 +15,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
@@ -50,15 +51,15 @@ SHOWN_DETAILS = 3
 def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_recipient_list"]`: preflight, clear, fill, sweep, read back, proof."""
     mandator = settings.mandator
-    key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name)
+    key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={"table"},
         op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
-        deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name)],
+        deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix)],
         description=asset_description(
             f"“{settings.display_name}”, recipient list {settings.recipient_list_id} of "
             f"{settings.mandator_display_name} in Optimizely Campaign: replaced completely, swept, read back, proven. "

@@ -12,6 +12,7 @@ from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.mandator_days import reported_day, unfinished_days
 from campaign_sync.orchestration.metadata import Materialized, seen_in
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
@@ -35,8 +36,8 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     called = configuration.mandators[mandator].display_name(mandator)
 
     @dg.asset(
-        key=asset_key(mandator, AssetKind.REPORT),
-        group_name=mandator,
+        key=asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix),
+        group_name=name_in_dagster(mandator, prefix=configuration.prefix),
         required_resource_keys={RESOURCES},
         kinds={"report", "file"},
         metadata={"mandator": called},
@@ -51,7 +52,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         ports = resources_of(context)
         with translate_errors(context) as attempt:
             lists = list(configuration.mandators[mandator].lists)
-            attempts = newest_attempts(context.instance, mandator, lists)
+            attempts = newest_attempts(context.instance, mandator, lists, prefix=configuration.prefix)
             now = datetime.now(UTC)
             today = unfinished_days(configuration, context.instance, ports.state, [mandator], now).get(mandator)
             missing = reported_day(today)

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from campaign_sync.config import MandatorSettings, ResponseSettings
+from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.response import RESPONSE_READER_KINDS, ResponseKind
@@ -13,6 +13,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
@@ -34,13 +35,14 @@ def response_assets(mandator: str, settings: MandatorSettings) -> list[dg.Assets
     return [_response_asset(mandator, settings, reader) for reader in responses.readers] if responses else []
 
 
-def response_keys(mandator: str, responses: ResponseSettings) -> list[dg.AssetKey]:
+def response_keys(mandator: str, settings: MandatorSettings) -> list[dg.AssetKey]:
     """Return the keys of these assets."""
-    return [_key(mandator, reader) for reader in responses.readers]
+    readers = settings.responses.readers if settings.responses else ()
+    return [_key(mandator, reader, settings.prefix) for reader in readers]
 
 
 def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
-    key, kind = _key(mandator, reader), RESPONSE_READER_KINDS[reader]
+    key, kind = _key(mandator, reader, settings.prefix), RESPONSE_READER_KINDS[reader]
     called = settings.display_name(mandator)
     description = asset_description(
         f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
@@ -56,7 +58,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={"parquet"},
         description=description,
@@ -95,8 +97,8 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
     return responses
 
 
-def _key(mandator: str, reader: str) -> dg.AssetKey:
-    return asset_key(mandator, AssetKind(RESPONSE_READER_KINDS[reader]))
+def _key(mandator: str, reader: str, prefix: str) -> dg.AssetKey:
+    return asset_key(mandator, AssetKind(RESPONSE_READER_KINDS[reader]), prefix=prefix)
 
 
 def _counts(summary: ResponseImportSummary) -> dict[str, Any]:

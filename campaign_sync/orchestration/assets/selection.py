@@ -24,6 +24,7 @@ from campaign_sync.orchestration.metadata import (
     reasons,
     seen_in,
 )
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
@@ -65,15 +66,15 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
     """Return the asset `[mandator, "<list>_selection"]`: picked people with a granted consent and a usable address."""
     mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
     checks = {name: texts for name, texts in CHECKS.items() if name != "exclusions" or settings.exclusions}
-    key = asset_key(mandator, AssetKind.SELECTION, settings.name)
+    key = asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix)
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={crm_kind, "parquet"},
         op_tags=turn.op_tags(AssetKind.SELECTION),
-        ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE))},
+        ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix))},
         io_manager_key=FRAMES,
         dagster_type=FRAME,
         description=asset_description(

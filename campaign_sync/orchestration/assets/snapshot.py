@@ -17,6 +17,7 @@ from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, declared_columns, reasons
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
@@ -64,15 +65,15 @@ CHECK_DESCRIPTIONS = {
 def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, stored."""
     mandator, schema = settings.mandator, settings.schema
-    key = asset_key(mandator, AssetKind.SNAPSHOT, settings.name)
+    key = asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix)
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={"pandera", "parquet"},
         op_tags=turn.op_tags(AssetKind.SNAPSHOT),
-        ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name))},
+        ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix))},
         description=asset_description(
             f"What will be in “{settings.display_name}” of {settings.mandator_display_name}: the rows exactly as they "
             "will be sent, checked and stored.",

@@ -37,6 +37,7 @@ from campaign_sync.orchestration.feedback_checks import (
 )
 from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema, seen_in
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
@@ -58,15 +59,18 @@ _COLUMNS = {
 
 def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
-    key, called = asset_key(mandator, AssetKind.SUPPRESSION_STATE), settings.display_name(mandator)
+    key, called = (
+        asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix),
+        settings.display_name(mandator),
+    )
     opt_in_readers = settings.feedback.opt_in_readers
 
     @dg.asset(
         key=key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
         required_resource_keys={RESOURCES},
         kinds={crm_kind, "parquet"},
-        deps=[asset_key(mandator, AssetKind(kind)) for kind in FeedbackKind],
+        deps=[asset_key(mandator, AssetKind(kind), prefix=settings.prefix) for kind in FeedbackKind],
         io_manager_key=FRAMES,
         dagster_type=FRAME,
         description=asset_description(

@@ -12,7 +12,7 @@ from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
 from campaign_sync.storage.replacements import Replacement
-from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 MANUAL = "docs/operations.md"
 """The document with the runbooks; alarms name its sections."""
@@ -23,7 +23,7 @@ _FROM_RUNS = frozenset({IncidentKind.CHECK, IncidentKind.FAILED, IncidentKind.DI
 def incomplete_lists(
     configuration: Configuration,
     mandator: str,
-    state: State,
+    view: StateView,
     late: Collection[str],
     gives_up: Callable[[str, Replacement], bool],
 ) -> Iterator[Incident]:
@@ -33,12 +33,13 @@ def incomplete_lists(
     """
     settings = configuration.mandators[mandator]
     for name, list_settings in settings.lists.items():
-        unfinished = state.replacements.incomplete(mandator, name)
-        if unfinished is None or (name not in late and state.locks.holder(list_settings.recipient_list_id) is not None):
+        state = view.of_list(mandator, name)
+        unfinished, since = state.incomplete, state.incomplete_since
+        if unfinished is None or since is None:
             continue
-        attempts = state.replacements.attempts_since_proof(mandator, name)
+        if name not in late and list_settings.recipient_list_id in view.locks.living:
+            continue
         given_up = not settings.automation.repair or gives_up(name, unfinished)
-        since = unfinished.cleared_at or unfinished.started_at
         yield Incident(
             mandator,
             Subject.of_list(name),
@@ -46,7 +47,7 @@ def incomplete_lists(
             since,
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
-            _incomplete_remedy(mandator, name, attempts if given_up else None),
+            _incomplete_remedy(mandator, name, state.attempts if given_up else None),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
 
@@ -54,7 +55,7 @@ def incomplete_lists(
 def not_as_proven(
     configuration: Configuration,
     mandator: str,
-    state: State,
+    view: StateView,
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
     expected: Expected,
@@ -64,7 +65,7 @@ def not_as_proven(
     Every other state has incidents of its own: incomplete, late, failed, a failed check, old feedback.
     """
     settings = configuration.mandators[mandator]
-    for judged in judge_lists(configuration, mandator, state, attempts, now, expected):
+    for judged in judge_lists(configuration, mandator, view, attempts, now, expected):
         readiness, since, page = (
             judged.status.readiness,
             judged.status.since,
@@ -96,11 +97,13 @@ def not_as_proven(
             )
 
 
-def doubtful_lists(configuration: Configuration, mandator: str, state: State) -> Iterator[Incident]:
+def doubtful_lists(configuration: Configuration, mandator: str, view: StateView) -> Iterator[Incident]:
     """Yield the lists that seem half full though the journal has no replacement that left them so."""
     settings = configuration.mandators[mandator]
-    for name, fill in state.recipient_lists.partial_fills(mandator).items():
-        if name in settings.lists and state.replacements.incomplete(mandator, name) is None:
+    for name in settings.lists:
+        state = view.of_list(mandator, name)
+        fill = state.partial_fill
+        if fill is not None and state.incomplete is None:
             yield Incident(
                 mandator,
                 Subject.of_list(name),
@@ -116,50 +119,46 @@ def doubtful_lists(configuration: Configuration, mandator: str, state: State) ->
             )
 
 
-def being_replaced(configuration: Configuration, mandator: str, state: State) -> set[Subject]:
+def being_replaced(configuration: Configuration, mandator: str, view: StateView) -> set[Subject]:
     """Return the lists that are being replaced now."""
     lists = configuration.mandators[mandator].lists.items()
     return {
-        Subject.of_list(name)
-        for name, list_settings in lists
-        if state.locks.holder(list_settings.recipient_list_id) is not None
+        Subject.of_list(name) for name, list_settings in lists if list_settings.recipient_list_id in view.locks.living
     }
 
 
-def replaced_since(mandator: str, state: State) -> set[Subject]:
+def replaced_since(mandator: str, view: StateView) -> set[Subject]:
     """Return the lists that were replaced and proven since their open incident began, so that it is over."""
     return {
         subject
-        for subject, incident in state.incidents.open(mandator).items()
+        for subject, incident in view.open_incidents(mandator).items()
         if subject.is_list
-        and (proven := state.replacements.last_proven(mandator, subject.name)) is not None
-        and proven.started_at > incident.since
-        and state.replacements.incomplete(mandator, subject.name) is None
+        and (state := view.of_list(mandator, subject.name)).proven is not None
+        and state.proven.started_at > incident.since
+        and state.incomplete is None
     }
 
 
-def known_from_runs(mandator: str, state: State) -> set[Subject]:
+def known_from_runs(mandator: str, view: StateView) -> set[Subject]:
     """Return the subjects whose open incident only the history of runs shows to be over."""
-    return {subject for subject, incident in state.incidents.open(mandator).items() if incident.kind in _FROM_RUNS}
+    return {subject for subject, incident in view.open_incidents(mandator).items() if incident.kind in _FROM_RUNS}
 
 
-def left_behind(configuration: Configuration, mandator: str, state: State) -> set[Subject]:
+def left_behind(configuration: Configuration, mandator: str, view: StateView) -> set[Subject]:
     """Return the incomplete lists that have another name in the configuration by now and weren't filled since."""
     lists = configuration.mandators[mandator].lists
     ids = {settings.recipient_list_id for settings in lists.values()}
-    gone = state.incidents.open(mandator).keys() - set(map(Subject.of_list, lists))
-    incomplete = {subject: state.replacements.incomplete(mandator, subject.name) for subject in gone if subject.is_list}
+    gone = view.open_incidents(mandator).keys() - set(map(Subject.of_list, lists))
+    states = {subject: view.of_list(mandator, subject.name) for subject in gone if subject.is_list}
     return {
         subject
-        for subject, unfinished in incomplete.items()
-        if unfinished is not None
-        and unfinished.recipient_list_id in ids
-        and not state.replacements.proven_since(unfinished.recipient_list_id, unfinished.started_at)
+        for subject, state in states.items()
+        if state.incomplete and state.incomplete.recipient_list_id in ids and not state.proven_elsewhere
     }
 
 
 def old_feedback(
-    configuration: Configuration, mandator: str, state: State, now: datetime, pause: timedelta
+    configuration: Configuration, mandator: str, view: StateView, now: datetime, pause: timedelta
 ) -> Iterator[Incident]:
     """Yield an incident if feedback is too old to replace lists, or soon lost.
 
@@ -168,8 +167,8 @@ def old_feedback(
     `pause` is how old it becomes by plan, as on weekends: the next import comes before the next replace.
     """
     feedback = configuration.mandators[mandator].feedback
-    until = state.feedback_imports.committed_until(mandator)
-    verdict = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
+    until = view.feedback_until(mandator)
+    verdict = judge_age(mandator, feedback.readers, feedback.age_limits, until, now)
     if verdict.freshness in (Freshness.FRESH, Freshness.WARNING) or verdict.age is None or not until:
         return
     lost = verdict.freshness is Freshness.ALARM

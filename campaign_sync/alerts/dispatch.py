@@ -12,7 +12,9 @@ from campaign_sync.alerts.log import LogChannel
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Notice, NoticeKind
+from campaign_sync.storage.incidents import UnsentNotices
 from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 
 def configured_channels(
@@ -33,17 +35,32 @@ def configured_channels(
     return channels
 
 
-def send_notices(state: State, mandator: str, channels: Sequence[Channel], lists: Collection[str]) -> list[str]:
+def send_notices(
+    state: State,
+    unsent: UnsentNotices,
+    view: StateView,
+    mandator: str,
+    channels: Sequence[Channel],
+    lists: Collection[str],
+) -> list[str]:
     """Send through each channel what it hasn't sent yet, and return the problems; the next tick tries again.
 
     A channel that fails isn't used again until then, and delays no other. An incident that isn't found any more because
     its list isn't among `lists` isn't over: the list is no longer watched.
+
+    Args:
+        state: where it is recorded what was sent.
+        unsent: of all mandators.
+        view: the state that the incidents were detected from.
+        mandator: whose notices are sent.
+        channels: its channels.
+        lists: its lists.
     """
     problems = []
     for channel in channels:
         try:
-            for unsent in state.incidents.unsent(mandator, channel.name, datetime.now(UTC)):
-                notice = _unless_unwatched(unsent, state, lists)
+            for pending in unsent.of(mandator, channel.name):
+                notice = _unless_unwatched(pending, view, lists)
                 state.incidents.require_writable(notice)  # else it would be sent again at every tick
                 channel.send(notice)
                 state.incidents.mark_sent(notice, channel.name, datetime.now(UTC))
@@ -52,11 +69,10 @@ def send_notices(state: State, mandator: str, channels: Sequence[Channel], lists
     return problems
 
 
-def _unless_unwatched(notice: Notice, state: State, lists: Collection[str]) -> Notice:
+def _unless_unwatched(notice: Notice, view: StateView, lists: Collection[str]) -> Notice:
     incident = notice.incident
     if notice.kind is not NoticeKind.ALL_CLEAR or not incident.subject.is_list or incident.subject.name in lists:
         return notice
-    unfinished = state.replacements.incomplete(incident.mandator, incident.subject.name)
-    if unfinished and state.replacements.proven_since(unfinished.recipient_list_id, unfinished.started_at):
-        return notice  # proven under another name
+    if view.of_list(incident.mandator, incident.subject.name).proven_elsewhere:
+        return notice
     return dataclasses.replace(notice, kind=NoticeKind.UNWATCHED)

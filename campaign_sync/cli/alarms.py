@@ -1,7 +1,7 @@
 """`campaign-sync alarms`: what is wrong now, and whether alarms are delivered."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -17,11 +17,12 @@ from campaign_sync.cli.output import plain_table, print_problem, print_success, 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, incident_location
-from campaign_sync.domain.readiness import Readiness
+from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.deadlines import planned_expectations
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 _SENSOR_OVERDUE = timedelta(minutes=5)
 """An alarm sensor that hasn't run for longer isn't running: it is due every minute."""
@@ -39,10 +40,12 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
     rows: list[_Row] = []
     unwatched: list[str] = []
     with State(configuration.storage.state_url.get_secret_value()) as state:
+        attempts = {mandator: known_attempts(configuration, mandator) for mandator in configuration.mandators}
+        view, checks = state.view(), state.incidents.last_checks()  # after Dagster's runs: see `StateView`
         for mandator, settings in configuration.mandators.items():
-            rows += _incident_rows(settings, state.incidents.open(mandator).values())
-            rows += _list_rows(configuration, mandator, state, now)
-            if warning := _sensor_warning(mandator, settings, state.incidents.last_checked(mandator), now):
+            rows += _incident_rows(settings, view.open_incidents(mandator).values())
+            rows += _list_rows(configuration, mandator, view, attempts[mandator], now)
+            if warning := _sensor_warning(mandator, settings, checks.get(mandator), now):
                 unwatched.append(warning)
     if rows:
         console.print(_table(rows))
@@ -58,11 +61,16 @@ def _incident_rows(settings: MandatorSettings, incidents: Iterable[Incident]) ->
         yield incident_location(incident), moment(incident.since, settings.zone), f"{incident.what} {incident.remedy}"
 
 
-def _list_rows(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[_Row]:
+def _list_rows(
+    configuration: Configuration,
+    mandator: str,
+    view: StateView,
+    attempts: Mapping[str, Attempt] | None,
+    now: datetime,
+) -> Iterator[_Row]:
     """Yield the lists that aren't ready and have no incident yet, and those that can't be checked for changes."""
-    settings, known = configuration.mandators[mandator], state.incidents.open(mandator)
-    attempts = known_attempts(configuration, mandator)
-    for judged in judge_lists(configuration, mandator, state, attempts, now, planned_expectations(settings, now)):
+    settings, known = configuration.mandators[mandator], view.open_incidents(mandator)
+    for judged in judge_lists(configuration, mandator, view, attempts, now, planned_expectations(settings, now)):
         status, drift = judged.status, judged.drift
         where = f"{mandator}/{judged.name}"
         if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:

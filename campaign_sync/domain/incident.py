@@ -1,7 +1,7 @@
 """Incidents: what is wrong with a mandator's lists and feedback, and the notices about it."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -116,6 +116,25 @@ class IncidentChanges:
     new: tuple[Incident, ...]
     worse: tuple[Incident, ...]
     resolved: tuple[Subject, ...]
+
+    def apply(self, known: Mapping[Subject, Incident]) -> dict[Subject, Incident]:
+        """Return the incidents that are open after these changes. One that got worse keeps its beginning."""
+        staying = {subject: incident for subject, incident in known.items() if subject not in self.resolved}
+        worse = {
+            incident.subject: replace(incident, since=known[incident.subject].since)
+            for incident in self.worse
+            if incident.subject in staying
+        }
+        return staying | worse | {incident.subject: incident for incident in self.new}
+
+
+@dataclass(frozen=True)
+class DetectedIncidents:
+    """What a check has detected of a mandator."""
+
+    incidents: Collection[Incident]
+    in_progress: Collection[Subject]
+    """Subjects whose incidents can't be over yet, because a run is at work on them."""
 
 
 def compare_incidents(

@@ -1,6 +1,6 @@
 """The age of a mandator's feedback in the CRM, and readers that have fallen silent."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,10 +19,17 @@ def vendor_time(by_files: bool, vendor: Optimizely) -> datetime:
 
 
 def judge_age(
-    mandator: str, readers: Collection[str], limits: AgeLimits, journal: FeedbackImports, now: datetime
+    mandator: str, readers: Collection[str], limits: AgeLimits, until: Mapping[str, datetime], now: datetime
 ) -> FreshnessStatus:
-    """Return the status of the feedback by the age of the oldest of these readers."""
-    until = journal.committed_until(mandator)
+    """Return the status of the feedback by the age of the oldest of these readers.
+
+    Args:
+        mandator: whose feedback it is.
+        readers: those that count.
+        limits: when it is too old.
+        until: up to which moment the feedback of each reader has reached the CRM.
+        now: by the clock that feedback is dated by.
+    """
     missing = [reader for reader in readers if reader not in until]
     oldest = None if missing else min(until[reader] for reader in readers)
     return limits.assess(mandator, oldest, now, " and ".join(missing))

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 import dagster as dg
 
@@ -15,9 +14,9 @@ from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
 from campaign_sync.orchestration.descriptions import display_names
-from campaign_sync.orchestration.incident_check import KnownToDagster, check_incidents
+from campaign_sync.orchestration.incident_check import CheckedIncidents, KnownToDagster, check_incidents
 from campaign_sync.orchestration.mandator_threads import PatientThreads
-from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks, outcome
+from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.run_failures import MonitoredAssets
 from campaign_sync.storage.errors import StateError
@@ -67,11 +66,8 @@ def alarm_sensor(
         try:
             with State(configuration.storage.state_url.get_secret_value()) as state:
                 dagster = KnownToDagster.read(context.instance, list(monitored.values()))
-                incidents = {
-                    mandator: outcome(partial(check_incidents, configuration, assets_of, dagster, state, tick.now))
-                    for mandator, assets_of in monitored.items()
-                }
-                ticks = threads.run(monitored, lambda mandator: tick.notify(mandator, state, incidents[mandator]))
+                checked = check_incidents(configuration, monitored, dagster, state, tick.now)
+                ticks = threads.run(monitored, lambda mandator: tick.notify(mandator, state, checked))
         except StateError as error:
             unusable = error
             ticks = threads.run(monitored, lambda mandator: tick.without_state(mandator, unusable))
@@ -100,13 +96,15 @@ class _AlarmTick:
         self._configuration, self._context, self.cursors, self.now = configuration, context, cursors, now
         self._lock = threading.Lock()
 
-    def notify(self, mandator: str, state: State, incidents: list[Incident] | Exception) -> MandatorTick:
+    def notify(self, mandator: str, state: State, checked: CheckedIncidents) -> MandatorTick:
         """Send a mandator's notices, and return the tick for it."""
+        incidents = checked.open[mandator]
+        if isinstance(incidents, Exception):
+            raise incidents
+        lists = self._configuration.mandators[mandator].lists
         try:
-            if isinstance(incidents, Exception):
-                raise incidents
-            lists = self._configuration.mandators[mandator].lists
-            problems = send_notices(state, mandator, self._channels(mandator), lists)
+            channels = self._channels(mandator)
+            problems = send_notices(state, checked.unsent, checked.view, mandator, channels, lists)
         except StateError as error:
             return self.without_state(mandator, error)
         cursor, unsent = self._with_state_again(mandator)

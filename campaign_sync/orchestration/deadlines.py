@@ -16,7 +16,7 @@ from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
-from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 SLACK = timedelta(hours=2)
 """How much longer than the longest gap of the schedule a list may take; later ticks are skipped."""
@@ -88,12 +88,11 @@ def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
     return min(longest_gap(cron, settings.zone, now) for cron in planned) + early + SLACK
 
 
-def late_lists(configuration: Configuration, mandator: str, state: State, now: datetime) -> Iterator[Incident]:
+def late_lists(configuration: Configuration, mandator: str, view: StateView, now: datetime) -> Iterator[Incident]:
     """Yield an incident for each late list of the mandator, whatever the reason."""
     settings = configuration.mandators[mandator]
     for name in settings.lists:
-        proven = state.replacements.last_proven(mandator, name)
-        proven_at = (proven.finished_at or proven.started_at) if proven else None
+        proven_at = view.of_list(mandator, name).proven_at
         since = late_since(settings, proven_at, now)
         if since is None or proven_at is None:
             continue

@@ -107,21 +107,21 @@ def feedback_watch(configuration: Configuration, mandators: Sequence[str]) -> dg
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
         with State(configuration.storage.state_url.get_secret_value()) as state:
+            imported, view = state.feedback_imports.imported_mandators(), state.view()
 
-            def evaluate(mandator: str, cursor: str | None) -> MandatorTick:
-                settings = configuration.mandators[mandator]
-                began = state.feedback_imports.first_import(mandator)
-                if began is None and not (settings.schedule or settings.feedback.schedule):
-                    return MandatorTick("feedback was never imported yet, and nothing imports it by itself", cursor)
-                limits = settings.feedback.age_limits
-                verdict = judge_age(mandator, settings.feedback.readers, limits, state.feedback_imports, now)
-                if verdict.freshness is Freshness.ALARM:
-                    context.log.error(verdict.message)
-                return _evaluation(
-                    asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix), verdict, cursor
-                )
+        def evaluate(mandator: str, cursor: str | None) -> MandatorTick:
+            settings = configuration.mandators[mandator]
+            if mandator not in imported and not (settings.schedule or settings.feedback.schedule):
+                return MandatorTick("feedback was never imported yet, and nothing imports it by itself", cursor)
+            limits, until = settings.feedback.age_limits, view.feedback_until(mandator)
+            verdict = judge_age(mandator, settings.feedback.readers, limits, until, now)
+            if verdict.freshness is Freshness.ALARM:
+                context.log.error(verdict.message)
+            return _evaluation(
+                asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix), verdict, cursor
+            )
 
-            return evaluate_mandators(context, mandators, evaluate)
+        return evaluate_mandators(context, mandators, evaluate)
 
     return sensor
 

@@ -1,9 +1,9 @@
 """The check for incidents: of what Dagster knows and what the state database knows, one mandator after the other."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Self
 
 import dagster as dg
@@ -18,16 +18,19 @@ from campaign_sync.alerts.detection import (
     old_feedback,
     replaced_since,
 )
-from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import RUN, Incident, IncidentKind, Subject
+from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.incident import RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.dagster_internals import AssetCheckExecutionRecord
 from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
-from campaign_sync.orchestration.mandator_days import unfinished_days
+from campaign_sync.orchestration.mandator_days import MandatorDay, unfinished_days
+from campaign_sync.orchestration.mandator_ticks import outcome
 from campaign_sync.orchestration.repair_sensor import is_given_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
+from campaign_sync.storage.incidents import UnsentNotices
 from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 
 @dataclass(frozen=True)
@@ -48,58 +51,95 @@ class KnownToDagster:
         return cls(instance, AssetHistory.read(instance, assets), latest)
 
 
+@dataclass(frozen=True)
+class CheckedIncidents:
+    """The result of a check of all mandators."""
+
+    open: Mapping[str, Collection[Incident] | Exception]
+    """The incidents of each mandator that are open now, or why its incidents couldn't be detected."""
+    unsent: UnsentNotices
+    view: StateView
+    """The state that they were detected from."""
+
+
 def check_incidents(
-    configuration: Configuration, monitored: MonitoredAssets, dagster: KnownToDagster, state: State, now: datetime
-) -> list[Incident]:
-    """Record what is wrong with a mandator now, and return its open incidents."""
+    configuration: Configuration,
+    monitored: Mapping[str, MonitoredAssets],
+    dagster: KnownToDagster,
+    state: State,
+    now: datetime,
+) -> CheckedIncidents:
+    """Record what is wrong with each mandator now.
+
+    Raises:
+        StateError: the state database can't be used.
+    """
+    view = state.view()  # after Dagster's runs: see `StateView`
+    # Rarely needed, and then once for all mandators.
+    days = cache(lambda: unfinished_days(configuration, dagster.instance, state, monitored.keys(), now))
+    results = {
+        mandator: outcome(partial(_detect, configuration, of_mandator, dagster, view, days, now))
+        for mandator, of_mandator in monitored.items()
+    }
+    errors = {mandator: error for mandator, error in results.items() if isinstance(error, Exception)}
+    detected = {mandator: result for mandator, result in results.items() if not isinstance(result, Exception)}
+    open_now = {
+        mandator: list(incidents.values()) for mandator, incidents in state.incidents.reconcile(detected, now).items()
+    }
+    return CheckedIncidents({**open_now, **errors}, state.incidents.unsent(now), view)
+
+
+def _detect(
+    configuration: Configuration,
+    monitored: MonitoredAssets,
+    dagster: KnownToDagster,
+    view: StateView,
+    days: Callable[[], Mapping[str, MandatorDay]],
+    now: datetime,
+) -> DetectedIncidents:
+    """Return what is wrong with a mandator now; `days` returns the newest days of all mandators."""
     mandator, settings = monitored.mandator, configuration.mandators[monitored.mandator]
     newest_runs = NewestRuns.of(monitored, dagster.history)
-    in_progress = newest_runs.in_progress() | being_replaced(configuration, mandator, state)
+    in_progress = newest_runs.in_progress() | being_replaced(configuration, mandator, view)
     # A run that hangs, or waits in the queue for days, must not delay the notice.
-    late = list(late_lists(configuration, mandator, state, now))
+    late = list(late_lists(configuration, mandator, view, now))
     attempts = newest_attempts(
         dagster.instance, mandator, list(settings.lists), dagster.history, prefix=settings.prefix
     )
     passing = [
-        *failed_steps(newest_runs, dagster.instance, partial(_incomplete, mandator, settings.lists, state)),
+        *failed_steps(newest_runs, dagster.instance, partial(_incomplete, mandator, settings.lists, view)),
         *failed_checks(monitored, dagster.checks),
-        *not_as_proven(configuration, mandator, state, attempts, now, planned_expectations(settings, now)),
+        *not_as_proven(configuration, mandator, view, attempts, now, planned_expectations(settings, now)),
     ]
     incidents = [
         *incomplete_lists(
             configuration,
             mandator,
-            state,
+            view,
             {incident.subject.name for incident in late},
-            lambda name, unfinished: is_given_up(dagster.instance, state, name, unfinished, settings.prefix),
+            lambda name, unfinished: is_given_up(dagster.instance, view, name, unfinished, settings.prefix),
         ),
-        *doubtful_lists(configuration, mandator, state),
-        *old_feedback(configuration, mandator, state, now, planned_pause(settings, now)),
+        *doubtful_lists(configuration, mandator, view),
+        *old_feedback(configuration, mandator, view, now, planned_pause(settings, now)),
         *late,
         # A run may be repairing the others just now.
         *(incident for incident in passing if incident.subject not in in_progress),
     ]
     if any(incident.kind is IncidentKind.DIED for incident in incidents) and _is_completed_later(
-        configuration, mandator, dagster.instance, state, now
+        settings, days().get(mandator)
     ):
         incidents = [incident for incident in incidents if incident.kind is not IncidentKind.DIED]
         in_progress.add(RUN)
-    unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(mandator, state)
-    unsettled |= left_behind(configuration, mandator, state)
-    unsettled |= newest_runs.without_run() & known_from_runs(mandator, state)
-    state.incidents.reconcile(mandator, incidents, unsettled, now)
-    return list(state.incidents.open(mandator).values())
+    unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(mandator, view)
+    unsettled |= left_behind(configuration, mandator, view)
+    unsettled |= newest_runs.without_run() & known_from_runs(mandator, view)
+    return DetectedIncidents(incidents, unsettled)
 
 
-def _incomplete(mandator: str, lists: Iterable[str], state: State) -> set[Subject]:
-    return {Subject.of_list(name) for name in lists if state.replacements.incomplete(mandator, name)}
+def _incomplete(mandator: str, lists: Iterable[str], view: StateView) -> set[Subject]:
+    return {Subject.of_list(name) for name in lists if view.of_list(mandator, name).incomplete}
 
 
-def _is_completed_later(
-    configuration: Configuration, mandator: str, instance: dg.DagsterInstance, state: State, now: datetime
-) -> bool:
+def _is_completed_later(settings: MandatorSettings, today: MandatorDay | None) -> bool:
     """Return whether a further run makes what a run has left that died, so that people needn't do anything."""
-    if not configuration.mandators[mandator].automation.repair:
-        return False
-    today = unfinished_days(configuration, instance, state, [mandator], now).get(mandator)
-    return today is not None and today.completion.stage.is_ahead
+    return settings.automation.repair and today is not None and today.completion.stage.is_ahead

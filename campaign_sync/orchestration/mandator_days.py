@@ -33,6 +33,7 @@ from campaign_sync.orchestration.errors import RETRYABLE
 from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
 from campaign_sync.reports.daily_report import UnfinishedDay
 from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 MAX_RUNS = 20
 """How many runs are started to complete a day."""
@@ -90,14 +91,14 @@ def unfinished_days(
         return {}
     tags = {MANDATOR_TAG: sorted(candidates)}
     records = instance.get_run_records(dg.RunsFilter(tags=tags, created_after=since))
-    days = {}
+    days, view = {}, state.view()  # after Dagster's runs: see `StateView`
     for value in sorted(candidates):
         mandator = by_value[value]
         of_mandator = [record for record in records if record.dagster_run.tags[MANDATOR_TAG] == value]
         planned_for = _newest_day(of_mandator)
         if planned_for is not None:
             of_day = [record for record in of_mandator if _day_of(record.dagster_run) == planned_for]
-            days[mandator] = _mandator_day(configuration, instance, state, mandator, planned_for, of_day, now)
+            days[mandator] = _mandator_day(configuration, instance, view, mandator, planned_for, of_day, now)
     return days
 
 
@@ -135,7 +136,7 @@ def reported_day(today: MandatorDay | None) -> UnfinishedDay | None:
 def _mandator_day(
     configuration: Configuration,
     instance: DagsterInstance,
-    state: State,
+    view: StateView,
     mandator: str,
     planned_for: str,
     records: Sequence[dg.RunRecord],
@@ -144,12 +145,13 @@ def _mandator_day(
     settings = configuration.mandators[mandator]
     lists = list(settings.lists)
     subjects = _subjects(mandator, lists, settings.prefix)
-    proofs = {name: state.replacements.last_proven(mandator, name) for name in lists}
+    states = {name: view.of_list(mandator, name) for name in lists}
+    proofs = {name: state.proven for name, state in states.items()}
     day = assess_day(
         lists,
         [_day_run(instance, record, subjects, now) for record in records],
         {name: ListProof(proof.run_id, proof.started_at) for name, proof in proofs.items() if proof},
-        [name for name in lists if state.replacements.incomplete(mandator, name)],
+        [name for name, state in states.items() if state.incomplete],
     )
     planned = _moment(planned_for) or day.runs[0].created_at
     limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, INTERVAL, latest_completion(settings, planned))

@@ -20,8 +20,10 @@ from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, 
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
-from campaign_sync.storage.replacements import Replacement
+from campaign_sync.storage.list_states import ListKey
+from campaign_sync.storage.replacements import Replacement, StoredSnapshot
 from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 MAX_FAILURES = 5
 """After this number of replacements in a row without a proof no further run is started."""
@@ -70,11 +72,12 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
             for mandator in repaired
         }
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            ids = [settings.recipient_list_id for of_mandator in lists.values() for settings in of_mandator]
-            holders = {state.locks.dead_holder(list_id) for list_id in ids}
-            end_dead_runs(context.instance, state, configuration, {run_id for run_id in holders if run_id})
+            ids = {settings.recipient_list_id for of_mandator in lists.values() for settings in of_mandator}
+            expired = {lock.run_id for lock in state.locks.expired() if lock.recipient_list_id in ids}
+            end_dead_runs(context.instance, state, configuration, expired)
             busy = busy_mandators(context.instance, repaired, configuration.prefix)
             days = unfinished_days(configuration, context.instance, state, set(repaired) - busy, datetime.now(UTC))
+            view, snapshots = state.view(), state.snapshots.newest()  # after Dagster's runs: see `StateView`
 
             def evaluate(mandator: str, _: str | None) -> MandatorTick:
                 mark = configuration_mark(configuration, mandator, state)
@@ -82,7 +85,8 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
                     return MandatorTick("automation.repair is off", mark)
                 if mandator in busy:
                     return MandatorTick("a run is under way or queued", mark)
-                return replace(_repair(context.instance, state, lists[mandator], days.get(mandator)), cursor=mark)
+                tick = _repair(context.instance, view, snapshots, lists[mandator], days.get(mandator))
+                return replace(tick, cursor=mark)
 
             return evaluate_mandators(context, jobs, evaluate)
 
@@ -90,7 +94,11 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
 
 
 def is_repair_ahead(
-    configuration: Configuration, instance: dg.DagsterInstance, state: State, mandator: str, today: MandatorDay | None
+    configuration: Configuration,
+    instance: dg.DagsterInstance,
+    view: StateView,
+    mandator: str,
+    today: MandatorDay | None,
 ) -> bool:
     """Return whether a further run of a mandator that isn't busy will be started without a person.
 
@@ -101,20 +109,28 @@ def is_repair_ahead(
         return False
     if today and today.completion.stage.is_ahead:
         return True
-    incomplete = {name: state.replacements.incomplete(mandator, name) for name in settings.lists}
+    incomplete = {name: view.of_list(mandator, name).incomplete for name in settings.lists}
     return any(
-        not is_given_up(instance, state, name, unfinished, settings.prefix)
+        not is_given_up(instance, view, name, unfinished, settings.prefix)
         for name, unfinished in incomplete.items()
         if unfinished
     )
 
 
 def _repair(
-    instance: dg.DagsterInstance, state: State, lists: Sequence[ListSettings], today: MandatorDay | None
+    instance: dg.DagsterInstance,
+    view: StateView,
+    snapshots: Mapping[ListKey, StoredSnapshot],
+    lists: Sequence[ListSettings],
+    today: MandatorDay | None,
 ) -> MandatorTick:
     """Return the runs that repair lists, and the run that completes the day. They wait for each other in the queue."""
-    incomplete = [(settings, state.replacements.incomplete(settings.mandator, settings.name)) for settings in lists]
-    repairs = [_repair_list(instance, state, settings, unfinished) for settings, unfinished in incomplete if unfinished]
+    incomplete = [(settings, view.of_list(settings.mandator, settings.name).incomplete) for settings in lists]
+    repairs = [
+        _repair_list(instance, view, snapshots.get((settings.mandator, settings.name)), settings, unfinished)
+        for settings, unfinished in incomplete
+        if unfinished
+    ]
     requests = [repair for repair in repairs if isinstance(repair, dg.RunRequest)]
     problems = [repair for repair in repairs if isinstance(repair, str)]
     if today and today.completion.stage is CompletionStage.DUE:
@@ -125,10 +141,10 @@ def _repair(
 
 
 def is_given_up(
-    instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement, prefix: str = ""
+    instance: dg.DagsterInstance, view: StateView, name: str, unfinished: Replacement, prefix: str = ""
 ) -> bool:
     """Return whether no further run is started for a list whose replacement is unfinished."""
-    return _exceeds_limits(*_attempts(instance, state, name, unfinished, prefix))
+    return _exceeds_limits(*_attempts(instance, view, name, unfinished, prefix))
 
 
 def _exceeds_limits(failures: int, runs: int) -> bool:
@@ -136,12 +152,12 @@ def _exceeds_limits(failures: int, runs: int) -> bool:
 
 
 def _attempts(
-    instance: dg.DagsterInstance, state: State, name: str, unfinished: Replacement, prefix: str
+    instance: dg.DagsterInstance, view: StateView, name: str, unfinished: Replacement, prefix: str
 ) -> tuple[int, int]:
     """Return the number of failed replacements since the list's last proof, and of runs that this sensor started."""
     tags = {**mandator_tags(unfinished.mandator, prefix=prefix), **_tags(name, unfinished)}
     runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
-    return state.replacements.attempts_since_proof(unfinished.mandator, name), runs
+    return view.of_list(unfinished.mandator, name).attempts, runs
 
 
 def _tags(name: str, unfinished: Replacement) -> dict[str, str]:
@@ -149,13 +165,17 @@ def _tags(name: str, unfinished: Replacement) -> dict[str, str]:
 
 
 def _repair_list(
-    instance: dg.DagsterInstance, state: State, settings: ListSettings, unfinished: Replacement
+    instance: dg.DagsterInstance,
+    view: StateView,
+    snapshot: StoredSnapshot | None,
+    settings: ListSettings,
+    unfinished: Replacement,
 ) -> dg.RunRequest | str | None:
     """Return the run that repairs a list, or why no further run is started; None while the list is locked."""
-    if state.locks.holder(settings.recipient_list_id) is not None:
+    if settings.recipient_list_id in view.locks.living:
         return None
     tags = _tags(settings.name, unfinished)
-    failures, runs = _attempts(instance, state, settings.name, unfinished, settings.prefix)
+    failures, runs = _attempts(instance, view, settings.name, unfinished, settings.prefix)
     if _exceeds_limits(failures, runs):
         return (
             f"{settings} is INCOMPLETE since {unfinished.cleared_at:%Y-%m-%d %H:%M} UTC: {failures} replacements "
@@ -168,14 +188,13 @@ def _repair_list(
     return dg.RunRequest(
         job_name=daily_job_name(settings.mandator, prefix=settings.prefix),
         run_key=f"{unfinished.id}:{interval}",
-        asset_selection=_assets(state, settings, unfinished),
+        asset_selection=_assets(snapshot, settings, unfinished),
         tags=tags,
     )
 
 
-def _assets(state: State, settings: ListSettings, unfinished: Replacement) -> list[dg.AssetKey]:
+def _assets(snapshot: StoredSnapshot | None, settings: ListSettings, unfinished: Replacement) -> list[dg.AssetKey]:
     """Return the list alone while its snapshot may still be sent; else everything that leads to it."""
-    snapshot = state.snapshots.latest(settings.mandator, settings.name)
     max_age = settings.recipient_list.max_snapshot_age
     is_fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < max_age
     if is_fresh or unfinished.replayed:

@@ -85,11 +85,12 @@ def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, manda
     busy = busy_mandators(instance, mandators, configuration.prefix)
     with State(configuration.storage.state_url.get_secret_value()) as state:
         days = unfinished_days(configuration, instance, state, set(mandators) - busy, datetime.now(UTC))
-        return busy | {
-            mandator
-            for mandator in mandators
-            if mandator not in busy and is_repair_ahead(configuration, instance, state, mandator, days.get(mandator))
-        }
+        view = state.view()  # after Dagster's runs: see `StateView`
+    return busy | {
+        mandator
+        for mandator in mandators
+        if mandator not in busy and is_repair_ahead(configuration, instance, view, mandator, days.get(mandator))
+    }
 
 
 def _tick(

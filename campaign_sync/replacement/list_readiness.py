@@ -11,7 +11,7 @@ from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.readiness import Attempt, ReadinessFacts, ReadinessStatus, assess_readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.storage.replacements import ReplacementState
-from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 STILL_FRESH = timedelta(hours=12)
 """A list proven this recently, late on the day before, counts for today as well."""
@@ -46,7 +46,7 @@ class Judged:
 def judge_lists(
     configuration: Configuration,
     mandator: str,
-    state: State,
+    view: StateView,
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
     expected: Expected | None = None,
@@ -56,7 +56,7 @@ def judge_lists(
     Args:
         configuration: of everything.
         mandator: its key.
-        state: what the product remembers.
+        view: what the product remembers.
         attempts: the newest run that was to replace each list, by the list's key; None where Dagster couldn't be asked.
         now: the moment that is asked about.
         expected: what may be expected then; what mailings of today may, by default.
@@ -64,27 +64,25 @@ def judge_lists(
     settings = configuration.mandators[mandator]
     feedback = settings.feedback
     expected = expected or of_today(settings.zone, now)
-    age = judge_age(mandator, feedback.readers, feedback.age_limits, state.feedback_imports, now)
+    age = judge_age(mandator, feedback.readers, feedback.age_limits, view.feedback_until(mandator), now)
     if age.age is not None and age.age <= expected.pause:
         age = replace(age, freshness=Freshness.FRESH)
-    judged, doubts = [], state.recipient_lists.partial_fills(mandator)
+    judged = []
     for name in settings.lists:
-        unfinished = state.replacements.incomplete(mandator, name)
-        proven = state.replacements.last_proven(mandator, name)
-        proven_at = (proven.finished_at or proven.started_at) if proven else None
-        drift = state.list_drifts.of(mandator, name, proven.id) if proven else None
+        state = view.of_list(mandator, name)
+        unfinished, proven_at = state.incomplete, state.proven_at
         facts = ReadinessFacts(
             proven_at=proven_at,
             is_current=proven_at is not None and expected.is_current(proven_at),
-            incomplete_since=(unfinished.cleared_at or unfinished.started_at) if unfinished else None,
+            incomplete_since=state.incomplete_since,
             in_progress=unfinished is not None
             and unfinished.state is not ReplacementState.FAILED
-            and state.locks.holder(unfinished.recipient_list_id) is not None,
+            and unfinished.recipient_list_id in view.locks.living,
             attempt=(attempts or {}).get(name),
             attempts_known=attempts is not None,
             feedback=age,
-            drift=drift,
-            partial_fill_since=doubts[name].found_at if name in doubts else None,
+            drift=state.drift,
+            partial_fill_since=state.partial_fill.found_at if state.partial_fill else None,
         )
-        judged.append(Judged(name, assess_readiness(facts, now), drift))
+        judged.append(Judged(name, assess_readiness(facts, now), state.drift))
     return judged

@@ -161,8 +161,8 @@ def _check_feedback(settings: ListSettings, imports: FeedbackImports, vendor_now
     waiting = imports.uncommitted_count(settings.mandator)
     if waiting:
         return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
-    feedback = settings.mandator_settings.feedback
-    verdict = judge_age(settings.mandator, tuple(feedback.readers), feedback.age_limits, imports, vendor_now)
+    feedback, until = settings.mandator_settings.feedback, imports.committed_until(settings.mandator)
+    verdict = judge_age(settings.mandator, tuple(feedback.readers), feedback.age_limits, until, vendor_now)
     warning = verdict.freshness is Freshness.WARNING
     return CheckOutcome("feedback", verdict.freshness is Freshness.FRESH, verdict.message, warning=warning)
 

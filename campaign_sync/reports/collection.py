@@ -30,6 +30,7 @@ from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.report_queries import Turned
 from campaign_sync.storage.state import State
+from campaign_sync.storage.state_view import StateView
 
 PERIOD = 30
 """How many days a report covers."""
@@ -56,25 +57,24 @@ def gather(
     """
     settings = configuration.mandators[mandator]
     zone = settings.zone
-    limits = settings.feedback.age_limits
+    limits, view = settings.feedback.age_limits, state.view()
     return Report(
         display_name=settings.display_name(mandator),
         day=now.astimezone(zone).date(),
         made_at=now,
         zone=zone,
         lists=tuple(
-            _ListCollector(mandator, settings, judged, state, frames, now).report()
-            for judged in judge_lists(configuration, mandator, state, attempts, now)
+            _ListCollector(mandator, settings, judged, state, view, frames, now).report()
+            for judged in judge_lists(configuration, mandator, view, attempts, now)
         ),
-        readers=_reader_ages(mandator, settings, state, now),
+        readers=_reader_ages(settings, view.feedback_until(mandator), now),
         limits=FeedbackAgeLimits(WARN_AFTER, limits.max_age, limits.alarm_after),
         opt_outs=_opt_outs(mandator, settings, state, now),
         unfinished_day=unfinished_day,
     )
 
 
-def _reader_ages(mandator: str, settings: MandatorSettings, state: State, now: datetime) -> tuple[ReaderAge, ...]:
-    until = state.feedback_imports.committed_until(mandator)
+def _reader_ages(settings: MandatorSettings, until: Mapping[str, datetime], now: datetime) -> tuple[ReaderAge, ...]:
     names = [str(reader) for reader in settings.feedback.readers]
     return tuple(ReaderAge(name, max(now - until[name], timedelta()) if name in until else None) for name in names)
 
@@ -97,13 +97,14 @@ class _ListCollector:
         settings: MandatorSettings,
         judged: Judged,
         state: State,
+        view: StateView,
         frames: FileStorage,
         now: datetime,
     ) -> None:
         self._mandator, self._name, self._judged = mandator, judged.name, judged
         self._display_name = settings.lists[judged.name].display_name(judged.name)
         self._zone = settings.zone
-        self._state, self._frames, self._now = state, frames, now
+        self._state, self._view, self._frames, self._now = state, view, frames, now
 
     def report(self) -> ListReport:
         """Return everything about the list."""
@@ -115,7 +116,7 @@ class _ListCollector:
         replacements = self._state.report_queries.replacements(
             self._mandator, self._name, self._now - timedelta(days=PERIOD + 1)
         )
-        last = self._state.replacements.last_proven(self._mandator, self._name)
+        last = self._view.of_list(self._mandator, self._name).proven
         rejected = self._state.report_queries.rejection_counts(last) if last else None
         return ListReport(
             name=self._name,
@@ -198,8 +199,7 @@ class _ListCollector:
         return Movement(before.proven_at, len(new_keys - old_keys), dict(left), old.uncertain + new.uncertain)
 
     def _is_running(self, entry: Replacement) -> bool:
-        holder = self._state.locks.holder(entry.recipient_list_id)
-        return entry.state is not ReplacementState.FAILED and holder is not None
+        return entry.state is not ReplacementState.FAILED and entry.recipient_list_id in self._view.locks.living
 
     def _ended(self, entry: Replacement) -> date:
         return self._day(entry.finished_at or entry.started_at)

@@ -1,20 +1,35 @@
 """The state database on SQLite or PostgreSQL: opening, upgrading and examining it."""
 
+import os
 import re
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, ExceptionContext, NullPool, create_engine, event
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ExceptionContext,
+    NullPool,
+    Select,
+    column,
+    create_engine,
+    event,
+    select,
+    table,
+)
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 from campaign_sync.storage.errors import RevisionError, StateError
 from campaign_sync.storage.private_files import create_private_file, is_writable
-from campaign_sync.storage.revisions import differences, migrate, revision_of, revisions
+from campaign_sync.storage.revisions import VERSION_TABLE, differences, migrate, require_known, revision_of, revisions
+from campaign_sync.storage.run_heartbeats import require_no_run
 
 READY = "the state database opens"
 """What `probe_database` returns where nothing remains to be done."""
@@ -25,30 +40,61 @@ _POSTGRESQL_REMEDIES = {
 }
 """What to do, by SQLSTATE."""
 
+_REVISION: Select[str] = select(column("version_num")).select_from(table(VERSION_TABLE))
+
+_ONE_MOMENT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
 _LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
 
 
 def open_database(url: str) -> Engine:
     """Connect to the state database, and create its tables where it has none.
 
+    All who open it in this process share an engine: its connections, and the statements that it has compiled. Every
+    transaction begins by reading the revision, which `migrate` doesn't change before the transaction has ended: so
+    nothing is written to tables that another version has upgraded meanwhile.
+
     Raises:
         RevisionError: its tables belong to an older or a newer version of the product. They stay as they are.
         StateError: the URL is wrong, or the database can't be reached.
     """
+    engine, guarded = _shared_engine(url)
+    with _opening(engine):
+        if engine.dialect.name == "sqlite":
+            create_private_file(_sqlite_file(engine))
+        if not _is_current(engine):
+            with engine.connect() as connection:
+                migrate(connection, location(engine.url))
+    return guarded
+
+
+@lru_cache(maxsize=16)
+def _shared_engine(url: str) -> tuple[Engine, Engine]:
+    """Return the engine of a URL in this process, without and with the errors and the guard of an opened database."""
     engine = state_engine(url, keeps_connections=True)
-    try:
-        with _opening(engine):
-            if engine.dialect.name == "sqlite":
-                create_private_file(_sqlite_file(engine))
-                event.listen(engine, "connect", _prepare_sqlite)
-            if not _is_current(engine):
-                with engine.connect() as connection:
-                    migrate(connection, location(engine.url))
-    except Exception:
-        engine.dispose()
-        raise
-    event.listen(engine, "handle_error", _as_state_error)
-    return engine
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    _renew_after_fork(engine)
+    guarded = engine.execution_options()  # with the same connections
+    event.listen(guarded, "handle_error", _as_state_error)
+    event.listen(guarded, "begin", _require_revision)
+    return engine, guarded
+
+
+def _renew_after_fork(engine: Engine) -> None:
+    """Let a forked process begin without connections: those that it inherits are its parent's."""
+    reference = weakref.ref(engine)
+
+    def renew() -> None:
+        if inherited := reference():
+            inherited.dispose(close=False)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew)
+
+
+def _require_revision(connection: Connection) -> None:
+    _refuse_others(connection.execute(_REVISION).scalar(), connection.engine)
 
 
 def upgrade_database(url: str) -> tuple[str | None, str]:
@@ -59,7 +105,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
 
     Raises:
         RevisionError: a newer version of the product migrated them.
-        StateError: the URL is wrong, or the database can't be reached or changed.
+        StateError: the URL is wrong, the database can't be reached or changed, or a run is under way.
     """
     engine = state_engine(url)
     with _opening(engine, "upgraded"):
@@ -67,7 +113,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
             create_private_file(_sqlite_file(engine))
             event.listen(engine, "connect", _prepare_sqlite)
         with engine.connect() as connection:
-            return migrate(connection, location(engine.url)), revisions()[-1]
+            return migrate(connection, location(engine.url), before_changes=require_no_run), revisions()[-1]
 
 
 def examine_database(url: str) -> list[str]:
@@ -103,14 +149,33 @@ def probe_database(url: str) -> str:
 def _is_current(engine: Engine) -> bool:
     """Return whether the tables belong to this version; False where there are none of ours."""
     with engine.connect() as connection:
-        current, needed = revision_of(connection, location(engine.url)), revisions()[-1]
-    if current not in (None, needed):
-        raise RevisionError(
-            f"the state database {location(engine.url)} (storage.state_url) is at revision {current}, and this "
-            f"version of campaign-sync works with revision {needed}; back it up first, "
-            "then run `campaign-sync db upgrade`"
-        )
+        current = revision_of(connection, location(engine.url))
+    if current is not None:
+        _refuse_others(current, engine)
     return current is not None
+
+
+def _refuse_others(revision: str | None, engine: Engine) -> None:
+    """Raise RevisionError unless this is the revision that this version of the product works with."""
+    needed = revisions()[-1]
+    if revision == needed:
+        return
+    require_known(revision, location(engine.url))
+    raise RevisionError(
+        f"the state database {location(engine.url)} (storage.state_url) is at revision {revision}, and this "
+        f"version of campaign-sync works with revision {needed}; back it up first, "
+        "then run `campaign-sync db upgrade`"
+    )
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection for reading whose statements all see the database as it was at the first of them."""
+    options = {} if engine.dialect.name == "sqlite" else _ONE_MOMENT
+    with engine.connect().execution_options(**options) as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN")  # without it each statement sees what others have written meanwhile
+        yield connection
 
 
 def state_engine(url: str, *, keeps_connections: bool = False) -> Engine:

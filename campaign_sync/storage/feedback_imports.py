@@ -1,5 +1,6 @@
 """Imports of the vendor's feedback: what was fetched, and how far the CRM has taken it."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from campaign_sync.domain.feedback import (
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.import_windows import ImportWindow, ImportWindows
+from campaign_sync.storage.one_row_per_key import one_row_per_key
 from campaign_sync.storage.tables import feedback_file as files
 from campaign_sync.storage.tables import feedback_import as imports
 from campaign_sync.storage.tables import unmatched_feedback as unmatched
@@ -113,20 +115,9 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
             return [(import_id, Delivery(*file)) for import_id, *file in connection.execute(query)]
 
     def committed_until(self, mandator: str) -> dict[str, datetime]:
-        """Return up to which moment each reader's feedback has reached the CRM; a reader is absent if never.
-
-        For a window that is its end. A delivered file shows it by what is new in it: see `RowCounts.stale`.
-        """
-        until = case(
-            (imports.c.fresh_until > imports.c.imported_at, imports.c.imported_at), else_=imports.c.fresh_until
-        )
-        query = (
-            select(imports.c.reader, func.max(until, type_=imports.c.until.type).label("until"))
-            .where(imports.c.mandator == mandator, imports.c.fresh_until.is_not(None))
-            .group_by(imports.c.reader)
-        )
+        """Return up to which moment each reader's feedback has reached the CRM. See `read_watermarks`."""
         with self._engine.connect() as connection:
-            return {row.reader: row.until for row in connection.execute(query)}
+            return read_watermarks(connection).get(mandator, {})
 
     def newest_events(self, mandator: str, reader: str) -> dict[str, datetime]:
         """Return when the newest event of each import happened, by import id."""
@@ -242,6 +233,22 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
 
+    def imported_mandators(self) -> set[str]:
+        """Return the mandators any of whose feedback the CRM has taken."""
+        readers, of_reader = one_row_per_key(imports, "mandator", "reader"), imports.alias()
+        taken = (
+            select(of_reader.c.id)
+            .where(
+                of_reader.c.mandator == readers.c.mandator,
+                of_reader.c.reader == readers.c.reader,
+                of_reader.c.committed_at.is_not(None),
+            )
+            .correlate(readers)
+            .exists()
+        )
+        with self._engine.connect() as connection:
+            return set(connection.execute(select(readers.c.mandator).where(taken)).scalars())
+
     def find(self, import_id: str) -> FeedbackImport | None:
         """Return the import of that id; None where there is none."""
         return next(iter(self._windows(imports.c.id == import_id)), None)
@@ -263,6 +270,26 @@ class FeedbackImports(ImportWindows[FeedbackImport]):
             connection.execute(delete(imports).where(imports.c.id.in_(window_ids)))
 
 
+def read_watermarks(connection: Connection) -> dict[str, dict[str, datetime]]:
+    """Return up to which moment the feedback of each mandator's readers has reached the CRM; absent if never.
+
+    For a window that is its end, but never later than it was fetched by our own clock. A delivered file shows it by
+    what is new in it: see `RowCounts.stale`.
+    """
+    readers, of_reader = one_row_per_key(imports, "mandator", "reader"), imports.alias()
+    until = (
+        select(func.max(of_reader.c.fresh_until, type_=imports.c.fresh_until.type))
+        .where(of_reader.c.mandator == readers.c.mandator, of_reader.c.reader == readers.c.reader)
+        .correlate(readers)
+        .scalar_subquery()
+    )
+    watermarks: defaultdict[str, dict[str, datetime]] = defaultdict(dict)
+    for mandator, reader, moment in connection.execute(select(readers.c.mandator, readers.c.reader, until)):
+        if moment is not None:
+            watermarks[mandator][reader] = moment
+    return dict(watermarks)
+
+
 def new_import(
     mandator: str, reader: str, window: Window, rows: int, file: tuple[str, str], run_id: str, now: datetime
 ) -> FeedbackImport:
@@ -281,6 +308,10 @@ def _dismiss(connection: Connection, import_id: str, who: str, reason: str, now:
 
 
 def _freshness(rows: RowCounts) -> ColumnElement[Any]:
-    """Return the moment to store: one that was shown before stays, whatever a second reading shows."""
+    """Return the moment to store: one that was shown before stays, whatever a second reading shows.
+
+    Where the vendor's clock was ahead, it is when the import was fetched, so that nothing is left out once it is right.
+    """
     shown = imports.c.until if rows.fresh_until is None else literal(rows.fresh_until, imports.c.until.type)
-    return func.coalesce(imports.c.fresh_until, null() if rows.stale else shown)
+    fetched = case((shown > imports.c.imported_at, imports.c.imported_at), else_=shown)
+    return func.coalesce(imports.c.fresh_until, null() if rows.stale else fetched)

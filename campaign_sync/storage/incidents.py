@@ -1,16 +1,17 @@
 """The incidents of each mandator, and what each channel has sent about them."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Insert, Row, Update, and_, bindparam, insert, select, update
 
 from campaign_sync.domain.incident import (
+    DetectedIncidents,
     Incident,
-    IncidentChanges,
     IncidentKind,
     Notice,
     NoticeKind,
@@ -19,12 +20,44 @@ from campaign_sync.domain.incident import (
 )
 from campaign_sync.storage.tables import incident as _table
 from campaign_sync.storage.tables import incident_check, notice
-from campaign_sync.storage.upsert import insert_missing, upsert
+from campaign_sync.storage.upsert import insert_missing
 
 _ALL_CLEAR_WITHIN = timedelta(days=7)
 """How long after the end of an incident its all-clear is still sent."""
 
+_IS_OPEN = and_(
+    _table.c.cleared_at.is_(None),
+    _table.c.mandator == bindparam("of_mandator"),
+    _table.c.subject == bindparam("of_subject"),
+)
+
 _FIELDS = [field.name for field in fields(Incident)]
+
+
+@dataclass(frozen=True)
+class UnsentNotices:
+    """The incidents that are open or were over lately, and what has been sent about them."""
+
+    incidents: Sequence[Row[Any]]
+    stages: Mapping[tuple[str, str], Collection[str]]
+    """The stages that were sent, by incident and channel."""
+
+    def of(self, mandator: str, channel: str) -> list[Notice]:
+        """Return the notices of a mandator that a channel has yet to send, oldest first.
+
+        An incident that was over before the channel sent anything about it needs no notice.
+        """
+        notices = []
+        for row in self.incidents:
+            already = self.stages.get((row.id, channel), ())
+            if row.mandator != mandator:
+                continue
+            if row.cleared_at is not None:
+                if already and NoticeKind.ALL_CLEAR not in already:
+                    notices.append(Notice(NoticeKind.ALL_CLEAR, _incident(row), row.cleared_at, row.id))
+            elif row.kind not in already:
+                notices.append(Notice(NoticeKind.WORSE if already else NoticeKind.ALARM, _incident(row), None, row.id))
+        return notices
 
 
 class Incidents:
@@ -33,68 +66,43 @@ class Incidents:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def open(self, mandator: str) -> dict[Subject, Incident]:
-        """Return the open incidents of a mandator by their subject."""
-        is_open = (_table.c.mandator == mandator) & _table.c.cleared_at.is_(None)
-        return {Subject.parse(row.subject): _incident(row) for row in self._rows(is_open)}
-
-    def reconcile(
-        self, mandator: str, incidents: Iterable[Incident], in_progress: Collection[Subject], now: datetime
-    ) -> IncidentChanges:
-        """Record which incidents are new, worse or over. Return these changes.
+    def reconcile(self, detected: Mapping[str, DetectedIncidents], now: datetime) -> dict[str, dict[Subject, Incident]]:
+        """Record which incidents of these mandators are new, worse or over. Return what is open now, by mandator.
 
         Args:
-            mandator: whose incidents these are.
-            incidents: all its incidents now.
-            in_progress: subjects whose incidents can't be over yet, because a run is at work on them.
+            detected: all incidents of each mandator that was checked.
             now: when these were detected.
         """
-        changed = compare_incidents(self.open(mandator), incidents, in_progress)
-        is_open = (_table.c.mandator == mandator) & _table.c.cleared_at.is_(None)
+        open_now, new, worse, resolved = {}, [], [], []
         with self._engine.begin() as connection:
-            for incident in changed.worse:
-                values = {name: getattr(incident, name) for name in ("kind", "what", "remedy", "page")}
-                connection.execute(
-                    update(_table).where(is_open, _table.c.subject == str(incident.subject)).values(values)
-                )
-            for subject in changed.resolved:
-                connection.execute(
-                    update(_table).where(is_open, _table.c.subject == str(subject)).values(cleared_at=now)
-                )
-            for incident in changed.new:  # last: the same subject may have had an incident that is over
-                connection.execute(
-                    _table.insert().values(
-                        id=str(uuid4()), noticed_at=now, **vars(incident) | {"subject": str(incident.subject)}
-                    )
-                )
-            check = {"mandator": mandator, "checked_at": now}
-            upsert(connection, incident_check, [check], update=("checked_at",))
-        return changed
+            known = read_open_incidents(connection)
+            for mandator, of_mandator in detected.items():
+                changes = compare_incidents(known.get(mandator, {}), of_mandator.incidents, of_mandator.in_progress)
+                open_now[mandator] = changes.apply(known.get(mandator, {}))
+                worse += [_of_subject(mandator, incident.subject) | _wording(incident) for incident in changes.worse]
+                resolved += [_of_subject(mandator, subject) | {"cleared_at": now} for subject in changes.resolved]
+                new += [_row(incident, now) for incident in changes.new]
+            _execute(connection, update(_table).where(_IS_OPEN), worse)
+            _execute(connection, update(_table).where(_IS_OPEN), resolved)
+            _execute(connection, insert(_table), new)  # last: the same subject may have had one that is over
+            _note_checks(connection, detected, now)
+        return open_now
 
-    def last_checked(self, mandator: str) -> datetime | None:
-        """Return when a mandator was last checked for incidents; None for never."""
-        query = select(incident_check.c.checked_at).where(incident_check.c.mandator == mandator)
+    def last_checks(self) -> dict[str, datetime]:
+        """Return when each mandator was last checked for incidents; one is absent if never."""
         with self._engine.connect() as connection:
-            checked_at: datetime | None = connection.execute(query).scalar()
-        return checked_at
+            return {row.mandator: row.checked_at for row in connection.execute(select(incident_check))}
 
-    def unsent(self, mandator: str, channel: str, now: datetime) -> list[Notice]:
-        """Return the notices of a mandator that a channel has yet to send, oldest first.
-
-        An incident that was over before the channel sent anything about it needs no notice.
-        """
+    def unsent(self, now: datetime) -> UnsentNotices:
+        """Return what of all incidents has yet to be sent."""
         recent = _table.c.cleared_at.is_(None) | (_table.c.cleared_at > now - _ALL_CLEAR_WITHIN)
-        rows = self._rows((_table.c.mandator == mandator) & recent)
-        sent = self._sent_stages(channel, [row.id for row in rows])
-        notices = []
-        for row in rows:
-            already = sent.get(row.id, set())
-            if row.cleared_at is not None:
-                if already and NoticeKind.ALL_CLEAR not in already:
-                    notices.append(Notice(NoticeKind.ALL_CLEAR, _incident(row), row.cleared_at, row.id))
-            elif row.kind not in already:
-                notices.append(Notice(NoticeKind.WORSE if already else NoticeKind.ALARM, _incident(row), None, row.id))
-        return notices
+        with self._engine.connect() as connection:
+            incidents = connection.execute(select(_table).where(recent).order_by(_table.c.noticed_at)).all()
+            sent = connection.execute(select(notice).join(_table, _table.c.id == notice.c.incident_id).where(recent))
+            stages: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+            for row in sent:
+                stages[row.incident_id, row.channel].add(row.stage)
+        return UnsentNotices(incidents, stages)
 
     def require_writable(self, pending: Notice) -> None:
         """Make sure that `mark_sent` can be written for a notice. Changes nothing.
@@ -112,17 +120,39 @@ class Incidents:
         with self._engine.begin() as connection:
             insert_missing(connection, notice, [values])
 
-    def _rows(self, condition: ColumnElement[bool]) -> list[Row[Any]]:
-        with self._engine.connect() as connection:
-            return list(connection.execute(select(_table).where(condition).order_by(_table.c.noticed_at)))
 
-    def _sent_stages(self, channel: str, ids: Sequence[str]) -> dict[str, set[str]]:
-        stages: dict[str, set[str]] = {}
-        query = select(notice).where(notice.c.channel == channel, notice.c.incident_id.in_(ids))
-        with self._engine.connect() as connection:
-            for row in connection.execute(query):
-                stages.setdefault(row.incident_id, set()).add(row.stage)
-        return stages
+def read_open_incidents(connection: Connection) -> dict[str, dict[Subject, Incident]]:
+    """Return all open incidents, by mandator and subject; the newest where a subject has several."""
+    incidents: defaultdict[str, dict[Subject, Incident]] = defaultdict(dict)
+    for row in connection.execute(select(_table).where(_table.c.cleared_at.is_(None)).order_by(_table.c.noticed_at)):
+        incidents[row.mandator][Subject.parse(row.subject)] = _incident(row)
+    return dict(incidents)
+
+
+def _of_subject(mandator: str, subject: Subject) -> dict[str, object]:
+    return {"of_mandator": mandator, "of_subject": str(subject)}
+
+
+def _wording(incident: Incident) -> dict[str, object]:
+    return {name: getattr(incident, name) for name in ("kind", "what", "remedy", "page")}
+
+
+def _row(incident: Incident, now: datetime) -> dict[str, object]:
+    return {"id": str(uuid4()), "noticed_at": now, **vars(incident), "subject": str(incident.subject)}
+
+
+def _execute(connection: Connection, statement: Update | Insert, rows: Sequence[dict[str, object]]) -> None:
+    """Execute a statement for all rows. An update sets the columns that the rows name."""
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _note_checks(connection: Connection, mandators: Collection[str], now: datetime) -> None:
+    of_them = update(incident_check).where(incident_check.c.mandator.in_(mandators)).values(checked_at=now)
+    if connection.execute(of_them).rowcount < len(mandators):
+        insert_missing(
+            connection, incident_check, [{"mandator": mandator, "checked_at": now} for mandator in mandators]
+        )
 
 
 def _incident(row: Row[Any]) -> Incident:

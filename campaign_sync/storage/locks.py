@@ -7,14 +7,15 @@ was busy, makes sure that the row is still its own before it changes anything mo
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Engine, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, select, update
 
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.errors import StateError
@@ -34,6 +35,24 @@ class LockScope(StrEnum):
 
     RECIPIENT_LIST = "recipient_list"
     MANDATOR = "mandator"
+
+
+class ExpiredLock(NamedTuple):
+    """A lock of a recipient list, since its last renewal, that no living process holds any more."""
+
+    recipient_list_id: int
+    run_id: str
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class LockHolders:
+    """The runs that hold locks of recipient lists, by the vendor's ids."""
+
+    living: Mapping[int, str]
+    dead: Mapping[int, str]
+    """Runs whose process died while it held the lock, and so never released it."""
 
 
 class ListLockedError(CampaignSyncError):
@@ -129,20 +148,18 @@ class ListLocks:
 
     def holder(self, recipient_list_id: int) -> str | None:
         """Return the run that holds the list's lock now; None where no living process does."""
-        row, over = self._row(recipient_list_id)
-        return None if row is None or over else str(row.run_id)
-
-    def dead_holder(self, recipient_list_id: int) -> str | None:
-        """Return the run whose process died while it held the list's lock, and so never released it."""
-        row, over = self._row(recipient_list_id)
-        return str(row.run_id) if row and over else None
-
-    def _row(self, recipient_list_id: int) -> tuple[Row[Any] | None, bool]:
-        """Return the row of a list's lock, and whether it has expired."""
         query = select(lease).where(_is(recipient_list_id, LockScope.RECIPIENT_LIST))
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
-            return row, row is not None and is_expired(row.owner, row.expires_at, database_now(connection))
+            over = row is None or is_expired(row.owner, row.expires_at, database_now(connection))
+        return None if row is None or over else str(row.run_id)
+
+    def expired(self) -> set["ExpiredLock"]:
+        """Return the locks whose process died while it held them, and so never released them."""
+        with self._engine.connect() as connection:
+            now = database_now(connection)
+            rows = connection.execute(_OF_LISTS).all()
+        return {_as_expired(row) for row in rows if is_expired(row.owner, row.expires_at, now)}
 
     def _acquire(self, vendor_id: int, scope: LockScope, token: str, run_id: str) -> None:
         is_it, row = _is(vendor_id, scope), None
@@ -176,9 +193,32 @@ class ListLocks:
         return renewed.rowcount > 0
 
 
+def read_holders(connection: Connection, expired: Collection[ExpiredLock]) -> LockHolders:
+    """Return who holds the lock of each list.
+
+    Args:
+        connection: reads one moment, which is that of the result.
+        expired: from `ListLocks.expired`, before that moment. A process that is gone only afterwards may have released
+            its locks in order, and counts as living.
+    """
+    living: dict[int, str] = {}
+    dead: dict[int, str] = {}
+    for row in connection.execute(_OF_LISTS):
+        holders = dead if _as_expired(row) in expired else living
+        holders[int(row.vendor_id)] = str(row.run_id)
+    return LockHolders(living, dead)
+
+
+def _as_expired(row: Row[Any]) -> ExpiredLock:
+    return ExpiredLock(int(row.vendor_id), row.run_id, row.token, row.expires_at)
+
+
 def boot_clock() -> float:
     """Return seconds since some moment, which also pass while the machine sleeps where the system has such a clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+_OF_LISTS = select(lease).where(lease.c.scope == LockScope.RECIPIENT_LIST)
 
 
 def _is(vendor_id: int, scope: LockScope) -> ColumnElement[bool]:

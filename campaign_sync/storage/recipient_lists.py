@@ -73,12 +73,6 @@ class RecipientListStates:
         with self._engine.begin() as connection:
             connection.execute(delete(doubtful_list).where(is_list))
 
-    def partial_fills(self, mandator: str) -> dict[str, PartialFill]:
-        """Return the lists of a mandator that seem half full, by name."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(doubtful_list).where(doubtful_list.c.mandator == mandator))
-            return {row.list: PartialFill(**row._mapping) for row in rows}
-
     def accept_size(self, acceptance: SizeAcceptance) -> None:
         """Allow one run to replace a list by an implausible size."""
         with self._engine.begin() as connection:

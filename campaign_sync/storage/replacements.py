@@ -10,6 +10,7 @@ from uuid import uuid4
 import pandas as pd
 from sqlalchemy import Engine, Row, desc, func, select, update
 
+from campaign_sync.storage.one_row_per_key import one_row_per_key
 from campaign_sync.storage.replacement_steps import CLEAR, Step, StepLog, StepOutcome
 from campaign_sync.storage.tables import rejection, replace, size_acceptance, snapshot
 from campaign_sync.storage.upsert import upsert
@@ -115,6 +116,21 @@ class Snapshots:
             row = connection.execute(query).first()
         return StoredSnapshot(**row._mapping) if row else None
 
+    def newest(self) -> dict[tuple[str, str], StoredSnapshot]:
+        """Return the newest snapshot of every list, by mandator and list."""
+        lists, of_list = one_row_per_key(snapshot, "mandator", "list"), snapshot.alias()
+        newest_id = (
+            select(of_list.c.id)
+            .where(of_list.c.mandator == lists.c.mandator, of_list.c.list == lists.c.list)
+            .order_by(desc(of_list.c.created_at))
+            .limit(1)
+            .correlate(lists)
+            .scalar_subquery()
+        )
+        query = select(snapshot).join(lists, snapshot.c.id == newest_id)
+        with self._engine.connect() as connection:
+            return {(row.mandator, row.list): StoredSnapshot(**row._mapping) for row in connection.execute(query)}
+
 
 class Replacements:
     """All replacements, with their steps."""
@@ -208,17 +224,6 @@ class Replacements:
                     break
         return sizes
 
-    def attempts_since_proof(self, mandator: str, name: str) -> int:
-        """Return how many replacements have changed the list since the last proven one."""
-        proven = self.last_proven(mandator, name)
-        query = select(func.count()).where(
-            replace.c.mandator == mandator, replace.c.list == name, replace.c.cleared_at.is_not(None)
-        )
-        if proven:
-            query = query.where(replace.c.started_at > proven.started_at)
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one()
-
     def next_start(self, mandator: str, name: str, now: datetime) -> datetime:
         """Return a start time for a new entry: now, but after every other, since the clocks of machines differ."""
         query = select(func.max(replace.c.started_at, type_=replace.c.started_at.type)).where(
@@ -251,16 +256,6 @@ class Replacements:
         newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None))
         return newest if newest and newest.state is not ReplacementState.PROVEN else None
 
-    def proven_since(self, recipient_list_id: int, moment: datetime) -> bool:
-        """Return whether a replacement of the vendor's list, under any name, began since then and was proven."""
-        query = select(replace.c.id).where(
-            replace.c.recipient_list_id == recipient_list_id,
-            replace.c.state == ReplacementState.PROVEN,
-            replace.c.started_at > moment,
-        )
-        with self._engine.connect() as connection:
-            return connection.execute(query.limit(1)).first() is not None
-
     def of_run(self, run_id: str, name: str) -> Replacement | None:
         """Return a run's replacement of a list; the newest where retries made several."""
         return self._first(
@@ -281,7 +276,12 @@ class Replacements:
     def _first(self, query: Any) -> Replacement | None:
         with self._engine.connect() as connection:
             row: Row[Any] | None = connection.execute(query).first()
-        return Replacement(**{**row._mapping, "state": ReplacementState(row.state)}) if row else None
+        return as_replacement(row) if row else None
+
+
+def as_replacement(row: Row[Any]) -> Replacement:
+    """Return a row of the table `replace` as a replacement."""
+    return Replacement(**{**row._mapping, "state": ReplacementState(row.state)})
 
 
 class Rejections:

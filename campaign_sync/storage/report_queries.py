@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, and_, func, select
 
 from campaign_sync.domain.rejection import Stage
-from campaign_sync.storage.replacements import Replacement, ReplacementState
+from campaign_sync.storage.replacements import Replacement, as_replacement
 from campaign_sync.storage.tables import rejection, replace, replace_answer, snapshot
 
 KNOWN_FOR = timedelta(days=7)
@@ -31,10 +31,7 @@ class ReportQueries:
             .order_by(replace.c.started_at)
         )
         with self._engine.connect() as connection:
-            return [
-                Replacement(**{**row._mapping, "state": ReplacementState(row.state)})
-                for row in connection.execute(query)
-            ]
+            return [as_replacement(row) for row in connection.execute(query)]
 
     def rejection_counts(self, entry: Replacement) -> dict[Turned, int] | None:
         """Return how many people an ended replacement, its snapshot and its selection kept out of the list.

@@ -1,6 +1,6 @@
 """Revisions of the product's tables: reading and migrating a database's revision, and comparing its tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -35,16 +35,31 @@ def revision_of(connection: Connection, place: str) -> str | None:
         RevisionError: a newer version of the product migrated it.
     """
     current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    if current is not None and current not in revisions():
-        raise RevisionError(
-            f"the state database {place} (storage.state_url) is at revision {current}, which this version of "
-            "campaign-sync doesn't know; run the newer version that migrated it"
-        )
+    require_known(current, place)
     return current
 
 
-def migrate(connection: Connection, place: str, to: str = "head") -> str | None:
+def require_known(revision: str | None, place: str) -> None:
+    """Raise RevisionError if a newer version of the product migrated the database. `place` names it."""
+    if revision is not None and revision not in revisions():
+        raise RevisionError(
+            f"the state database {place} (storage.state_url) is at revision {revision}, which this version of "
+            "campaign-sync doesn't know; run the newer version that migrated it"
+        )
+
+
+def migrate(
+    connection: Connection, place: str, to: str = "head", before_changes: Callable[[Connection], None] = lambda _: None
+) -> str | None:
     """Migrate a database to a revision while other processes wait; those find nothing left to do.
+
+    On PostgreSQL it begins when all transactions have ended that have read the revision, and keeps new ones waiting.
+
+    Args:
+        connection: to the database.
+        place: where it is, for messages.
+        to: the revision.
+        before_changes: called once no other transaction can change anything; raises what the database is left for.
 
     Returns:
         The revision it was at.
@@ -57,6 +72,10 @@ def migrate(connection: Connection, place: str, to: str = "head") -> str | None:
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     before = revision_of(connection, place)
+    if before is not None and connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {VERSION_TABLE} IN ACCESS EXCLUSIVE MODE")
+    if before not in (None, revisions()[-1]):
+        before_changes(connection)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, to)

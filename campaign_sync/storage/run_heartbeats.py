@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, inspect, select
 
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.locks import HEARTBEATS_PER_LIFETIME, LIFETIME
@@ -71,6 +71,25 @@ class RunHeartbeats:
         while not end.wait(LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME):
             with suppress(StateError), self._engine.begin() as connection:
                 _renew(connection, run_id)  # inserts the row where the database was restored meanwhile
+
+
+def require_no_run(connection: Connection) -> None:
+    """Make sure that no run is under way, which could no longer write down what it does to a list.
+
+    Raises:
+        StateError: one has sent a heartbeat lately.
+    """
+    if not inspect(connection).has_table(run_alive.name):  # in the first versions
+        return
+    now = database_now(connection)
+    rows = connection.execute(select(run_alive).where(run_alive.c.owner != UNKNOWN_OWNER)).all()
+    if living := [row for row in rows if not is_expired(row.owner, row.expires_at, now)]:
+        until = max(row.expires_at for row in living)
+        raise StateError(
+            f"the state database (storage.state_url) can't be upgraded while runs are under way "
+            f"({', '.join(row.run_id for row in living)}): they would leave lists half full. Wait until they have "
+            f"ended, or until {until:%H:%M:%S} UTC if their processes are dead, then try again"
+        )
 
 
 def _renew(connection: Connection, run_id: str) -> None:

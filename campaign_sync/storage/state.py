@@ -27,6 +27,7 @@ from campaign_sync.storage.replacements import Rejections, Replacements, Snapsho
 from campaign_sync.storage.report_queries import ReportQueries
 from campaign_sync.storage.response_imports import ResponseImports
 from campaign_sync.storage.run_heartbeats import RunHeartbeats
+from campaign_sync.storage.state_view import StateView, read_view
 from campaign_sync.storage.tables import setting
 from campaign_sync.storage.unshown_feedback import UnshownFeedback
 from campaign_sync.storage.upsert import insert_missing
@@ -90,9 +91,12 @@ class State:
             read_only=read_only,
         )
 
+    def view(self) -> StateView:
+        """Return the state of all mandators and lists at one moment. See `StateView` for what agrees with what."""
+        return read_view(self._engine, self.locks)
+
     def close(self) -> None:
-        """Close the database."""
-        self._engine.dispose()
+        """Close the database; the connections stay for the next one in this process that opens it."""
 
     def __enter__(self) -> Self:
         return self

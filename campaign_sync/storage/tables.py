@@ -8,7 +8,7 @@ Personal data (recipient ids, addresses) is only in `unmatched_feedback`, `refus
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData()
@@ -44,7 +44,7 @@ feedback_import = Table(
     "feedback_import",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("mandator", String(64), nullable=False, index=True),
+    Column("mandator", String(64), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("reader", String(32), nullable=False),
     Column("since", UtcDateTime, nullable=False),
@@ -52,7 +52,7 @@ feedback_import = Table(
     Column("rows", Integer, nullable=False),
     Column("file", Text, nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("run_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False, index=True),
     Column("imported_at", UtcDateTime, nullable=False),
     Column("misfit_rows", Integer),
     Column("understood_rows", Integer),
@@ -63,6 +63,7 @@ feedback_import = Table(
     Column("dismissed_at", UtcDateTime),
     Column("dismissed_by", String(255)),
     Column("dismissed_because", Text),
+    Index("ix_feedback_import_reader", "mandator", "reader", "fresh_until"),
 )
 
 feedback_file = Table(
@@ -186,22 +187,23 @@ snapshot = Table(
     "snapshot",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("mandator", String(64), nullable=False, index=True),
+    Column("mandator", String(64), nullable=False),
     Column("list", String(64), nullable=False),
     Column("rows", Integer, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("file", Text, nullable=False),
-    Column("run_id", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("people_of", UtcDateTime),
     Column("consents_of", UtcDateTime),
+    Index("ix_snapshot_list", "mandator", "list", "created_at"),
 )
 
 replace = Table(
     "replace",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("mandator", String(64), nullable=False, index=True),
+    Column("mandator", String(64), nullable=False),
     Column("list", String(64), nullable=False),
     Column("recipient_list_id", BigInteger, nullable=False),
     Column("run_id", String(64), nullable=False, index=True),
@@ -224,6 +226,8 @@ replace = Table(
     Column("entity_types", Text),
     Column("id_attribute", String(255)),
     Column("address_attribute", String(255)),
+    Index("ix_replace_list", "mandator", "list", "started_at"),
+    Index("ix_replace_recipient_list", "recipient_list_id", "started_at"),
 )
 
 replace_step = Table(
@@ -341,7 +345,7 @@ incident = Table(
     Column("remedy", Text, nullable=False),
     Column("page", Text, nullable=False),
     Column("noticed_at", UtcDateTime, nullable=False),
-    Column("cleared_at", UtcDateTime),
+    Column("cleared_at", UtcDateTime, index=True),
 )
 
 notice = Table(

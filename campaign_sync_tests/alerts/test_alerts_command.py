@@ -12,7 +12,7 @@ from rich.console import Console
 
 from campaign_sync.cli.alarms import send_test_notices, show_incidents
 from campaign_sync.cli.run import problems
-from campaign_sync.domain.incident import Incident, IncidentKind, Subject
+from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync_tests import first_day
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
@@ -53,7 +53,7 @@ def run_alarm_sensor(installation: Installation, now: datetime | None = None) ->
     """Record a check by the alarm sensor, of both mandators, in which nothing was found."""
     with installation.state() as state:
         for mandator in ("nord", "sued"):
-            state.incidents.reconcile(mandator, [], [], now or datetime.now(UTC))
+            state.incidents.reconcile({mandator: DetectedIncidents([], [])}, now or datetime.now(UTC))
 
 
 def shown(installation: Installation) -> tuple[bool, str]:
@@ -71,7 +71,7 @@ def test_an_incident_is_shown_until_it_is_over(installation: Installation) -> No
         "Nothing is wrong: the alarm sensor is running, and all lists are as planned.\n",
     )
     with installation.state() as state:
-        state.incidents.reconcile("nord", [broken], [], datetime.now(UTC))
+        state.incidents.reconcile({"nord": DetectedIncidents([broken], [])}, datetime.now(UTC))
     fine, printed = shown(installation)
     assert not fine
     assert "nord/newsletter" in printed

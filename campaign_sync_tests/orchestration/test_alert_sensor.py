@@ -12,7 +12,7 @@ from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.incident import Incident, IncidentKind, Subject
+from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
@@ -294,11 +294,11 @@ def test_without_any_channel_notices_are_logged(alarms: AlarmSensor) -> None:
     subject = Subject.of_list("newsletter")
     late = Incident("nord", subject, IncidentKind.LATE, datetime.now(UTC), "It is late.", "Look.", "/runs")
     with alarms.shop.state() as state:
-        state.incidents.reconcile("nord", [late], [], datetime.now(UTC))
+        state.incidents.reconcile({"nord": DetectedIncidents([late], [])}, datetime.now(UTC))
     alarms.tick()
     with alarms.shop.state() as state:
-        assert state.incidents.open("nord") == {}
-        assert state.incidents.unsent("nord", "log", datetime.now(UTC)) == []
+        assert state.view().open_incidents("nord") == {}
+        assert state.incidents.unsent(datetime.now(UTC)).of("nord", "log") == []
 
 
 def test_each_channel_sends_the_all_clear_of_the_state_database_once_though_another_is_down(
@@ -484,7 +484,7 @@ def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
     """As after an upgrade that gives assets other keys: nothing shows yet that it is over."""
     failed = Incident("nord", Subject.parse(subject), kind, datetime.now(UTC), "It failed.", "Look.", "/runs")
     with alarms.shop.state() as state:
-        state.incidents.reconcile("nord", [failed], [], datetime.now(UTC))
+        state.incidents.reconcile({"nord": DetectedIncidents([failed], [])}, datetime.now(UTC))
     alarms.tick()
     assert alarms.tick() == []
     alarms.run()

@@ -128,7 +128,7 @@ def test_a_run_whose_process_died_is_reported_as_failed_and_blocks_no_other_run(
         assert requests(tick_on(shop, instance)) == [], "nothing shows that it is dead"
         with shop.state() as state:
             subprocess.run([sys.executable, "-c", HOLD_AND_DIE, state_url(shop), run.run_id], check=False)
-            assert state.locks.dead_holder(NEWSLETTER) == run.run_id
+            assert state.view().locks.dead[NEWSLETTER] == run.run_id
 
         assert len(requests(tick_on(shop, instance))) == 2
         failed = instance.get_run_by_id(run.run_id)

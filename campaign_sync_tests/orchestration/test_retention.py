@@ -95,7 +95,7 @@ def statements(installation: Installation, instance: dg.DagsterInstance, now: da
     with installation.state() as state:
         frames = FileStorage(configuration.storage.frames)
         report = gather(configuration, "nord", state, frames, now, attempts)
-        readiness = judge_lists(configuration, "nord", state, attempts, now)
+        readiness = judge_lists(configuration, "nord", state.view(), attempts, now)
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(monitored.checks))
     proof = io.StringIO()
     print_proof(configuration, ADDRESSES[0], [("nord", "newsletter")], None, Console(file=proof, width=400))

@@ -433,4 +433,4 @@ def test_people_whom_the_preflight_rejects_every_day_do_not_count_as_growth(inst
         assert result.success, problems(result)
         assert len(installation.addresses(PRODUCTS)) == 3
     with installation.state() as state:
-        assert state.recipient_lists.partial_fills("nord") == {}
+        assert state.view().of_list("nord", "newsletter").partial_fill is None

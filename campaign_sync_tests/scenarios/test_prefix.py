@@ -59,7 +59,7 @@ def test_sensors_find_the_runs_and_assets_of_their_own_location(
 
     assert failed.dagster_run.tags[MANDATOR_TAG] == "marketing/nord"
     with prefixed.state() as state:
-        pages = {incident.page for incident in state.incidents.open("nord").values()}
+        pages = {incident.page for incident in state.view().open_incidents("nord").values()}
     assert pages == {"/assets/marketing/nord/newsletter_recipient_list"}
     assert [repair.job_name for repair in repairs] == ["marketing_nord_daily_replace"]
     assert {key.path[0] for key in repairs[0].asset_selection or []} == {"marketing"}

@@ -119,7 +119,8 @@ def test_a_half_full_list_without_its_state_database_is_detected_and_filled_afte
     assert installation.addresses(NEWSLETTER) == half, "nothing is sent on a guess"
     run_id = str(uuid4())
     with installation.state() as state:
-        (partial_fill,) = state.recipient_lists.partial_fills("nord").values()
+        partial_fill = state.view().of_list("nord", "newsletter").partial_fill
+        assert partial_fill is not None
         assert (partial_fill.held, partial_fill.expected) == (len(half), 5)
         state.recipient_lists.accept_size(
             SizeAcceptance(run_id, "nord", "newsletter", "anna", "it was half full", LONG_AGO)
@@ -127,7 +128,7 @@ def test_a_half_full_list_without_its_state_database_is_detected_and_filled_afte
     assert installation.run("nord", assets=LIST, run_id=run_id).success
     assert installation.addresses(NEWSLETTER) == ADDRESSES
     with installation.state() as state:
-        assert state.recipient_lists.partial_fills("nord") == {}
+        assert state.view().of_list("nord", "newsletter").partial_fill is None
 
 
 @pytest.mark.usefixtures("_one_recipient_a_batch")
@@ -167,4 +168,4 @@ def test_a_list_without_technical_fields_that_would_grow_is_not_reported_as_half
     assert "the list grows by 150% from 2 (in the list now) to 5" in message
     assert "half full" not in message
     with installation.state() as state:
-        assert state.recipient_lists.partial_fills("nord") == {}
+        assert state.view().of_list("nord", "newsletter").partial_fill is None

@@ -151,11 +151,11 @@ def test_a_delayed_holder_stops_if_the_database_is_out_of_reach(database_url: st
 def test_an_existing_process_keeps_its_lock_on_a_slow_machine_but_not_for_ever(sqlite_url: str) -> None:
     with State(sqlite_url) as state, state.locks.acquire(11, "slow"):
         with time_machine.travel(datetime.now(UTC) + 3 * LIFETIME):
-            assert (state.locks.holder(11), state.locks.dead_holder(11)) == ("slow", None)
+            assert (state.locks.holder(11), state.view().locks.dead.get(11)) == ("slow", None)
             with pytest.raises(ListLockedError), state.locks.acquire(11, "other"):
                 pass
         with time_machine.travel(datetime.now(UTC) + 2 * STALLED_AFTER):
-            assert (state.locks.holder(11), state.locks.dead_holder(11)) == (None, "slow")
+            assert (state.locks.holder(11), state.view().locks.dead.get(11)) == (None, "slow")
 
 
 def test_a_run_is_dead_when_its_process_is_gone(database_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,6 +60,30 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password() -> Non
     with pytest.raises(StateError, match=r"127\.0\.0\.1.*storage\.state_url") as caught:
         State("postgresql+psycopg2://user:swordfish@127.0.0.1:1/state")
     assert "swordfish" not in str(caught.value)
+
+
+def test_all_who_open_the_database_in_a_process_share_its_connection_and_a_forked_one_has_its_own(
+    postgres_url: str,
+) -> None:
+    def server_process() -> int:
+        with State(postgres_url) as state, state._engine.connect() as connection:
+            return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+    first = server_process()
+    assert server_process() == first
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        try:
+            with os.fdopen(write, "w") as pipe:
+                pipe.write(str(server_process()))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        forked = int(pipe.read())
+    assert os.waitpid(child, 0)[1] == 0
+    assert forked != first
+    assert server_process() == first, "the forked process has left the connection alone"
 
 
 def test_one_connection_serves_all_statements_and_is_replaced_when_the_server_ends_it(postgres_url: str) -> None:
@@ -147,7 +172,7 @@ def test_an_attempt_that_changed_nothing_does_not_hide_that_the_list_is_incomple
 
 def test_proven_sizes_and_attempts_since_the_last_proof_are_counted(database_url: str) -> None:
     with State(database_url) as state:
-        assert state.replacements.attempts_since_proof("nord", "newsletter") == 0
+        assert state.view().of_list("nord", "newsletter").attempts == 0
         for day in range(3):
             sizes = json.dumps({"contact": 10 + day})
             start_replacement(state, NOON + day * HOUR, state=ReplacementState.PROVEN, in_list=10, entity_types=sizes)
@@ -155,7 +180,7 @@ def test_proven_sizes_and_attempts_since_the_last_proof_are_counted(database_url
         start_replacement(state, NOON + 4 * HOUR)
 
         assert state.replacements.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
-        assert state.replacements.attempts_since_proof("nord", "newsletter") == 1, "the other attempt changed nothing"
+        assert state.view().of_list("nord", "newsletter").attempts == 1, "the other attempt changed nothing"
 
 
 def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:

@@ -15,13 +15,15 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    NullPool,
     Numeric,
     create_engine,
     select,
+    text,
 )
 
-from campaign_sync.storage.database import examine_database, open_database, probe_database, upgrade_database
-from campaign_sync.storage.errors import RevisionError
+from campaign_sync.storage.database import examine_database, open_database, probe_database, reading, upgrade_database
+from campaign_sync.storage.errors import RevisionError, StateError
 from campaign_sync.storage.locks import ListLockedError, LockScope
 from campaign_sync.storage.revisions import VERSION_TABLE, revisions
 from campaign_sync.storage.state import State
@@ -30,6 +32,7 @@ from campaign_sync_tests.time_travel import make_tables
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ANNA, BEN = "anna@example.org", "ben@example.org"
+LONG_AGO = datetime(2026, 1, 15, tzinfo=UTC)
 FAR_AHEAD = datetime(2126, 1, 1, tzinfo=UTC)
 EARLIER, NEWEST = revisions()[:-1], revisions()[-1]
 PLAUSIBLE = {
@@ -43,6 +46,7 @@ PLAUSIBLE = {
     "entity_type": "contact",
     "bounce_kind": "hard",
     "entity_types": '{"contact": 1}',
+    "run_alive.owner": "another-host 1 boot birth",
 }
 """Values of text columns that a migration or a reader of the table interprets."""
 
@@ -69,7 +73,7 @@ def value_for(column: "Column[Any]", number: int) -> object:
         case Date():
             return NOON.date()
         case DateTime():
-            return NOON
+            return LONG_AGO if column.name == "expires_at" else NOON
         case LargeBinary():
             return bytes(32)
         case kind:
@@ -208,8 +212,8 @@ def test_an_incident_that_a_channel_sent_before_the_upgrade_is_not_sent_again(da
     upgrade_database(database_url)
 
     with State(database_url) as state:
-        assert state.incidents.unsent("nord", "log", NOON) == []
-        assert [notice.id for notice in state.incidents.unsent("nord", "mail", NOON)] == ["i"]
+        assert state.incidents.unsent(NOON).of("nord", "log") == []
+        assert [notice.id for notice in state.incidents.unsent(NOON).of("nord", "mail")] == ["i"]
 
 
 def add_rows(url: str, table: str, values: Sequence[dict[str, Any] | tuple[object, ...]]) -> None:
@@ -250,6 +254,40 @@ def test_of_several_simultaneous_upgrades_one_changes_the_tables(database_url: s
     with ThreadPoolExecutor(4) as pool:
         upgrades = list(pool.map(upgrade_database, [database_url] * 4))
     assert sorted(upgrades) == [(EARLIER[0], NEWEST), *[(NEWEST, NEWEST)] * 3]
+
+
+def test_an_upgrade_beside_a_run_is_refused_and_changes_nothing(database_url: str) -> None:
+    make_tables(database_url, EARLIER[-1])
+    add_rows(database_url, "run_alive", [("4f1c", "another-host 1 boot birth", FAR_AHEAD)])
+    with pytest.raises(StateError, match=r"while runs are under way \(4f1c\).*lists half full.*Wait until"):
+        upgrade_database(database_url)
+    assert at_revision(database_url) == EARLIER[-1]
+
+
+def test_what_was_opened_before_an_upgrade_writes_nothing_after_it(database_url: str) -> None:
+    with State(database_url) as state:
+        for revision, problem in ((EARLIER[-1], "campaign-sync db upgrade"), ("9999", "run the newer version")):
+            with create_engine(database_url).begin() as connection:
+                connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'"))
+            for use in (state.view, lambda: state.heartbeats.expect(["run"]), lambda: State(database_url)):
+                with pytest.raises(RevisionError, match=problem):
+                    use()
+    assert rows(database_url)["run_alive"] == []
+
+
+def test_an_upgrade_waits_until_transactions_have_ended(postgres_url: str) -> None:
+    observer = create_engine(postgres_url, poolclass=NullPool)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'")
+    with State(postgres_url) as state, ThreadPoolExecutor(1) as pool:
+        with reading(state._engine) as connection:
+            connection.execute(select(metadata.tables["lease"]))
+            upgrade = pool.submit(upgrade_database, postgres_url)
+            while not upgrade.done():
+                with observer.connect() as other:
+                    if other.execute(waiting).scalar():
+                        break
+            assert not upgrade.done()
+        assert upgrade.result() == (NEWEST, NEWEST)
 
 
 def test_an_upgrade_refuses_a_newer_version(database_url: str) -> None:

@@ -69,6 +69,7 @@ def finished(production: ProductionInstallation, begun: datetime) -> bool:
     with production.installation.state() as state:
         proofs = [state.replacements.last_proven("nord", name) for name in LISTS]
         ends = [proof.finished_at for proof in proofs if proof and proof.finished_at and proof.started_at > begun]
-        checked = state.incidents.last_checked("nord")
-        is_over = not state.incidents.open("nord") and not state.incidents.unsent("nord", "webhook ops", begun)
+        checked = state.incidents.last_checks().get("nord")
+        unsent = state.incidents.unsent(begun).of("nord", "webhook ops")
+        is_over = not state.view().open_incidents("nord") and not unsent
     return len(ends) == len(LISTS) and checked is not None and checked > max(ends) and is_over

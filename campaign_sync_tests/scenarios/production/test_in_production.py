@@ -52,5 +52,5 @@ def test_a_list_is_completed_after_the_machine_crashed_during_its_fill(productio
     assert production.installation.addresses(NEWSLETTER) == ADDRESSES
     with production.installation.state() as state:
         assert state.replacements.incomplete("nord", "newsletter") is None
-        assert state.locks.dead_holder(NEWSLETTER) is None
+        assert NEWSLETTER not in state.view().locks.dead
         assert run_id not in state.heartbeats.dead_runs()

@@ -1,4 +1,4 @@
-"""The moments that a copy or a delivery of the CRM showed when a snapshot was frozen from it."""
+"""What the CRM showed when a snapshot was frozen, and indexes by which the state of every list is read at once."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,9 +8,24 @@ down_revision = "0017"
 branch_labels = None
 depends_on = None
 
+_INDEXES = (
+    ("ix_feedback_import_reader", "feedback_import", ["mandator", "reader", "fresh_until"]),
+    ("ix_feedback_import_run_id", "feedback_import", ["run_id"]),
+    ("ix_snapshot_list", "snapshot", ["mandator", "list", "created_at"]),
+    ("ix_snapshot_run_id", "snapshot", ["run_id"]),
+    ("ix_replace_list", "replace", ["mandator", "list", "started_at"]),
+    ("ix_replace_recipient_list", "replace", ["recipient_list_id", "started_at"]),
+    ("ix_incident_cleared_at", "incident", ["cleared_at"]),
+)
+
 
 def upgrade() -> None:
     """Apply the change."""
     with op.batch_alter_table("snapshot", schema=None) as batch_op:
         batch_op.add_column(sa.Column("people_of", sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("consents_of", sa.DateTime(timezone=True), nullable=True))
+    for index, table, columns in _INDEXES:
+        op.create_index(index, table, columns)
+    for table in ("feedback_import", "snapshot", "replace"):  # another index begins with the mandator
+        op.drop_index(f"ix_{table}_mandator", table)
+    op.execute("UPDATE feedback_import SET fresh_until = imported_at WHERE fresh_until > imported_at")

@@ -4,9 +4,10 @@ Only a command that submits a run imports this module, because it takes long.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from warnings import catch_warnings, simplefilter
 
 import dagster as dg
 
@@ -114,7 +115,10 @@ def _workspace(
         def create_origins(self) -> list[CodeLocationOrigin]:
             return [origin]
 
-    with WorkspaceProcessContext(instance, Origin(), code_server_log_level="ERROR") as process:
+    with ExitStack() as stack:
+        with catch_warnings():
+            simplefilter("ignore")  # why a location can't be loaded is raised below
+            process = stack.enter_context(WorkspaceProcessContext(instance, Origin(), code_server_log_level="ERROR"))
         workspace = process.create_request_context()
         yield workspace, workspace.get_code_location(origin.location_name)
 

@@ -1,10 +1,12 @@
 """The Dagster instance that the commands use."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
 import yaml
@@ -15,10 +17,14 @@ from campaign_sync.config import Configuration
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.url import ENCODING_HINT, is_ambiguous
 from campaign_sync.orchestration.embedded_storage import EmbeddedStorage
+from campaign_sync.orchestration.mandator_days import MandatorDay, unfinished_days
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_submission import is_daemon_up
 from campaign_sync.sqlite import remedy
 from campaign_sync.storage.private_files import create_private_folder, folder_lock, is_writable, write_atomically
+from campaign_sync.storage.state import State
+
+Known = TypeVar("Known")
 
 _FORMER_STORAGE = "campaign_sync.automation.event_store"
 """The module of the embedded storage in files that earlier versions wrote."""
@@ -57,17 +63,25 @@ def use_instance(home: Path) -> None:
 
 
 def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Attempt] | None:
-    """Return the newest run that was to replace each list of a mandator; None if Dagster's instance can't be read.
+    """Return the newest run that was to replace each list of a mandator; None if Dagster's instance can't be read."""
+    lists = list(configuration.mandators[mandator].lists)
+    return _read(lambda instance: newest_attempts(instance, mandator, lists, prefix=configuration.prefix))
 
-    No instance is created for that.
-    """
+
+def known_day(configuration: Configuration, mandator: str, state: State) -> MandatorDay | None:
+    """Return the newest day of a mandator, if something has failed on it and Dagster's instance can be read."""
+    days = _read(lambda instance: unfinished_days(configuration, instance, state, [mandator], datetime.now(UTC)))
+    return (days or {}).get(mandator)
+
+
+def _read(read: Callable[[dg.DagsterInstance], Known]) -> Known | None:
+    """Return what is read from the instance that commands use; None if it can't be. None is created for that."""
     if not os.environ.get("DAGSTER_HOME") and not EMBEDDED_HOME.exists():
         return None
     try:
         use_instance(EMBEDDED_HOME)
         with dg.DagsterInstance.get() as instance:
-            lists = list(configuration.mandators[mandator].lists)
-            return newest_attempts(instance, mandator, lists, prefix=configuration.prefix)
+            return read(instance)
     except (CommandError, SQLAlchemyError):
         return None
 

@@ -72,13 +72,14 @@ def _tag(run_id: str, address: str) -> None:
 
 
 def _gather(configuration: Configuration, mandator: str, frames: FileStorage) -> Report:
-    from campaign_sync.cli.dagster_instance import (
-        known_attempts,  # imports Dagster, which `campaign-sync report --help` needn't wait for
-    )
+    # Imports Dagster, which `campaign-sync report --help` needn't wait for.
+    from campaign_sync.cli.dagster_instance import known_attempts, known_day
+    from campaign_sync.orchestration.mandator_days import reported_day
 
     attempts = known_attempts(configuration, mandator)
     with State(configuration.storage.state_url.get_secret_value()) as state:
-        return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts)
+        unfinished_day = reported_day(known_day(configuration, mandator, state))
+        return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts, unfinished_day)
 
 
 def _write_file(file: Path, page: str) -> None:

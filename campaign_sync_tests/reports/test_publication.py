@@ -17,7 +17,7 @@ from campaign_sync.orchestration.report_sensor import report_job
 from campaign_sync.reports.publication import publish, remove_pages_before
 from campaign_sync.storage.files import FileStorage
 from campaign_sync_tests.installation import Installation
-from campaign_sync_tests.reports.pages import parse_page, report_of
+from campaign_sync_tests.reports.pages import parse_page, report_of, text_of
 
 pytestmark = pytest.mark.xdist_group("report")
 
@@ -109,6 +109,17 @@ def test_a_mandator_gets_one_report_once_it_is_quiet(installation: Installation)
         instance.report_run_canceled(further)
         run(dg.DagsterRunStatus.CANCELED, **{PLANNED_FOR: planned.tags[PLANNED_FOR]})
         assert reports() == 1, "a person has cancelled the day"
+
+
+def test_the_command_names_lists_of_the_day_that_are_not_there(installation: Installation) -> None:
+    job = installation.definitions.resolve_job_def(daily_job_name("nord"))
+    tags = {MANDATOR_TAG: "nord", PLANNED_FOR: datetime.now(UTC).isoformat()}
+    with dg.instance_for_test() as instance:
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        instance.report_run_failed(run, "its process died")
+        file = installation.folder / "today.html"
+        write_report(installation.configuration, "nord", "en", file, Console(file=io.StringIO()))
+    assert "aren’t renewed yet and follow automatically." in text_of(parse_page(file.read_text()))
 
 
 def test_without_languages_there_are_no_reports(installation: Installation) -> None:

@@ -1,15 +1,23 @@
 """Every key is of one asset, whatever lists are called."""
 
+import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaign_sync import definitions
 from campaign_sync.config.field_types import KEY_PATTERN
 from campaign_sync.domain.asset_names import LIST_CHAIN, AssetKind, AssetName
 from campaign_sync.orchestration.asset_keys import asset_key, asset_name, feedback_keys, list_keys, replacement_keys
+
+PRODUCT = Path(definitions.__file__).parent
+NAMED = {"asset_key", "feedback_keys", "list_keys", "replacement_keys", "recipient_list_page", "AssetName"}
+NAMED |= {"daily_job_name", "newest_attempts", "attempt_keys", "name_in_dagster", "mandator_tags", "mandators_by_value"}
+"""What makes names in Dagster, or reads by them."""
 
 ENDINGS = st.sampled_from(["", *(f"_{kind}" for kind in AssetKind)])
 NAMES = st.builds(
@@ -74,3 +82,16 @@ def test_replacing_a_list_comes_after_the_feedback() -> None:
 
 def test_the_page_of_an_asset_is_dagsters() -> None:
     assert AssetName("nord", AssetKind.RECIPIENT_LIST, "newsletter").page == "/assets/nord/newsletter_recipient_list"
+
+
+def test_no_name_in_dagster_is_made_without_the_prefix() -> None:
+    forgotten = [
+        f"{file.relative_to(PRODUCT)}:{call.lineno}"
+        for package in ("orchestration", "alerts", "replacement", "cli")
+        for file in (PRODUCT / package).rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in NAMED
+        if not any(keyword.arg == "prefix" for keyword in call.keywords)
+    ]
+
+    assert forgotten == []

@@ -14,7 +14,7 @@ from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
 from campaign_sync.orchestration.descriptions import display_names
-from campaign_sync.orchestration.incident_check import CheckedIncidents, KnownToDagster, check_incidents
+from campaign_sync.orchestration.incident_check import CheckedIncidents, DagsterReader, check_incidents
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks
 from campaign_sync.orchestration.names import name_in_dagster
@@ -49,6 +49,7 @@ def alarm_sensor(
     monitored = {mandator: MonitoredAssets.of(mandator, assets[mandator]) for mandator in assets}
     threads: PatientThreads[str, MandatorTick] = PatientThreads()
     heartbeat = Heartbeat(configuration.alarms.heartbeat_url)
+    reader = DagsterReader(monitored.values())
 
     @dg.sensor(
         name=name_in_dagster("campaign_sync_alarms", prefix=configuration.prefix),
@@ -65,7 +66,7 @@ def alarm_sensor(
         tick = _AlarmTick(configuration, context, Cursors(context, monitored), datetime.now(UTC))
         try:
             with State(configuration.storage.state_url.get_secret_value()) as state:
-                dagster = KnownToDagster.read(context.instance, list(monitored.values()))
+                dagster = reader.read(context.instance, tick.now)
                 checked = check_incidents(configuration, monitored, dagster, state, tick.now)
                 ticks = threads.run(monitored, lambda mandator: tick.notify(mandator, state, checked))
         except StateError as error:

@@ -29,7 +29,7 @@ class AssetHistory:
     @classmethod
     def read(cls, instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> Self:
         """Return the history of these assets as of now."""
-        entries = [record.asset_entry for batch in _batches(keys) for record in instance.get_asset_records(batch)]
+        entries = [record.asset_entry for batch in batches(keys) for record in instance.get_asset_records(batch)]
         run_of = {entry.asset_key: entry.last_run_id for entry in entries if entry.last_run_id}
         newest = {entry.asset_key: entry.last_materialization_record for entry in entries}
         materialized = {key for key, record in newest.items() if record and record.run_id == run_of.get(key)}
@@ -46,10 +46,11 @@ def run_records(instance: dg.DagsterInstance, run_ids: Collection[str]) -> dict[
     """Return the runs with these ids; those that are gone are left out."""
     return {
         record.dagster_run.run_id: record
-        for batch in _batches(sorted(run_ids))
+        for batch in batches(sorted(run_ids))
         for record in instance.get_run_records(dg.RunsFilter(run_ids=list(batch)))
     }
 
 
-def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield the items in as many parts as statements are needed to name them."""
     return (items[start : start + MAX_KEYS] for start in range(0, len(items), MAX_KEYS))

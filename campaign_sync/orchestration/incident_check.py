@@ -1,10 +1,9 @@
 """The check for incidents: of what Dagster knows and what the state database knows, one mandator after the other."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
-from typing import Self
 
 import dagster as dg
 
@@ -21,13 +20,14 @@ from campaign_sync.alerts.detection import (
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.incident import RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
-from campaign_sync.orchestration.dagster_internals import AssetCheckExecutionRecord
+from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
 from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
 from campaign_sync.orchestration.mandator_days import MandatorDay, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import outcome
 from campaign_sync.orchestration.repair_sensor import is_given_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
+from campaign_sync.orchestration.run_logs import RunLogs, read_step_failures
 from campaign_sync.storage.incidents import UnsentNotices
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
@@ -39,16 +39,25 @@ class KnownToDagster:
 
     instance: dg.DagsterInstance
     history: AssetHistory
-    checks: Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord]
-    """The newest execution of each check."""
+    checks: CheckHistory
+    step_failures: Callable[[dg.RunRecord], Mapping[str, dg.EventLogEntry]]
 
-    @classmethod
-    def read(cls, instance: dg.DagsterInstance, monitored: Sequence[MonitoredAssets]) -> Self:
-        """Return that as of now."""
-        assets = [key for of_mandator in monitored for key in of_mandator.assets]
-        checks = [key for of_mandator in monitored for key in of_mandator.checks]
-        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
-        return cls(instance, AssetHistory.read(instance, assets), latest)
+
+class DagsterReader:
+    """Reads that again and again, and what can't have changed only once."""
+
+    def __init__(self, monitored: Iterable[MonitoredAssets]) -> None:
+        """Begin without anything read; `monitored` are the assets and checks of all mandators."""
+        of_mandators = list(monitored)
+        self._assets = [key for of_mandator in of_mandators for key in of_mandator.assets]
+        self._checks = [key for of_mandator in of_mandators for key in of_mandator.checks]
+        self._check_reader, self._logs = CheckReader(), RunLogs(read_step_failures)
+
+    def read(self, instance: dg.DagsterInstance, now: datetime) -> KnownToDagster:
+        """Return what Dagster knows now."""
+        history = AssetHistory.read(instance, self._assets)
+        checks = self._check_reader.read(instance, self._checks, history, now)
+        return KnownToDagster(instance, history, checks, partial(self._logs.of, instance))
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,16 @@ def _detect(
     # A run that hangs, or waits in the queue for days, must not delay the notice.
     late = list(late_lists(configuration, mandator, view, now))
     attempts = newest_attempts(
-        dagster.instance, mandator, list(settings.lists), dagster.history, prefix=settings.prefix
+        dagster.instance,
+        mandator,
+        list(settings.lists),
+        dagster.history,
+        dagster.checks.planned_in,
+        prefix=settings.prefix,
     )
     passing = [
-        *failed_steps(newest_runs, dagster.instance, partial(_incomplete, mandator, settings.lists, view)),
-        *failed_checks(monitored, dagster.checks),
+        *failed_steps(newest_runs, dagster.step_failures, partial(_incomplete, mandator, settings.lists, view)),
+        *failed_checks(monitored, dagster.checks.latest),
         *not_as_proven(configuration, mandator, view, attempts, now, planned_expectations(settings, now)),
     ]
     incidents = [

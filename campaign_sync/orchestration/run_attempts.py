@@ -1,19 +1,20 @@
 """The newest run that was to replace each list of a mandator, as Dagster knows it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 
 import dagster as dg
-from dagster import DagsterEventType, DagsterInstance
+from dagster import DagsterInstance
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.orchestration.asset_history import ENDED, AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key, list_keys
-from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
+from campaign_sync.orchestration.run_logs import PlannedChecks, read_planned_checks
 
-_Checks = Mapping[dg.AssetCheckKey, bool | None]
-"""Whether each planned check passed or only warned; None for a check without a result."""
+PlannedIn = Callable[[dg.RunRecord, Collection[dg.AssetKey]], PlannedChecks]
+"""Returns the checks that a run planned, of at least these assets."""
 
 
 def attempt_keys(mandator: str, lists: Iterable[str], *, prefix: str = "") -> list[dg.AssetKey]:
@@ -27,6 +28,7 @@ def newest_attempts(
     mandator: str,
     lists: Sequence[str],
     history: AssetHistory | None = None,
+    planned_checks: PlannedIn | None = None,
     *,
     prefix: str = "",
 ) -> dict[str, Attempt]:
@@ -40,26 +42,25 @@ def newest_attempts(
         mandator: whose lists these are.
         lists: their keys in the configuration.
         history: of at least the assets that `attempt_keys` names; None to read it.
+        planned_checks: returns the checks that a run planned, of at least the assets given; None to read its log.
         prefix: of the code location.
     """
     keys = {name: asset_key(mandator, AssetKind.RECIPIENT_LIST, name, prefix=prefix) for name in lists}
     feedback = asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=prefix)
     history = history or AssetHistory.read(instance, attempt_keys(mandator, lists, prefix=prefix))
-    run_ids = {key: history.run_of[key] for key in (*keys.values(), feedback) if key in history.run_of}
-    records = [history.runs[run_id] for run_id in set(run_ids.values()) if run_id in history.runs]
-    runs = {record.dagster_run.run_id: record for record in records if record.dagster_run.status in ENDED}
-    checks = {run_id: _planned_checks(instance, run_id) for run_id in runs}
-    feedback_run = run_ids.get(feedback, "")
-    feedback_checks = _of_assets(checks.get(feedback_run, {}), [feedback]) if feedback in history.materialized else {}
+    planned_checks = planned_checks or _from_logs(instance)
+
+    def checks_of(assets: Sequence[dg.AssetKey], run: dg.RunRecord) -> PlannedChecks:
+        return {key: outcome for key, outcome in planned_checks(run, assets).items() if key.asset_key in assets}
+
+    feedback_run = _ended_run(history, feedback) if feedback in history.materialized else None
+    feedback_checks = checks_of([feedback], feedback_run) if feedback_run else {}
     attempts = {}
     for name, key in keys.items():
-        run = runs.get(run_ids.get(key, ""))
+        run = _ended_run(history, key)
         if run is None:
             continue
-        planned = {
-            **feedback_checks,
-            **_of_assets(checks[run.dagster_run.run_id], list_keys(mandator, name, prefix=prefix)),
-        }
+        planned = {**feedback_checks, **checks_of(list_keys(mandator, name, prefix=prefix), run)}
         attempts[name] = Attempt(
             run_id=run.dagster_run.run_id,
             ended_at=datetime.fromtimestamp(run.end_time, UTC)
@@ -72,25 +73,18 @@ def newest_attempts(
     return attempts
 
 
-def _planned_checks(instance: DagsterInstance, run_id: str) -> _Checks:
-    outcomes: dict[dg.AssetCheckKey, bool | None] = {}
-    planned, evaluated = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION
-    for entry in instance.all_logs(run_id, of_type={planned, evaluated}):
-        event = entry.get_dagster_event()
-        if event.event_type is planned:
-            outcomes.setdefault(event.asset_check_planned_data.asset_check_key, None)
-        else:
-            evaluation = event.asset_check_evaluation_data
-            is_error = not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR
-            outcomes[evaluation.asset_check_key] = not is_error
-    return {key: outcome for key, outcome in outcomes.items() if key.name not in CHECKS_OF_SENSORS}
+def _from_logs(instance: DagsterInstance) -> PlannedIn:
+    read = lru_cache(maxsize=None)(partial(read_planned_checks, instance))
+    return lambda run, _: read(run.dagster_run.run_id)
 
 
-def _of_assets(checks: _Checks, assets: Collection[dg.AssetKey]) -> _Checks:
-    return {key: outcome for key, outcome in checks.items() if key.asset_key in assets}
+def _ended_run(history: AssetHistory, key: dg.AssetKey) -> dg.RunRecord | None:
+    """Return the newest run of an asset; None without any, and while it hasn't ended."""
+    run = history.runs.get(history.run_of.get(key, ""))
+    return run if run and run.dagster_run.status in ENDED else None
 
 
-def _names(checks: _Checks, outcome: bool | None) -> tuple[str, ...]:
+def _names(checks: PlannedChecks, outcome: bool | None) -> tuple[str, ...]:
     """Return the checks with this outcome as `asset/check`, without the mandator."""
     names = ("/".join([key.asset_key.path[-1], key.name]) for key, result in checks.items() if result is outcome)
     return tuple(sorted(names))

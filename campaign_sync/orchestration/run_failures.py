@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterRun, DagsterRunStatus
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
@@ -105,18 +105,22 @@ class NewestRuns:
 
 
 def failed_steps(
-    newest: NewestRuns, instance: DagsterInstance, incomplete: Callable[[], Collection[Subject]] = tuple
+    newest: NewestRuns,
+    step_failures: Callable[[dg.RunRecord], Mapping[str, dg.EventLogEntry]],
+    incomplete: Callable[[], Collection[Subject]] = tuple,
 ) -> Iterator[Incident]:
     """Yield incidents of assets that failed in their newest run, and of runs that ended without a failed step.
 
-    `incomplete` returns the lists that have an incident of their own, which says more than that of a dead run.
+    Args:
+        newest: the runs of a mandator.
+        step_failures: returns the failure of each failed step of a run.
+        incomplete: returns the lists that have an incident of their own, which says more than that of a dead run.
     """
     for record in newest.runs.values():
         run = record.dagster_run
         if run.status not in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED):
             continue
-        events = instance.all_logs(run.run_id, of_type={DagsterEventType.STEP_FAILURE})
-        steps = {entry.step_key: entry for entry in events}
+        steps = step_failures(record)
         assets = [key for key, run_id in newest.run_of.items() if run_id == run.run_id]
         # What a dead run has made isn't missing; Dagster's retry plans only the rest, so that is the retry's now.
         missing = [key for key in assets if key not in newest.materialized]

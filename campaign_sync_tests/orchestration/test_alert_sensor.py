@@ -21,7 +21,7 @@ from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.recipient_lists import PartialFill
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
-from campaign_sync_tests.orchestration.event_log import ADDED_CHECK, plan_check_without_result
+from campaign_sync_tests.orchestration.event_log import LOST_CHECK, plan_check_without_result
 
 pytestmark = pytest.mark.thorough
 
@@ -496,7 +496,7 @@ def test_a_check_without_a_result_is_an_incident(alarms: AlarmSensor) -> None:
     for name in LISTS:
         plan_check_without_result(alarms.instance, asset_key("nord", AssetKind.RECIPIENT_LIST, name))
     assert sorted(alarms.tick()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
-    assert f"a check has no result: products_recipient_list/{ADDED_CHECK}" in alarms.text
+    assert f"a check has no result: products_recipient_list/{LOST_CHECK}" in alarms.text
 
 
 def test_a_list_that_the_vendor_cannot_be_asked_for_sends_no_notice(alarms: AlarmSensor) -> None:

@@ -31,6 +31,7 @@ from campaign_sync.orchestration.retention import Purge, Purged
 from campaign_sync.orchestration.retention_job import NAME
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
+from campaign_sync.orchestration.run_logs import read_step_failures
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.reports.collection import gather
 from campaign_sync.storage.files import FileStorage
@@ -99,7 +100,8 @@ def statements(installation: Installation, instance: dg.DagsterInstance, now: da
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(monitored.checks))
     proof = io.StringIO()
     print_proof(configuration, ADDRESSES[0], [("nord", "newsletter")], None, Console(file=proof, width=400))
-    incidents = [*failed_steps(newest, instance), *failed_checks(monitored, latest)]
+    failures = failed_steps(newest, lambda record: read_step_failures(instance, record.dagster_run.run_id))
+    incidents = [*failures, *failed_checks(monitored, latest)]
     return [
         attempts,
         incidents,

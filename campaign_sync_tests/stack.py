@@ -45,10 +45,15 @@ RUNS = "{ runsOrError(limit: 50) { ... on Runs { results { runId jobName status 
 class Stack:
     """Webserver and daemon of one installation, each of which can be killed and started again."""
 
+    project = ROOT
+    """The checkout whose code and files are used."""
+    programs = Path(sys.executable).parent
+    """The folder of Python and Dagster's commands."""
+
     def __init__(self, folder: Path, database_url: str, environment: Mapping[str, str]) -> None:
         home = folder / "dagster_home"
         home.mkdir()
-        shutil.copy(ROOT / "dagster.yaml", home)
+        shutil.copy(self.project / "dagster.yaml", home)
         self._folder = folder
         self.port = free_port()
         self.environment = {**os.environ, **environment, "DAGSTER_HOME": str(home), **_postgres(database_url)}
@@ -56,20 +61,37 @@ class Stack:
 
     def start(self, name: str) -> None:
         """Start `webserver` or `daemon`."""
-        commands: dict[str, list[str | Path]] = {
-            "webserver": [sys.executable, "-m", "campaign_sync.webserver", "-h", "127.0.0.1", "-p", str(self.port)],
-            "daemon": [Path(sys.executable).parent / "dagster-daemon", "run"],
-        }
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [*commands[name], "-w", ROOT / "workspace.yaml"],
-                cwd=self._folder, env=self.environment, stdout=log, stderr=log, start_new_session=True,
+                self.commands()[name],
+                cwd=self._folder, env=self.process_environment(name), stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def commands(self) -> dict[str, list[str | Path]]:
+        """Return the command of each process."""
+        python, options = self.programs / "python", ["-h", "127.0.0.1", "-p", str(self.port), "-w", str(self.workspace)]
+        return {
+            "webserver": [python, "-m", "campaign_sync.webserver", *options],
+            "daemon": [self.programs / "dagster-daemon", "run", "-w", self.workspace],
+        }
+
+    def process_environment(self, name: str) -> dict[str, str]:
+        """Return the environment of a process."""
+        return self.environment
+
+    @property
+    def workspace(self) -> Path:
+        """The file that names the code location."""
+        return self.project / "workspace.yaml"
+
+    def pid(self, name: str) -> int:
+        """Return the id of a process that was started."""
+        return self._processes[name].pid
 
     def kill(self, name: str, *, alone: bool = False) -> None:
         """Kill one of them by SIGKILL, with all processes it started or `alone`."""
         process = self._processes.pop(name)
-        for pid in [process.pid, *([] if alone else _descendants(process.pid))]:
+        for pid in [process.pid, *([] if alone else descendants(process.pid))]:
             _kill(pid)
         process.wait()
 
@@ -156,7 +178,8 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the ids of all processes that a process started, and these in turn."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

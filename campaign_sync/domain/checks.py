@@ -1,27 +1,22 @@
 """The checks that can stop a replacement. Each is defined once, for the UI and for the replacement itself.
 
-Row checks are pandera schemas. Failing rows are removed before the snapshot is frozen, so a frozen snapshot passes all
-of them. Checks of the whole set (`list_attributes`, `plausible_size`) have no rows to remove: they stop the
-replacement.
+Row checks are pandera schemas (`row_checks.py`). Failing rows are removed before the snapshot is frozen, so a frozen
+snapshot passes all of them. Checks of the whole set (`list_attributes`, `plausible_size`) have no rows to remove: they
+stop the replacement.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
-import pandera.pandas as pa
-import pyarrow.compute as pc
-from pandera.errors import SchemaErrors
 
-from campaign_sync.domain.arrow_text import to_arrow
-from campaign_sync.domain.consent import GRANTING, NO_CONSENT_EVENTS, ConsentEventCounts, is_email
-from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
+from campaign_sync.domain.consent import NO_CONSENT_EVENTS, ConsentEventCounts
+from campaign_sync.domain.recipient import ADDRESS, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, format_row_count, name_spellings, normalize_text
+from campaign_sync.domain.text import format_row_count, name_spellings, normalize_text
 
 LIST_PREFIX = "list:"
 """Prefix of the snapshot columns that are sent as list attributes, so that no attribute can hide a key column."""
@@ -127,9 +122,6 @@ TOLERATED_ROWS = 10
 TOLERATED_SHARE = 0.001
 """The same for a smaller share of the rows."""
 
-_ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
-"""Without lone surrogates, which Arrow's texts can't contain and Arrow's regular expressions can't name."""
-
 ROW_REASONS = {
     "utf8": Reason.FORBIDDEN_CHARACTERS,
     "technical_fields": Reason.MISSING_TECHNICAL_FIELD,
@@ -138,61 +130,15 @@ ROW_REASONS = {
 """The reason for rejecting a row, by the check that it fails."""
 
 
-def row_checks(list_schema: ListSchema) -> dict[str, pa.DataFrameSchema]:
-    """Return the checks that need only the rows and the configuration, as pandera schemas by name."""
-    to_arrow = [RECIPIENT_ID, ADDRESS, *list_schema.list_columns]
-    opt_in_column = list_schema.technical_column(TechnicalField.OPT_IN_ID)
-    entity_type_column = list_schema.technical_column(TechnicalField.ENTITY_TYPE)
-    return {
-        "utf8": _schema({column: [_legal_characters(), _no_mojibake()] for column in to_arrow}),
-        "technical_fields": _schema(
-            {list_schema.technical_column(name): [_non_empty()] for name in TechnicalField}
-            | {entity_type_column: [_non_empty(), _one_of("known_entity_type", [kind.value for kind in EntityType])]}
-            | {list_schema.technical_column(TechnicalField.MEDIA_TYPE): [_non_empty(), _email_only()]}
-        ),
-        "single_consent": _schema(
-            {
-                opt_in_column: [_one_of("the_lists_own_opt_in", [list_schema.opt_in_id])],
-                "opt_in_id": [_one_of("the_lists_own_opt_in", [list_schema.opt_in_id])],
-                "consent_kind": [_one_of("consent_granted", sorted(GRANTING))],
-                "consent_event_id": [_non_empty("consent_evidence")],
-            }
-        ),
-        "unique_recipients": _schema({column: [_unique()] for column in (RECIPIENT_ID, ADDRESS)}),
-    }
-
-
 def check_snapshot(frame: pd.DataFrame, list_schema: ListSchema, context: CheckContext) -> list[CheckOutcome]:
     """Run every check of `CHECK_NAMES` on a snapshot's rows. Return the outcomes in that order."""
+    from campaign_sync.domain.row_checks import NOT_SUPPRESSED, row_checks, run_schema  # pandera is for runs alone
+
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(list_schema).items()}
-    outcomes["not_suppressed"] = run_schema("not_suppressed", _NOT_SUPPRESSED, _with_reason(frame, context))
+    outcomes["not_suppressed"] = run_schema("not_suppressed", NOT_SUPPRESSED, _with_reason(frame, context))
     outcomes["list_attributes"] = check_list_attributes(list_schema, context.vendor_attributes)
     outcomes["plausible_size"] = check_size(entity_counts(frame), list_schema.limits, context)
     return [outcomes[name] for name in CHECK_NAMES]
-
-
-def run_schema(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> CheckOutcome:
-    """Run a row check. The outcome has pandera's failure cases without their values, which are personal data."""
-    try:
-        schema.validate(frame.reset_index(drop=True), lazy=True)
-    except SchemaErrors as errors:
-        cases = errors.failure_cases
-    else:
-        return CheckOutcome(name, passed=True, summary=f"all {len(frame)} rows pass")
-    failures = tuple(
-        Failure(str(code), str(column), tuple(int(i) for i in group["index"].dropna()))
-        for (code, column), group in _with_missing_columns(cases).groupby(["check", "column"], dropna=False)
-    )
-    warning = bool(failures) and all(failure.code in WARNINGS for failure in failures)
-    counts = ", ".join(f"{f.column.removeprefix(LIST_PREFIX)}: {f.code} in {len(f.positions)} rows" for f in failures)
-    return CheckOutcome(name, passed=False, summary=counts, failures=failures, warning=warning)
-
-
-def _with_missing_columns(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return check, column and index of each case. Pandera names a missing column where it has values otherwise."""
-    is_missing = cases["check"].astype("str") == "column_in_dataframe"
-    column = cases["column"].astype("str").where(~is_missing, cases["failure_case"].astype("str"))
-    return pd.DataFrame({"check": cases["check"].astype("str"), "column": column, "index": cases["index"]})
 
 
 def check_list_attributes(list_schema: ListSchema, vendor_attributes: Collection[str]) -> CheckOutcome:
@@ -312,68 +258,3 @@ def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: C
 def _with_reason(frame: pd.DataFrame, context: CheckContext) -> pd.DataFrame:
     rows = frame.reindex(columns=["entity_type", "entity_id", "consent_at", ADDRESS])  # if missing, other checks fail
     return pd.DataFrame({"suppressed_because": context.suppressed.reasons(rows, rows[ADDRESS])})
-
-
-def _schema(columns: Mapping[str, list[pa.Check]]) -> pa.DataFrameSchema:
-    return pa.DataFrameSchema({name: pa.Column(checks=checks, nullable=True) for name, checks in columns.items()})
-
-
-def _check(code: str, passes: "Callable[[pd.Series[str]], pd.Series[bool]]", *, ignore_na: bool = True) -> pa.Check:
-    return pa.Check(passes, name=code, error=code, ignore_na=ignore_na)
-
-
-def _legal_characters() -> pa.Check:
-    return _check("forbidden_characters", lambda values: ~values.str.contains(_ENCODABLE_FORBIDDEN))
-
-
-def _no_mojibake() -> pa.Check:
-    return _check("mojibake", lambda values: ~values.str.contains(MOJIBAKE.pattern))
-
-
-def _non_empty(code: str = "missing") -> pa.Check:
-    return _check(code, lambda values: values.fillna("").str.strip() != "", ignore_na=False)
-
-
-def _one_of(code: str, allowed: Collection[str]) -> pa.Check:
-    return _check(code, lambda values: values.isin(list(allowed)), ignore_na=False)
-
-
-def _email_only() -> pa.Check:
-    """Refuse other media types; a missing one fails another check."""
-
-    def passes(values: "pd.Series[str]") -> "pd.Series[bool]":
-        return values.isin([value for value in values.unique() if not value.strip() or is_email(value)])
-
-    return _check("not_email", passes)
-
-
-def _none_is(code: str) -> pa.Check:
-    return _check(code, lambda values: values != code)
-
-
-def _unique() -> pa.Check:
-    return _check("repeated", _is_first_occurrence, ignore_na=False)
-
-
-def _is_first_occurrence(values: "pd.Series[str]") -> "pd.Series[bool]":
-    column = to_arrow(values)
-    if pc.all(pc.greater(column[1:], column[:-1]), skip_nulls=False).as_py():  # sorted, as snapshots are
-        return pd.Series(True, index=values.index)
-    return ~values.duplicated(keep="first")
-
-
-_NOT_SUPPRESSED = _schema(
-    {
-        "suppressed_because": [
-            _none_is(reason.value)
-            for reason in (
-                Reason.BOUNCED,
-                Reason.UNSUBSCRIBED,
-                Reason.CONSENT_WITHDRAWN,
-                Reason.CONSENT_UNCLEAR,
-                Reason.WITHDRAWAL_VANISHED,
-                Reason.UNDATED_REGRANT,
-            )
-        ]
-    }
-)

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.compute as pc
 
 from campaign_sync.domain.arrow_text import text_column, to_arrow
-from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, ListSchema, row_checks, run_schema
+from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, ListSchema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
@@ -158,6 +158,8 @@ def _without_failing_rows(
     frame: pd.DataFrame, list_schema: ListSchema, positions: "_Positions"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows that can be sent, and a rejection of every other row; `positions` are those in the selection."""
+    from campaign_sync.domain.row_checks import row_checks, run_schema  # pandera is for runs alone
+
     schemas = row_checks(list_schema)
     reason = pd.Series(pd.NA, index=frame.index, dtype="str")
     for name in ("utf8", "technical_fields"):

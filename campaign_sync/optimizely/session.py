@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
@@ -22,9 +22,11 @@ from campaign_sync.optimizely.errors import (
     from_fault,
 )
 from campaign_sync.optimizely.row_reader import RowReader, RowSink, SinkT
-from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
+
+if TYPE_CHECKING:
+    from campaign_sync.optimizely.service_definition import ServiceDefinition
 
 LIFETIME_SECONDS = 15 * 60.0
 """The age at which a session is renewed. The vendor ends it after 20 minutes, and doesn't document whether calls
@@ -88,8 +90,10 @@ class Session:
             self._log_out(login)
         self._transport.close()
 
-    def definition(self, service: str) -> ServiceDefinition:
+    def definition(self, service: str) -> "ServiceDefinition":
         """Return the service's definition; its WSDL is fetched at the first use."""
+        from campaign_sync.optimizely.service_definition import ServiceDefinition  # zeep is for calls alone
+
         with self._definitions_lock:
             if service not in self._definitions:
                 self._definitions[service] = _retried(

@@ -115,9 +115,12 @@ def with_freshness(
 ) -> list[dg.AssetsDefinition]:
     """Return the mandator's assets, the recipient lists among them with its freshness policy."""
     policy = freshness_policy(settings, now)
+    if policy is None:
+        return list(assets)
 
-    def add_policy(spec: dg.AssetSpec) -> dg.AssetSpec:
-        is_list = asset_name(spec.key).kind is AssetKind.RECIPIENT_LIST
-        return spec.replace_attributes(freshness_policy=policy) if is_list else spec
+    def add_policy(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
+        if asset_name(asset.key).kind is not AssetKind.RECIPIENT_LIST:
+            return asset
+        return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=policy))
 
-    return [asset.map_asset_specs(add_policy) for asset in assets] if policy else list(assets)
+    return [add_policy(asset) for asset in assets]

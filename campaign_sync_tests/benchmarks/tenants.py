@@ -1,7 +1,7 @@
 """Twelve mandators of 20 lists, idle: `python -m campaign_sync_tests.benchmarks.tenants [PROJECT …]`.
 
 For each project (a checkout with an environment of its own, `.venv`; by default this one) a world is made on
-PostgreSQL, and code server, webserver and daemon are started as in a deployment. All lists are replaced once, and then
+PostgreSQL, and code server, webserver and daemon are started as in a deployment. Lists are replaced once, and then
 nothing happens for a few minutes. The projects are columns of the same table, so that two commits can be compared.
 Connections, statements and ticks don't depend on the load of the machine; CPU seconds do a little.
 """
@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -19,6 +19,13 @@ from rich.table import Column, Table
 from campaign_sync_tests.benchmarks.tenants_measurement import Measured, SensorCost, measure
 from campaign_sync_tests.databases import prepare_server_folder, stop_server
 from campaign_sync_tests.stack import ROOT
+
+
+class _Options(NamedTuple):
+    mandators: int
+    lists: int
+    replaced: int
+    minutes: float
 
 
 def costs(measured: list[Measured]) -> Table:
@@ -48,17 +55,21 @@ def main(
     projects: Annotated[list[Path] | None, typer.Argument(help="Checkouts, each with its .venv.")] = None,
     mandators: Annotated[int, typer.Option(help="How many mandators.")] = 12,
     lists: Annotated[int, typer.Option(help="How many lists each has.")] = 20,
+    replaced: Annotated[int, typer.Option(help="How many of them have a daily run before.")] = 12,
     minutes: Annotated[float, typer.Option(help="How long to watch while nothing runs.")] = 5.0,
     keep: Annotated[Path | None, typer.Option(help="A folder for the measurements, which are used again.")] = None,
 ) -> None:
     """Measure and print."""
-    measured = [_measured(project.resolve(), mandators, lists, minutes, keep) for project in projects or [ROOT]]
+    measured = [
+        _measured(project.resolve(), _Options(mandators, lists, replaced, minutes), keep)
+        for project in projects or [ROOT]
+    ]
     console = Console(width=140)
     console.print(f"{mandators} mandators with {lists} lists each", costs(measured))
     console.print(*(sensors(project) for project in measured))
 
 
-def _measured(project: Path, mandators: int, lists: int, minutes: float, keep: Path | None) -> Measured:
+def _measured(project: Path, options: _Options, keep: Path | None) -> Measured:
     """Return the measurements of a project, from the file that an earlier call has kept if there is one."""
     file = keep / f"{project.name}.json" if keep else None
     if file and file.exists():
@@ -66,7 +77,7 @@ def _measured(project: Path, mandators: int, lists: int, minutes: float, keep: P
     server = prepare_server_folder()
     try:
         with TemporaryDirectory(prefix="campaign-sync-tenants-") as folder:
-            measured = measure(project, Path(folder), mandators, lists, minutes)
+            measured = measure(project, Path(folder), *options)
     finally:
         stop_server(server)
     if file:

@@ -35,8 +35,8 @@ PROGRESS = Console(stderr=True)
 
 _DAY_MINUTES = 24 * 60
 
-_QUIET_SECONDS = 75.0
-"""For so long no run may be left before the world counts as idle; sensors of every minute have ticked in it."""
+_QUIET_SECONDS = 70.0
+"""The world counts as idle when no run was left for this time, in which sensors of every minute have ticked."""
 
 _LOAD = """
 import json, resource
@@ -86,8 +86,17 @@ class Measured:
         return cls(document["commit"], document["costs"], sensors)
 
 
-def measure(project: Path, folder: Path, mandators: int, lists: int, minutes: float) -> Measured:
-    """Measure a project in a new world that is made in the folder."""
+def measure(project: Path, folder: Path, mandators: int, lists: int, replaced: int, minutes: float) -> Measured:
+    """Measure a project in a new world that is made in the folder.
+
+    Args:
+        project: the checkout.
+        folder: where files are kept.
+        mandators: how many there are.
+        lists: how many each has.
+        replaced: how many mandators have a daily run before.
+        minutes: how long the idle stack is watched.
+    """
     with world(folder, mandators, lists) as made:
         PROGRESS.log("the definitions are loaded")
         loading = _loading(project, made)
@@ -97,8 +106,8 @@ def measure(project: Path, folder: Path, mandators: int, lists: int, minutes: fl
             storage(made.databases["dagster"]) as dagster,
             storage(made.databases["state"]) as state,
         ):
-            PROGRESS.log("all lists are replaced")
-            day = _Day(folder, made, stack, dagster, state).measure()
+            PROGRESS.log("lists are replaced")
+            day = _Day(folder, made, stack, dagster, state).measure(replaced)
             PROGRESS.log("nothing runs")
             memory = {"code server at rest, memory in MB": memory_mb(stack.pid("code"))}
             idle, ticks = _Idle(folder, log, stack, dagster).measure(minutes)
@@ -131,22 +140,15 @@ class _Day:
         self._folder, self._world, self._stack = folder, made, stack
         self._dagster, self._state = dagster, state
 
-    def measure(self) -> dict[str, float]:
-        """Run all mandators, and return what the day leaves behind."""
-        for name in self._world.mandators[:1]:  # creates tables and files; not part of the growth
-            self._run([name])
-        before = self._sizes()
-        self._run(self._world.mandators[1:])
-        after = self._sizes()
-        days = len(self._world.mandators) / max(1, len(self._world.mandators) - 1)
-        return {f"a day's runs: {what}": (after[what] - before[what]) * days for what in after}
-
-    def _run(self, names: tuple[str, ...] | list[str]) -> None:
-        succeeded = self._dagster.runs()
+    def measure(self, mandators: int) -> dict[str, float]:
+        """Run the first mandators at once. Return what a day of all mandators leaves behind."""
+        before, names = self._sizes(), self._world.mandators[:mandators]
         for name in names:
             self._stack.launch(f"{name}_daily_replace")
         _wait_until_quiet(self._dagster)
-        assert self._dagster.runs() >= succeeded + len(names), "a daily run failed"
+        after, share = self._sizes(), len(names) / len(self._world.mandators)
+        assert self._dagster.replaced() == len(names), "a daily run failed"
+        return {f"a day's runs: {what}": (after[what] - before[what]) / share for what in after}
 
     def _sizes(self) -> dict[str, float]:
         return {
@@ -219,7 +221,7 @@ def _sensor_costs(stack: ServedStack, log: ServerLog, ticks: list[Tick], minutes
     cursors = stack.running_sensors()
     counts = Counter(_kind(name) for name in cursors)
     ticked = Counter(_kind(tick.name) for tick in ticks)
-    examples = {_kind(name): name for name in cursors}
+    examples = {_kind(name): name for name in sorted(cursors, reverse=True)}  # the first mandator has a history
     costs = {}
     for kind, name in examples.items():
         _until_silent(log)

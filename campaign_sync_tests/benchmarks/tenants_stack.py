@@ -58,7 +58,7 @@ class ServedStack(Stack):
 
     def serves_code(self) -> bool:
         """Return whether the code server answers."""
-        command = [self.programs / "dagster", "api", "grpc-health-check", "--port", str(self._code_port)]
+        command = (self.programs / "dagster", "api", "grpc-health-check", "--port", str(self._code_port))
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def running_sensors(self) -> dict[str, str | None]:

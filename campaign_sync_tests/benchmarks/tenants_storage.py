@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine, NullPool, create_engine, text
 
 TICK_LIMIT_SECONDS = 60.0
-"""After so many seconds Dagster's daemon gives a tick up."""
+"""Seconds after which Dagster's daemon ends a tick."""
 
 _ENDED = "('SUCCESS', 'FAILURE', 'CANCELED')"
 
@@ -32,9 +32,14 @@ class DagsterStorage:
         """Return how many runs are queued or in progress."""
         return self._number(f"SELECT count(*) FROM runs WHERE status NOT IN {_ENDED}")
 
-    def runs(self, status: str = "SUCCESS") -> int:
-        """Return how many runs have this status."""
-        return self._number("SELECT count(*) FROM runs WHERE status = :status", status=status)
+    def runs(self) -> int:
+        """Return how many runs there are."""
+        return self._number("SELECT count(*) FROM runs")
+
+    def replaced(self) -> int:
+        """Return how many daily runs have succeeded."""
+        daily = "pipeline_name LIKE '%\\_daily\\_replace'"
+        return self._number(f"SELECT count(*) FROM runs WHERE status = 'SUCCESS' AND {daily}")
 
     def last_tick(self) -> int:
         """Return the id of the last tick."""

@@ -8,7 +8,7 @@ from typing import Literal
 from unittest.mock import patch
 
 from campaign_sync.crm.sql.adapter import SqlCrm
-from campaign_sync.optimizely import session
+from campaign_sync.optimizely import service_definition
 from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
@@ -68,7 +68,8 @@ class Report:
 def run(job: ReplacementJob) -> None:
     """Replace the list and write the report. Raise errors that say nothing about the list."""
     points = KillPoints(job.kill_at)
-    with watched(points), patch.object(session, "ServiceDefinition", lambda service, *_: _SERVICE_DEFINITIONS[service]):
+    served = patch.object(service_definition, "ServiceDefinition", lambda service, *_: _SERVICE_DEFINITIONS[service])
+    with watched(points), served:
         try:
             resumed = _replace(job)
         except (ReplacementRefusedError, IncompleteListError) as error:

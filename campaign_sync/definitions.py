@@ -1,5 +1,8 @@
 """The front door: configuration in, Definitions out."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -55,5 +58,20 @@ def build_definitions(
 @dg.definitions
 def defs() -> dg.Definitions:
     """What `dagster` and `dg` load: the configuration named by `CAMPAIGN_SYNC_CONFIG`."""
-    own = build_definitions(load_configuration(), datetime.now(UTC))
-    return dg.Definitions.merge(own, dg.Definitions(executor=dg.in_process_executor))
+    with _kept_for_ever():
+        own = build_definitions(load_configuration(), datetime.now(UTC))
+        return dg.Definitions.merge(own, dg.Definitions(executor=dg.in_process_executor))
+
+
+@contextmanager
+def _kept_for_ever() -> Iterator[None]:
+    """Don't search for garbage while objects are made that live as long as the process, nor in them later on.
+
+    For 240 lists the search takes a fifth of the time, and each later one visits half a million objects in vain.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

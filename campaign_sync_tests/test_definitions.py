@@ -1,5 +1,8 @@
 """The definitions that Dagster loads."""
 
+import gc
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import dagster as dg
 import pytest
 
 from campaign_sync.config import ResponseReaderSettings, ResponseSettings, load_configuration
-from campaign_sync.definitions import build_definitions
+from campaign_sync.definitions import build_definitions, defs
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG, responses_schedule
 from campaign_sync.sandbox import vendor_state
@@ -108,3 +111,22 @@ def test_a_tick_during_a_run_of_responses_is_skipped() -> None:
             run = dg.DagsterRun(f"{mandator}_responses", tags={RESPONSES_TAG: mandator}, status=STARTED)
             instance.add_run(run)
             assert isinstance(schedule(context), expected)
+
+
+def test_what_only_runs_need_is_not_imported_to_load_the_definitions() -> None:
+    program = "import sys, campaign_sync.definitions; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+
+    assert not {"httpx", "jinja2", "pandera", "zeep"} & set(imported.split())
+
+
+def test_definitions_that_were_loaded_are_not_searched_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CAMPAIGN_SYNC_CONFIG", str(DEMO))
+    frozen = gc.get_freeze_count()
+
+    assert defs().resolve_all_job_defs()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > frozen
+    gc.unfreeze()

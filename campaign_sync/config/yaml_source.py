@@ -127,9 +127,17 @@ def read_document(text: str) -> Document:
     """
     loader = yaml.SafeLoader(text)
     try:
-        return _DocumentReader(loader).read(loader.get_single_node())
+        return _DocumentReader(loader).read(_composed(text))
     finally:
         loader.dispose()
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """Return the root node. libyaml is thirty times faster; Python's parser has the better words for mistakes."""
+    try:
+        return yaml.compose(text, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, AttributeError):  # a mistake, or PyYAML without libyaml
+        return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 class _DocumentReader:

@@ -24,13 +24,15 @@ _NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}
 
 def with_catalogue(assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings) -> list[dg.AssetsDefinition]:
     """Return the mandator's assets with their tags, owners and code versions."""
+    versions = {name: code_version(section) for name, section in settings.lists.items()}
 
     def describe(spec: dg.AssetSpec) -> dg.AssetSpec:
         name = asset_name(spec.key)
         section = settings.lists[name.recipient_list] if name.recipient_list else None
-        owners = (section.owners if section else None) or settings.owners
-        return spec.replace_attributes(owners=list(owners), code_version=code_version(section)).merge_attributes(
-            tags=asset_tags(name.kind)
+        return spec.replace_attributes(
+            owners=list((section.owners if section else None) or settings.owners),
+            code_version=versions[name.recipient_list] if name.recipient_list else code_version(None),
+            tags=asset_tags(name.kind),
         )
 
     return [asset.map_asset_specs(describe) for asset in assets]

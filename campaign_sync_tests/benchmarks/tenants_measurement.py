@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from rich.console import Console
 from campaign_sync_tests.benchmarks.server_log import ServerLog, server_process
 from campaign_sync_tests.benchmarks.tenants_stack import (
     PROCESSES,
+    RunningSensor,
     ServedStack,
     cpu_seconds,
     memory_mb,
@@ -24,7 +24,6 @@ from campaign_sync_tests.benchmarks.tenants_stack import (
 from campaign_sync_tests.benchmarks.tenants_storage import (
     TICK_LIMIT_SECONDS,
     DagsterStorage,
-    Tick,
     megabytes_of_files,
     storage,
 )
@@ -59,6 +58,7 @@ class SensorCost:
     sensors: int
     """How many sensors of this kind there are."""
     ticks_a_day: float
+    """Of all of them, as planned."""
     statements: int
     """To the state database and the CRM."""
     dagster_statements: int
@@ -110,10 +110,10 @@ def measure(project: Path, folder: Path, mandators: int, lists: int, replaced: i
             day = _Day(folder, made, stack, dagster, state).measure(replaced)
             PROGRESS.log("nothing runs")
             memory = {"code server at rest, memory in MB": memory_mb(stack.pid("code"))}
-            idle, ticks = _Idle(folder, log, stack, dagster).measure(minutes)
-            PROGRESS.log("the daemon is stopped, one sensor of each kind is evaluated")
+            idle = _Idle(folder, log, stack, dagster).measure(minutes)
+            PROGRESS.log("the daemon is stopped, sensors are evaluated")
             stack.kill("daemon")
-            costs = _sensor_costs(stack, log, ticks, minutes)
+            costs = _sensor_costs(stack, log)
     return Measured(_commit(project), {**loading, **memory, **idle, **day}, costs)
 
 
@@ -175,8 +175,8 @@ class _Idle:
     def __init__(self, folder: Path, log: ServerLog, stack: ServedStack, dagster: DagsterStorage) -> None:
         self._folder, self._log, self._stack, self._dagster = folder, log, stack, dagster
 
-    def measure(self, minutes: float) -> tuple[dict[str, float], list[Tick]]:
-        """Return the costs of the stack per minute or day, and the ticks of these minutes."""
+    def measure(self, minutes: float) -> dict[str, float]:
+        """Return the costs of the stack per minute or day."""
         last, position, cpu, sizes, begun = (
             self._dagster.last_tick(), self._log.position(), self._cpu(), self._sizes(), time.monotonic(),
         )  # fmt: skip
@@ -202,7 +202,7 @@ class _Idle:
             **{f"idle, a minute: {what}": count / minutes for what, count in per_minute.items()},
             "idle, a day: ticks": len(ticks) / minutes * _DAY_MINUTES,
             **{f"idle, a day: {what}": size / minutes * _DAY_MINUTES for what, size in per_day.items()},
-        }, ticks
+        }
 
     def _cpu(self) -> dict[str, float]:
         processes = {**{name: self._stack.pid(name) for name in PROCESSES}, "PostgreSQL": server_process()}
@@ -216,35 +216,29 @@ class _Idle:
         }
 
 
-def _sensor_costs(stack: ServedStack, log: ServerLog, ticks: list[Tick], minutes: float) -> dict[str, SensorCost]:
+def _sensor_costs(stack: ServedStack, log: ServerLog) -> dict[str, SensorCost]:
     """Measure a tick of one sensor of each kind, while no daemon runs."""
-    cursors = stack.running_sensors()
-    counts = Counter(_kind(name) for name in cursors)
-    ticked = Counter(_kind(tick.name) for tick in ticks)
-    examples = {_kind(name): name for name in sorted(cursors, reverse=True)}  # the first mandator has a history
-    costs = {}
-    for kind, name in examples.items():
-        _until_silent(log)
-        stack.dry_run(name, cursors[name])  # what only the first tick of a process does
-        _until_silent(log)
-        ticks_a_day = ticked[kind] / minutes * _DAY_MINUTES
-        costs[kind] = _sensor_cost(stack, log, name, cursors[name], counts[kind], ticks_a_day)
-    return costs
+    sensors = sorted(stack.running_sensors(), key=lambda sensor: sensor.name, reverse=True)
+    counts = Counter(sensor.kind for sensor in sensors)
+    examples = {sensor.kind: sensor for sensor in sensors}  # of the first mandator, which has a history
+    return {kind: _sensor_cost(stack, log, sensor, counts[kind]) for kind, sensor in examples.items()}
 
 
-def _sensor_cost(
-    stack: ServedStack, log: ServerLog, name: str, cursor: str | None, sensors: int, ticks_a_day: float
-) -> SensorCost:
+def _sensor_cost(stack: ServedStack, log: ServerLog, sensor: RunningSensor, sensors: int) -> SensorCost:
+    _until_silent(log)
+    stack.dry_run(sensor)  # what only the first tick of a process does
+    _until_silent(log)
     code = stack.pid("code")
     position, cpu, begun = log.position(), cpu_seconds(code), time.monotonic()
-    error = stack.dry_run(name, cursor)
+    error = stack.dry_run(sensor)
     wall = time.monotonic() - begun
     _until_silent(log)
     load, cpu = log.since(position), cpu_seconds(code) - cpu
     counts = [load.of(database, "code") for database in ("state", "crm", "dagster")]
     (state, crm, dagster) = (statements for _, statements in counts)
     connections = sum(count for count, _ in counts)
-    return SensorCost(sensors, ticks_a_day, state + crm, dagster, connections, cpu, wall, error)
+    ticks = sensors * _DAY_MINUTES * 60 / sensor.interval
+    return SensorCost(sensors, ticks, state + crm, dagster, connections, cpu, wall, error)
 
 
 def _until_silent(log: ServerLog) -> None:
@@ -255,8 +249,3 @@ def _until_silent(log: ServerLog) -> None:
         load = log.since(position)
         if not any(load.of(database, "code")[1] for database in ("state", "crm", "dagster")):
             return
-
-
-def _kind(name: str) -> str:
-    """Return the name of a sensor or schedule without its mandator."""
-    return re.sub(r"^m\d\d_", "", name)

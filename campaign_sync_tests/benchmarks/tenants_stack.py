@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from campaign_sync_tests.stack import ROOT, Stack, descendants, free_port
 
@@ -18,7 +19,7 @@ _LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "camp
 
 _SENSORS = """
 query ($selector: RepositorySelector!) { sensorsOrError(repositorySelector: $selector) { ... on Sensors { results {
-  name sensorState { status typeSpecificData { ... on SensorData { lastCursor } } }
+  name minIntervalSeconds sensorState { status typeSpecificData { ... on SensorData { lastCursor } } }
 } } } }
 """
 
@@ -27,6 +28,20 @@ mutation ($selector: SensorSelector!, $cursor: String) { sensorDryRun(selectorDa
   __typename ... on DryRunInstigationTick { evaluationResult { error { message } } } ... on PythonError { message }
 } }
 """
+
+
+class RunningSensor(NamedTuple):
+    """A sensor that is switched on."""
+
+    name: str
+    interval: float
+    """Seconds from tick to tick, at least."""
+    cursor: str | None
+
+    @property
+    def kind(self) -> str:
+        """The name without that of a mandator."""
+        return re.sub(r"^m\d\d_", "", self.name)
 
 
 class ServedStack(Stack):
@@ -61,17 +76,23 @@ class ServedStack(Stack):
         command = (self.programs / "dagster", "api", "grpc-health-check", "--port", str(self._code_port))
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def running_sensors(self) -> dict[str, str | None]:
-        """Return the cursor of each sensor that is switched on."""
+    def running_sensors(self) -> list[RunningSensor]:
+        """Return the sensors that are switched on."""
         sensors = self._answer(_SENSORS, selector=_LOCATION)["sensorsOrError"]["results"]
-        states = {sensor["name"]: sensor["sensorState"] for sensor in sensors}
-        running = {name: state for name, state in states.items() if state["status"] == "RUNNING"}
-        return {name: (state["typeSpecificData"] or {}).get("lastCursor") for name, state in running.items()}
+        running = [sensor for sensor in sensors if sensor["sensorState"]["status"] == "RUNNING"]
+        return [
+            RunningSensor(
+                sensor["name"],
+                sensor["minIntervalSeconds"],
+                (sensor["sensorState"]["typeSpecificData"] or {}).get("lastCursor"),
+            )
+            for sensor in running
+        ]
 
-    def dry_run(self, sensor: str, cursor: str | None) -> str | None:
+    def dry_run(self, sensor: RunningSensor) -> str | None:
         """Evaluate a sensor in the code server, without effect on its runs. Return the error message, if any."""
-        selector = {**_LOCATION, "sensorName": sensor}
-        result = self._answer(_DRY_RUN, selector=selector, cursor=cursor)["sensorDryRun"]
+        selector = {**_LOCATION, "sensorName": sensor.name}
+        result = self._answer(_DRY_RUN, selector=selector, cursor=sensor.cursor)["sensorDryRun"]
         if result["__typename"] != "DryRunInstigationTick":
             return str(result)
         error = result["evaluationResult"]["error"]

@@ -4,7 +4,6 @@ from datetime import date
 
 from campaign_sync.config import Language, ReportSettings
 from campaign_sync.reports.daily_report import Report
-from campaign_sync.reports.html_page import render
 from campaign_sync.storage.files import FileStorage
 
 FOLDER = "reports"
@@ -19,6 +18,8 @@ def publish(report: Report, mandator: str, settings: ReportSettings, frames: Fil
     Raises:
         FileStorageError: the file storage can't be written to.
     """
+    from campaign_sync.reports.html_page import render  # Jinja and Babel are for runs alone
+
     folder = f"{FOLDER}/{mandator}"
     addresses: dict[Language, str] = {}
     for language in settings.languages:

@@ -17,6 +17,7 @@ from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
+from campaign_sync.reports.publication import publish
 
 REPORT_TAG = "campaign_sync/report"
 """Tag of a daily run: where the report on it is."""
@@ -48,8 +49,6 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         ),
     )
     def report(context: dg.AssetExecutionContext) -> Materialized:
-        from campaign_sync.reports.publication import publish  # Jinja and Babel are for runs alone
-
         ports = resources_of(context)
         with translate_errors(context) as attempt:
             lists = list(configuration.mandators[mandator].lists)

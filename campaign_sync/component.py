@@ -58,7 +58,7 @@ class CampaignSyncComponent(dg.Component, dg.Resolvable, dg.Model):
         """
         if (self.config is None) == (self.settings is None):
             raise ValueError(f"{context.path}: name either `config`, the path of the YAML file, or its `settings`")
-        configuration = (
-            load_configuration(self.config) if self.config else load_configuration(self.settings, section=_SETTINGS)
+        configuration = load_configuration(
+            self.config or self.settings, section=() if self.config else _SETTINGS, whole=False
         )
         return build_definitions(configuration, datetime.now(UTC))

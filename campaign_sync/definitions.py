@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from campaign_sync.config import Configuration, load_configuration
+from campaign_sync.orchestration.assets.configuration import configuration_assets
 from campaign_sync.orchestration.assets.mandator import mandator_assets
+from campaign_sync.orchestration.broken_mandators import broken_daily_job, broken_daily_schedule
+from campaign_sync.orchestration.configuration_sensor import configuration_sensor
 from campaign_sync.orchestration.daily_replacement import daily_schedule
 from campaign_sync.orchestration.deadlines import with_freshness
 from campaign_sync.orchestration.feedback_schedules import feedback_schedules
@@ -33,19 +36,24 @@ def build_definitions(
         now: the moment from which freshness policies look at the schedules.
         retry_policy: how failed work is retried; None for the default.
     """
-    mandators = configuration.mandators.items()
+    mandators, broken = configuration.mandators.items(), configuration.broken_mandators.items()
     schedules = [schedule for name, settings in mandators if (schedule := daily_schedule(name, settings))]
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
+    schedules += [schedule for name, settings in broken if (schedule := broken_daily_schedule(name, settings))]
     assets = {name: with_freshness(mandator_assets(configuration, name), settings, now) for name, settings in mandators}
     jobs = {name: MandatorJobs.of(configuration, name) for name in assets}
-    sensors = all_sensors(configuration, assets, jobs)
+    sensors = [*all_sensors(configuration, assets, jobs), configuration_sensor(configuration)]
     all_assets = [asset for name in assets for asset in assets[name]]
     all_jobs = [job for of_mandator in jobs.values() for job in of_mandator]
+    # Without what is left of broken mandators: their runs aren't purged, for it isn't known which are needed.
     purge, purge_schedule = retention_job(configuration, all_assets, all_jobs, [*schedules, *sensors])
     return dg.Definitions(
-        assets=all_assets,
-        jobs=[*all_jobs, purge],
+        assets=[
+            *all_assets,
+            *(asset for name, _ in (*mandators, *broken) for asset in configuration_assets(configuration, name)),
+        ],
+        jobs=[*all_jobs, *(broken_daily_job(name, settings) for name, settings in broken), purge],
         schedules=[*schedules, purge_schedule],
         sensors=sensors,
         resources={
@@ -59,7 +67,7 @@ def build_definitions(
 def defs() -> dg.Definitions:
     """What `dagster` and `dg` load: the configuration named by `CAMPAIGN_SYNC_CONFIG`."""
     with _kept_for_ever():
-        own = build_definitions(load_configuration(), datetime.now(UTC))
+        own = build_definitions(load_configuration(whole=False), datetime.now(UTC))
         return dg.Definitions.merge(own, dg.Definitions(executor=dg.in_process_executor))
 
 

@@ -21,7 +21,8 @@ def configured_channels(
     configuration: Configuration, mandator: str, logger: Callable[[], logging.Logger]
 ) -> list[Channel]:
     """Return the channels for a mandator's incidents; the log is always among them."""
-    alarms, settings = configuration.alarms, configuration.mandators[mandator]
+    broken = configuration.broken_mandators.get(mandator)
+    alarms, settings = configuration.alarms, broken or configuration.mandators[mandator]
     channels: list[Channel] = [LogChannel(logger, settings.zone)]
     if alarms.email is not None:
         to = settings.alarms_to or alarms.email.to

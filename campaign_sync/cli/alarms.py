@@ -14,9 +14,17 @@ from campaign_sync.alerts.heartbeat import send_heartbeat
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
-from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.config import BrokenMandator, Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
-from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, incident_location
+from campaign_sync.domain.incident import (
+    CONFIGURATION,
+    Incident,
+    IncidentKind,
+    Notice,
+    NoticeKind,
+    Subject,
+    incident_location,
+)
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.deadlines import planned_expectations
@@ -47,6 +55,11 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
             rows += _list_rows(configuration, mandator, view, attempts[mandator], now)
             if warning := _sensor_warning(mandator, settings, checks.get(mandator), now):
                 unwatched.append(warning)
+        for mandator, broken in configuration.broken_mandators.items():
+            known = state.incidents.open(mandator)
+            rows += _incident_rows(broken, known.values())
+            if CONFIGURATION not in known:
+                rows += [(f"the configuration of {mandator}", "", problem) for problem in broken.problems]
     if rows:
         console.print(_table(rows))
     for warning in unwatched:
@@ -56,7 +69,7 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
     return not rows and not unwatched
 
 
-def _incident_rows(settings: MandatorSettings, incidents: Iterable[Incident]) -> Iterator[_Row]:
+def _incident_rows(settings: MandatorSettings | BrokenMandator, incidents: Iterable[Incident]) -> Iterator[_Row]:
     for incident in incidents:
         yield incident_location(incident), moment(incident.since, settings.zone), f"{incident.what} {incident.remedy}"
 
@@ -111,7 +124,7 @@ def _table(rows: Sequence[_Row]) -> Table:
 def send_test_notices(configuration: Configuration, console: Console) -> bool:
     """Send a test through all channels of each mandator, and a heartbeat. Returns whether all were accepted."""
     all_accepted = _send_heartbeat(configuration, console)
-    for mandator in configuration.mandators:
+    for mandator in (*configuration.mandators, *configuration.broken_mandators):
         for channel in configured_channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
             if channel.name == "log":
                 continue

@@ -16,7 +16,13 @@ from rich.text import Text
 
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.cli.log_warnings import collected_warnings
-from campaign_sync.config import Configuration, FeedbackSettings, SqlSettings
+from campaign_sync.config import (
+    Configuration,
+    FeedbackSettings,
+    SqlSettings,
+    UnavailableError,
+    unavailable_secrets,
+)
 from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.retention import remove_copies
 from campaign_sync.crm.needs import crm_needs
@@ -92,6 +98,7 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
 
 
 def _check(configuration: Configuration, ports: Resources, findings: _Findings, opened: ExitStack) -> None:
+    _check_settings(configuration, findings)
     state_is_ready = _check_storage(configuration, findings)
     findings.add("alarms.heartbeat_url", *_heartbeat(configuration))
     crm: CrmSnapshot | None = None
@@ -111,7 +118,10 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings, 
         place = f"mandators.{mandator}"
         lists = [list_settings(configuration, mandator, name) for name in mandator_settings.lists]
         vendor: Optimizely | None = None
-        with findings.expected_errors(place):
+        missing = unavailable_secrets(mandator_settings)
+        for problem in missing:
+            findings.add(place, False, problem)
+        with suppress(UnavailableError) if missing else findings.expected_errors(place):
             vendor = ports.vendor(mandator)
             findings.add(place, True, f"logged in to mandator {mandator_settings.mandator_id}")
             for settings in lists:
@@ -127,6 +137,16 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings, 
                 _check_selection(settings, crm, findings)
                 if vendor and (finding := unsubscribe_lists_of(settings, vendor, crm)):
                     findings.add(_place(settings), *finding)
+
+
+def _check_settings(configuration: Configuration, findings: _Findings) -> None:
+    """Report the mandators that are broken, and the secrets of alarms and telemetry that can't be read."""
+    for name, broken in configuration.broken_mandators.items():
+        for problem in broken.problems:
+            findings.add(f"mandators.{name}", False, problem)
+    for section in ("alarms", "telemetry"):
+        for problem in unavailable_secrets(getattr(configuration, section)):
+            findings.add(section, False, problem)
 
 
 def _answer(configuration: Configuration) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from campaign_sync.cli.db import db_app, refuse_other_revision
 from campaign_sync.cli.error_handling import (
+    CONFIGURATION_WRONG,
     NOTHING_WRONG,
     SOMETHING_FAILED,
     CommandError,
@@ -19,7 +20,7 @@ from campaign_sync.cli.error_handling import (
     Terminal,
     one_sentence,
 )
-from campaign_sync.cli.list_choice import lists_named, require_lists
+from campaign_sync.cli.list_choice import lists_named, refuse_broken, require_lists
 from campaign_sync.config import (
     PRESETS,
     Configuration,
@@ -27,6 +28,7 @@ from campaign_sync.config import (
     configuration_schema,
     load_configuration,
     preset_text,
+    unavailable_secrets,
 )
 
 app = typer.Typer(
@@ -71,7 +73,7 @@ def run(
     ] = None,
 ) -> None:
     """Have Dagster's daemon execute a mandator's daily replacement now, and follow it; without a daemon, execute it."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator, lists or [])
     for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
         if reason is not None and not (lists and reason.strip()):
@@ -106,7 +108,7 @@ def replay(
     ] = None,
 ) -> None:
     """Refill a list from a proven snapshot without people suppressed since, after the same checks as every day."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator, [name])
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
     from campaign_sync.cli.next_steps import NextSteps
@@ -134,8 +136,11 @@ def check(
         raise typer.Exit(NOTHING_WRONG)
     from campaign_sync.cli.check import check_everything
 
-    configuration = load_configuration()
-    raise typer.Exit(NOTHING_WRONG if check_everything(configuration, Terminal()) else SOMETHING_FAILED)
+    configuration = load_configuration(whole=False)
+    all_passed = check_everything(configuration, Terminal())
+    if configuration.broken_mandators or unavailable_secrets(configuration):
+        raise typer.Exit(CONFIGURATION_WRONG)
+    raise typer.Exit(NOTHING_WRONG if all_passed else SOMETHING_FAILED)
 
 
 @app.command()
@@ -145,7 +150,7 @@ def alarms(
     """Show what is wrong now: open incidents, and lists that aren't ready."""
     from campaign_sync.cli.alarms import send_test_notices, show_incidents
 
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     action = send_test_notices if test else show_incidents
     raise typer.Exit(NOTHING_WRONG if action(configuration, Terminal()) else SOMETHING_FAILED)
 
@@ -157,7 +162,9 @@ def why(
     """Show for every list whether this person is in it; if not, why, and since when."""
     from campaign_sync.cli.why import print_why
 
-    print_why(load_configuration(), who, Terminal())
+    configuration = load_configuration(whole=False)
+    print_why(configuration, who, Terminal())
+    refuse_broken(configuration, "it isn't shown whether this person is in their lists")
 
 
 @app.command()
@@ -172,11 +179,13 @@ def prove(
     ] = None,
 ) -> None:
     """Show on which consent this person was in which list on a day, with the proof, and what has happened since."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     lists = lists_named(configuration, name)
     from campaign_sync.cli.prove import print_proof
 
     print_proof(configuration, who, lists, at.date() if at else None, Terminal())
+    if name is None:
+        refuse_broken(configuration, "nothing is shown of their lists")
 
 
 @app.command()
@@ -192,7 +201,7 @@ def diff(
     csv: Annotated[Path | None, typer.Option(help="Write all people who joined, left or changed to this file.")] = None,
 ) -> None:
     """Show who joined a list, who left it and why, and whose values changed, from one proof to another."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator, [name])
     from campaign_sync.cli.diff import print_difference
 
@@ -208,7 +217,7 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Write one language to this file and nowhere else.")] = None,
 ) -> None:
     """Write the report on a mandator's lists, as they are now, and print where it is."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
     from campaign_sync.cli.report import write_report
 
@@ -231,7 +240,7 @@ def demo(
 @app.command()
 def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
     """Run Dagster on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     _require_free(port)
     refuse_other_revision(configuration)
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, refuse_second_daemon, use_instance
@@ -337,7 +346,7 @@ def sample(
     days: Annotated[int, typer.Option(min=1, max=30, help="How many days of rows to read, by the vendor's clock.")] = 7,
 ) -> None:
     """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
     from campaign_sync.cli.sample import show_sample
 
@@ -347,7 +356,7 @@ def sample(
 @feedback_app.command()
 def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")]) -> None:
     """Show the imports of feedback with rows that can't be read, and why. Exit code 1 if there are any."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
     from campaign_sync.cli.unread_rows import show_unread
 
@@ -362,7 +371,7 @@ def dismiss(
     reason: Annotated[str, typer.Option(help="Why these rows contain no unsubscribe; it is recorded with your name.")],
 ) -> None:
     """Dismiss rows that can't be read: they aren't reported any more, and stay kept as they came."""
-    configuration = load_configuration()
+    configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
     if not reason.strip():
         raise CommandError("--reason is empty; say why these rows contain no unsubscribe")

@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Upgrade the tables to the revision of this version, or create them. Back the database up first."""
     from campaign_sync.storage.database import upgrade_database
 
-    before, after = upgrade_database(load_configuration().storage.state_url.get_secret_value())
+    before, after = upgrade_database(load_configuration(whole=False).storage.state_url.get_secret_value())
     if before == after:
         typer.echo(f"The state database is at revision {after} already; nothing was changed.")
     elif before is None:
@@ -27,7 +27,7 @@ def check() -> None:
     """Check whether the tables are those of this version; exit code 1 where they aren't. Changes nothing."""
     from campaign_sync.storage.database import READY, examine_database, probe_database
 
-    url = load_configuration().storage.state_url.get_secret_value()
+    url = load_configuration(whole=False).storage.state_url.get_secret_value()
     status = probe_database(url)
     if status != READY:
         typer.echo(f"{status}, or now by `campaign-sync db upgrade`")

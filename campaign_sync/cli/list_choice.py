@@ -4,12 +4,18 @@ import os
 from collections.abc import Iterable
 
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, ConfigurationError
 
 
 def require_lists(configuration: Configuration, mandator: str, names: Iterable[str] = ()) -> None:
-    """Raise CommandError unless the configuration has this mandator, and these lists of it."""
+    """Raise CommandError unless the configuration has this mandator, and these lists of it.
+
+    Raises:
+        ConfigurationError: the mandator's settings are broken.
+    """
     known = configuration.mandators
+    if mandator in configuration.broken_mandators:
+        raise ConfigurationError(list(configuration.broken_mandators[mandator].problems))
     if mandator not in known:
         raise _unknown(f"mandator {mandator!r}", known)
     if unknown := [name for name in names if name not in known[mandator].lists]:
@@ -21,12 +27,21 @@ def lists_named(configuration: Configuration, name: str | None) -> list[tuple[st
 
     Raises:
         CommandError: there is none.
+        ConfigurationError: there is none, but settings of mandators are broken.
     """
     lists = [(key, list_key) for key, mandator in configuration.mandators.items() for list_key in mandator.lists]
     chosen = [(mandator, key) for mandator, key in lists if name in (None, key, f"{mandator}/{key}")]
     if not chosen:
+        refuse_broken(configuration, f"{name or 'a list'} isn't among the others")
         raise _unknown(f"list {name}", (f"{mandator}/{key}" for mandator, key in lists))
     return chosen
+
+
+def refuse_broken(configuration: Configuration, consequence: str) -> None:
+    """Raise ConfigurationError if settings of mandators are broken, with their mistakes and what follows."""
+    if broken := configuration.broken_mandators:
+        problems = [problem for settings in broken.values() for problem in settings.problems]
+        raise ConfigurationError([*problems, f"the settings of {', '.join(broken)} are broken, so {consequence}"])
 
 
 def _unknown(what: str, known: Iterable[str]) -> CommandError:

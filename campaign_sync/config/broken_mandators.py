@@ -1,6 +1,7 @@
 """Mandators whose settings can't be used, while those of others can."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -25,15 +26,20 @@ class BrokenMandator(ConfigModel):
     timezone: TimeZoneName = "Europe/Berlin"
     alarms_to: list[EmailAddress] = Field(default_factory=list)
     automation: AutomationSettings = AutomationSettings()
+    lists: tuple[str, ...] = ()
+    """The keys of its lists."""
 
     @classmethod
     def of(cls, section: object, problems: Iterable[str]) -> Self:
         """Return what can be read of a section of `mandators`, value by value."""
         problems = tuple(problems)
-        given = section if isinstance(section, dict) else {}
+        given = dict(section) if isinstance(section, dict) else {}
+        given["lists"] = tuple(given["lists"]) if isinstance(given.get("lists"), dict) else ()
+        for misspelled in get_close_matches("schedule", given, n=1, cutoff=0.8):
+            given["schedule"] = given[misspelled]
         keys = [name for name in cls.model_fields if name != "problems" and name in given]
         readable = {name: given[name] for name in keys if cls._is_valid({"problems": problems, name: given[name]})}
-        if "schedule" in given and "schedule" not in readable:
+        if given.get("schedule") is not None and "schedule" not in readable:
             readable["schedule"] = FALLBACK_SCHEDULE
         return cls.model_validate({"problems": problems, **readable})
 

@@ -9,6 +9,7 @@ from typing import Final, Self
 class AssetKind(StrEnum):
     """The kinds of assets that a mandator has."""
 
+    CONFIGURATION = "configuration"
     BOUNCES = "bounces"
     UNSUBSCRIBES = "unsubscribes"
     SUPPRESSION_STATE = "suppression_state"

@@ -42,6 +42,10 @@ RUN = Subject("a run")
 """A run that ended without any of its steps saying why."""
 
 
+CONFIGURATION = Subject("the configuration")
+"""A mandator's settings."""
+
+
 class IncidentKind(StrEnum):
     """The kinds of incidents, the most severe last. The values are stored and sent."""
 
@@ -49,6 +53,8 @@ class IncidentKind(StrEnum):
     """A step succeeded, and a check of its result failed."""
     LATE = "late"
     """The list wasn't replaced by its deadline."""
+    UNUSABLE = "unusable"
+    """The mandator's settings have mistakes, or secrets are missing, so nothing of it runs."""
     FAILED = "failed"
     """A step failed before anything was changed."""
     DIED = "died"
@@ -75,6 +81,7 @@ class IncidentKind(StrEnum):
 _IMPACTS = {
     IncidentKind.CHECK: 0,
     IncidentKind.LATE: 1,
+    IncidentKind.UNUSABLE: 1,
     IncidentKind.FAILED: 1,
     IncidentKind.DIED: 1,
     IncidentKind.FEEDBACK_OLD: 2,
@@ -207,6 +214,7 @@ def incident_location(incident: Incident) -> str:
 _HEADLINES = {
     IncidentKind.CHECK: "a check failed",
     IncidentKind.LATE: "is late",
+    IncidentKind.UNUSABLE: "can't be used",
     IncidentKind.FAILED: "failed",
     IncidentKind.DIED: "died",
     IncidentKind.FEEDBACK_OLD: "has grown old, no list is replaced",

@@ -2,6 +2,7 @@
 
 FEEDBACK_AGE = "feedback_age"
 UNCHANGED = "unchanged"
+USABLE = "usable"
 
 CHECKS_OF_SENSORS = frozenset({FEEDBACK_AGE})
 """Checks that a sensor evaluates as well: their results don't depend on what becomes of a run."""

@@ -1,0 +1,75 @@
+"""The asset `[mandator, "configuration"]`: a mandator's settings, and whether they can be used."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from campaign_sync.config import Configuration, unavailable_secrets
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.check_names import USABLE
+from campaign_sync.orchestration.descriptions import asset_description, check_description
+
+_REMEDY = (
+    "nothing of this mandator runs, the others do. Correct what the check says, try `campaign-sync check`, and reload "
+    "the code location; for an environment variable, restart it."
+)
+
+
+def settings_problems(configuration: Configuration, mandator: str) -> tuple[str, ...]:
+    """Return the mistakes in a mandator's settings, or which of its secrets can't be read in this process.
+
+    Each is a line with its place in the file, without values. Secrets of the CRM count: each mandator needs them.
+    """
+    if broken := configuration.broken_mandators.get(mandator):
+        return broken.problems
+    return (*unavailable_secrets(configuration.mandators[mandator]), *unavailable_secrets(configuration.crm))
+
+
+def are_secrets_of_runs(instance: dg.DagsterInstance) -> bool:
+    """Return whether runs have the secrets of this process: they are its children, and no pods or workers."""
+    return isinstance(instance.run_launcher, dg.DefaultRunLauncher)
+
+
+def usable_result(mandator: str, problems: Sequence[str]) -> dg.AssetCheckResult:
+    """Return the result of the check `usable`, where these are the problems."""
+    return dg.AssetCheckResult(
+        asset_key=asset_key(mandator, AssetKind.CONFIGURATION),
+        check_name=USABLE,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="\n\n".join(problems) or "the settings can be used",
+        metadata={"mistakes": len(problems)},
+    )
+
+
+def configuration_assets(
+    configuration: Configuration, mandator: str
+) -> list[dg.AssetSpec | dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Return the asset and its check, of a mandator whose settings are broken or not."""
+    key = asset_key(mandator, AssetKind.CONFIGURATION)
+    settings = configuration.broken_mandators.get(mandator) or configuration.mandators[mandator]
+    called = settings.display_name(mandator)
+    problems = settings_problems(configuration, mandator) if mandator in configuration.broken_mandators else ()
+    what = f"The settings of {called} in the configuration file."
+    if problems:
+        what = "\n\n".join([f"The settings of {called} are BROKEN:", *(f"- `{problem}`" for problem in problems)])
+    spec = dg.AssetSpec(
+        key,
+        group_name=mandator,
+        kinds={"yaml"},
+        description=asset_description(what, "mistakes, on the page of the check.", _REMEDY),
+        metadata={"mandator": called},
+    )
+
+    @dg.asset_check(
+        asset=key,
+        name=USABLE,
+        description=check_description(
+            called, "the settings have no mistakes, and all secrets that they refer to can be read.", _REMEDY
+        ),
+    )
+    def usable() -> dg.AssetCheckResult:
+        return usable_result(mandator, settings_problems(configuration, mandator))
+
+    return [spec, usable]

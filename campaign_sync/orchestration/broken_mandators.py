@@ -1,0 +1,53 @@
+"""What a mandator whose settings are broken has in Dagster: its daily job and its schedule, which say so."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from campaign_sync.config import BrokenMandator
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.descriptions import asset_description
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+
+def broken_daily_job(mandator: str, settings: BrokenMandator) -> "UnresolvedAssetJobDefinition":
+    """Return a job in place of the daily one, which only says what is wrong."""
+    key = asset_key(mandator, AssetKind.CONFIGURATION)
+    return dg.define_asset_job(
+        daily_job_name(mandator),
+        selection=dg.AssetSelection.checks_for_assets(key),
+        tags={MANDATOR_TAG: mandator},
+        description=asset_description(
+            f"The daily run of {settings.display_name(mandator)}, whose settings are broken: it checks these, and "
+            "nothing else.",
+            "none.",
+            f"correct what the check of {key.to_user_string()} says, and reload the code location.",
+        ),
+    )
+
+
+def broken_daily_schedule(mandator: str, settings: BrokenMandator) -> dg.ScheduleDefinition | None:
+    """Return a schedule in place of the daily one, whose ticks say why nothing runs; None if none is configured."""
+    if settings.schedule is None:
+        return None
+    problems = " · ".join(settings.problems)
+
+    @dg.schedule(
+        name=f"{mandator}_daily",
+        job_name=daily_job_name(mandator),
+        cron_schedule=settings.schedule,
+        execution_timezone=settings.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Starts NOTHING, because the settings of {settings.display_name(mandator)} are broken: {problems}",
+    )
+    def schedule() -> dg.SkipReason:
+        return dg.SkipReason(
+            f"The settings of {mandator} are broken, so nothing of it runs: {problems}. Correct them, reload the code "
+            f"location, and run `campaign-sync run {mandator}`."
+        )
+
+    return schedule

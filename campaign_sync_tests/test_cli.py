@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync_tests import terminal
@@ -109,6 +110,25 @@ def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(installation:
 
     assert done.returncode == 2
     assert f"{CONFIGURATION}:1:13 mandators.nord.mandator_id: this key is required" in done.stderr
+
+
+@pytest.mark.two_lists
+def test_a_broken_mandator_exits_with_2_and_its_mistakes_and_stops_no_other(installation: Installation) -> None:
+    installation.list_settings("sued")["kind"] = "optin"
+    path = installation.folder / CONFIGURATION
+    path.write_text(yaml.safe_dump(installation.settings))
+    mistake = "mandators.sued.lists.newsletter.kind: the value must be 'regular'"
+
+    refused = campaign_sync(installation.folder, "run", "sued")
+    assert (refused.returncode, mistake in refused.stderr) == (2, True)
+    done = campaign_sync(installation.folder, "run", "nord", "--list", "newsletter")
+    assert done.returncode == 0, done.stderr
+    checked = campaign_sync(installation.folder, "check", new_python=True)
+    assert checked.returncode == 2
+    assert mistake in " ".join(checked.stdout.replace("│", "").split())
+    assert "logged in to mandator 8100" in checked.stdout
+    shown = campaign_sync(installation.folder, "why", "person1@example.org")
+    assert (shown.returncode, "nord/newsletter" in shown.stdout, mistake in shown.stderr) == (2, True, True)
 
 
 @pytest.mark.two_lists

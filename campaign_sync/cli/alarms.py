@@ -56,7 +56,7 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
             if warning := _sensor_warning(mandator, settings, checks.get(mandator), now):
                 unwatched.append(warning)
         for mandator, broken in configuration.broken_mandators.items():
-            known = state.incidents.open(mandator)
+            known = view.open_incidents(mandator)
             rows += _incident_rows(broken, known.values())
             if CONFIGURATION not in known:
                 rows += [(f"the configuration of {mandator}", "", problem) for problem in broken.problems]

@@ -137,10 +137,9 @@ def check(
     from campaign_sync.cli.check import check_everything
 
     configuration = load_configuration(whole=False)
-    all_passed = check_everything(configuration, Terminal())
-    if configuration.broken_mandators or unavailable_secrets(configuration):
-        raise typer.Exit(CONFIGURATION_WRONG)
-    raise typer.Exit(NOTHING_WRONG if all_passed else SOMETHING_FAILED)
+    exit_code = NOTHING_WRONG if check_everything(configuration, Terminal()) else SOMETHING_FAILED
+    is_wrong = configuration.broken_mandators or unavailable_secrets(configuration)
+    raise typer.Exit(CONFIGURATION_WRONG if is_wrong else exit_code)
 
 
 @app.command()

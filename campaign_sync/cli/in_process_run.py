@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.progress_bar import live_progress
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, ConfigurationError, unavailable_secrets
 from campaign_sync.definitions import build_definitions
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs
@@ -40,7 +40,10 @@ def execute_in_process(
 
     Raises:
         CommandError: another run replaces lists of this mandator.
+        ConfigurationError: a secret of the mandator can't be read.
     """
+    if missing := unavailable_secrets(configuration.mandators[mandator]):
+        raise ConfigurationError(missing)
     job_name = daily_job_name(mandator, prefix=configuration.prefix)
     job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(job_name)
     with (

@@ -11,7 +11,7 @@ from campaign_sync.alerts.channel import Channel, ChannelError
 from campaign_sync.alerts.dispatch import configured_channels, send_notices
 from campaign_sync.alerts.heartbeat import Heartbeat
 from campaign_sync.alerts.messages import as_sentence
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, unavailable_secrets
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.incident_check import CheckedIncidents, DagsterReader, check_incidents
@@ -106,6 +106,8 @@ class _AlarmTick:
         try:
             channels = self._channels(mandator)
             problems = send_notices(state, checked.unsent, checked.view, mandator, channels, lists)
+            unread = unavailable_secrets(self._configuration.alarms)
+            problems += [secret for secret in unread if not any(secret in problem for problem in problems)]
         except StateError as error:
             return self.without_state(mandator, error)
         cursor, unsent = self._with_state_again(mandator)

@@ -7,20 +7,21 @@ import dagster as dg
 from campaign_sync.config import BrokenMandator
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 
-def broken_daily_job(mandator: str, settings: BrokenMandator) -> "UnresolvedAssetJobDefinition":
+def broken_daily_job(mandator: str, settings: BrokenMandator, *, prefix: str) -> "UnresolvedAssetJobDefinition":
     """Return a job in place of the daily one, which only says what is wrong."""
-    key = asset_key(mandator, AssetKind.CONFIGURATION)
+    key = asset_key(mandator, AssetKind.CONFIGURATION, prefix=prefix)
     return dg.define_asset_job(
-        daily_job_name(mandator),
+        daily_job_name(mandator, prefix=prefix),
         selection=dg.AssetSelection.checks_for_assets(key),
-        tags={MANDATOR_TAG: mandator},
+        tags=mandator_tags(mandator, prefix=prefix),
         description=asset_description(
             f"The daily run of {settings.display_name(mandator)}, whose settings are broken: it checks these, and "
             "nothing else.",
@@ -30,15 +31,15 @@ def broken_daily_job(mandator: str, settings: BrokenMandator) -> "UnresolvedAsse
     )
 
 
-def broken_daily_schedule(mandator: str, settings: BrokenMandator) -> dg.ScheduleDefinition | None:
+def broken_daily_schedule(mandator: str, settings: BrokenMandator, *, prefix: str) -> dg.ScheduleDefinition | None:
     """Return a schedule in place of the daily one, whose ticks say why nothing runs; None if none is configured."""
     if settings.schedule is None:
         return None
     problems = " · ".join(settings.problems)
 
     @dg.schedule(
-        name=f"{mandator}_daily",
-        job_name=daily_job_name(mandator),
+        name=name_in_dagster(mandator, "daily", prefix=prefix),
+        job_name=daily_job_name(mandator, prefix=prefix),
         cron_schedule=settings.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,

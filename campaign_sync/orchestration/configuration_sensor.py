@@ -1,7 +1,7 @@
 """The sensor that shows which mandators' settings can't be used, and sends the alarms of those that are broken."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -10,10 +10,14 @@ import dagster as dg
 from campaign_sync.alerts.dispatch import configured_channels, send_notices
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind, AssetName
-from campaign_sync.domain.incident import CONFIGURATION, Incident, IncidentKind
-from campaign_sync.orchestration.alert_sensor import UnsentAlertError
-from campaign_sync.orchestration.assets.configuration import are_secrets_of_runs, settings_problems, usable_result
+from campaign_sync.domain.incident import CONFIGURATION, DetectedIncidents, Incident, IncidentKind
+from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.assets.configuration import settings_problems, usable_result
 from campaign_sync.orchestration.check_names import USABLE
+from campaign_sync.orchestration.daily_replacement import are_secrets_of_runs
+from campaign_sync.orchestration.mandator_threads import PatientThreads
+from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks
+from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
 
@@ -36,8 +40,12 @@ def configuration_incidents(
             f"Until they are corrected, nothing of {mandator} runs: no list is replaced or repaired, and no feedback "
             "is imported; the other mandators run. Correct them, try `campaign-sync check`, reload the code location "
             f"(restart it for an environment variable), and run `campaign-sync run {mandator}`.",
-            f"{AssetName(mandator, AssetKind.CONFIGURATION).page}?view=checks&checkDetail={USABLE}",
+            f"{_page(configuration, mandator)}?view=checks&checkDetail={USABLE}",
         )
+
+
+def _page(configuration: Configuration, mandator: str) -> str:
+    return AssetName(mandator, AssetKind.CONFIGURATION, prefix=configuration.prefix).page
 
 
 def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
@@ -45,9 +53,11 @@ def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
 
     Incidents of mandators that aren't broken are the alarm sensor's, also if a secret of theirs is missing.
     """
+    mandators = [*configuration.mandators, *configuration.broken_mandators]
+    threads: PatientThreads[str, MandatorTick] = PatientThreads()
 
     @dg.sensor(
-        name="campaign_sync_configuration",
+        name=name_in_dagster("campaign_sync_configuration", prefix=configuration.prefix),
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Shows on the asset `configuration` of each mandator whether its settings can be used, and sends "
@@ -55,22 +65,20 @@ def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
         "database can't be used.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        mandators = [*configuration.mandators, *configuration.broken_mandators]
-        problems = {name: _known_problems(configuration, name, context.instance) for name in mandators}
-        known = json.loads(context.cursor or "{}")
-        digests = {name: sha256("\n".join(lines).encode()).hexdigest()[:16] for name, lines in problems.items()}
-        changed = [name for name in mandators if known.get(name) != digests[name]]
-        unsent = " · ".join(_send_alarms(configuration, context))
-        if unsent and not changed:
-            raise UnsentAlertError(unsent)  # a failed tick shows; the next one tries again
-        if unsent:  # a failed tick would forget the results
-            context.log.error(unsent)
-        wrong = ", ".join(name for name, lines in problems.items() if lines)
-        return dg.SensorResult(
-            skip_reason=unsent or (f"can't be used: {wrong}" if wrong else "all settings can be used"),
-            asset_events=_evaluations({name: problems[name] for name in changed}),
-            cursor=json.dumps(digests),
-        )
+        cursors, instance, logger = Cursors(context, mandators), context.instance, context.log
+
+        def evaluate(mandator: str) -> MandatorTick:
+            problems = _known_problems(configuration, mandator, instance)
+            key = asset_key(mandator, AssetKind.CONFIGURATION, prefix=configuration.prefix)
+            digest = sha256("\n".join(problems).encode()).hexdigest()[:16]
+            return MandatorTick(
+                summary="the settings can't be used" if problems else "the settings can be used",
+                cursor=digest,
+                events=() if cursors.get(mandator) == digest else (_evaluation(key, problems),),
+                problem=SEPARATOR.join(_send_alarms(configuration, mandator, instance, logger)),
+            )
+
+        return combine_ticks(context, cursors, threads.run(mandators, evaluate))
 
     return sensor
 
@@ -82,40 +90,36 @@ def _known_problems(configuration: Configuration, mandator: str, instance: dg.Da
     return ()
 
 
-def _evaluations(problems: Mapping[str, Sequence[str]]) -> list[dg.AssetCheckEvaluation]:
-    results = [usable_result(name, lines) for name, lines in problems.items()]
-    return [
-        dg.AssetCheckEvaluation(
-            asset_key=result.asset_key,
-            check_name=USABLE,
-            passed=result.passed,
-            severity=result.severity,
-            description=result.description,
-            metadata=result.metadata,
-        )
-        for result in results
-        if result.asset_key
-    ]
+def _evaluation(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckEvaluation:
+    result = usable_result(key, problems)
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=USABLE,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
+    )
 
 
-def _send_alarms(configuration: Configuration, context: dg.SensorEvaluationContext) -> list[str]:
-    """Send the alarms of broken mandators, and return why some couldn't be sent.
+def _send_alarms(
+    configuration: Configuration, mandator: str, instance: dg.DagsterInstance, logger: logging.Logger
+) -> list[str]:
+    """Send the alarms of a mandator if it is broken, and return why some couldn't be sent.
 
-    Their other incidents stay open: nothing has become of them.
+    Its other incidents stay open: nothing has become of them.
     """
-    alarming = {name: broken for name, broken in configuration.broken_mandators.items() if broken.automation.alarms}
-    if not alarming:
+    broken = configuration.broken_mandators.get(mandator)
+    if broken is None or not broken.automation.alarms:
         return []
     now = datetime.now(UTC)
-    unsent = []
     try:
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            for name, broken in alarming.items():
-                unsettled = state.incidents.open(name).keys() - {CONFIGURATION}
-                incidents = configuration_incidents(configuration, name, context.instance, now)
-                state.incidents.reconcile(name, incidents, unsettled, now)
-                channels = configured_channels(configuration, name, lambda: context.log)
-                unsent += send_notices(state, name, channels, broken.lists)
+            view = state.view()
+            unsettled = view.open_incidents(mandator).keys() - {CONFIGURATION}
+            incidents = list(configuration_incidents(configuration, mandator, instance, now))
+            state.incidents.reconcile({mandator: DetectedIncidents(incidents, unsettled)}, now)
+            channels = configured_channels(configuration, mandator, lambda: logger)
+            return send_notices(state, state.incidents.unsent(now), view, mandator, channels, broken.lists)
     except StateError as error:
-        unsent.append(str(error))
-    return unsent
+        return [str(error)]

@@ -21,6 +21,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.incident import RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
+from campaign_sync.orchestration.configuration_sensor import configuration_incidents
 from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
 from campaign_sync.orchestration.mandator_days import MandatorDay, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import outcome
@@ -135,6 +136,7 @@ def _detect(
         ),
         *doubtful_lists(configuration, mandator, view),
         *old_feedback(configuration, mandator, view, now, planned_pause(settings, now)),
+        *configuration_incidents(configuration, mandator, dagster.instance, now),
         *late,
         # A run may be repairing the others just now.
         *(incident for incident in passing if incident.subject not in in_progress),

@@ -9,6 +9,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.check_names import USABLE
 from campaign_sync.orchestration.descriptions import asset_description, check_description
+from campaign_sync.orchestration.names import name_in_dagster
 
 _REMEDY = (
     "nothing of this mandator runs, the others do. Correct what the check says, try `campaign-sync check`, and reload "
@@ -26,15 +27,10 @@ def settings_problems(configuration: Configuration, mandator: str) -> tuple[str,
     return (*unavailable_secrets(configuration.mandators[mandator]), *unavailable_secrets(configuration.crm))
 
 
-def are_secrets_of_runs(instance: dg.DagsterInstance) -> bool:
-    """Return whether runs have the secrets of this process: they are its children, and no pods or workers."""
-    return isinstance(instance.run_launcher, dg.DefaultRunLauncher)
-
-
-def usable_result(mandator: str, problems: Sequence[str]) -> dg.AssetCheckResult:
-    """Return the result of the check `usable`, where these are the problems."""
+def usable_result(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckResult:
+    """Return the result of the check `usable`, of the asset with this key, where these are the problems."""
     return dg.AssetCheckResult(
-        asset_key=asset_key(mandator, AssetKind.CONFIGURATION),
+        asset_key=key,
         check_name=USABLE,
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
@@ -47,7 +43,7 @@ def configuration_assets(
     configuration: Configuration, mandator: str
 ) -> list[dg.AssetSpec | dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """Return the asset and its check, of a mandator whose settings are broken or not."""
-    key = asset_key(mandator, AssetKind.CONFIGURATION)
+    key = asset_key(mandator, AssetKind.CONFIGURATION, prefix=configuration.prefix)
     settings = configuration.broken_mandators.get(mandator) or configuration.mandators[mandator]
     called = settings.display_name(mandator)
     problems = settings_problems(configuration, mandator) if mandator in configuration.broken_mandators else ()
@@ -56,7 +52,7 @@ def configuration_assets(
         what = "\n\n".join([f"The settings of {called} are BROKEN:", *(f"- `{problem}`" for problem in problems)])
     spec = dg.AssetSpec(
         key,
-        group_name=mandator,
+        group_name=name_in_dagster(mandator, prefix=configuration.prefix),
         kinds={"yaml"},
         description=asset_description(what, "mistakes, on the page of the check.", _REMEDY),
         metadata={"mandator": called},
@@ -70,6 +66,6 @@ def configuration_assets(
         ),
     )
     def usable() -> dg.AssetCheckResult:
-        return usable_result(mandator, settings_problems(configuration, mandator))
+        return usable_result(key, settings_problems(configuration, mandator))
 
     return [spec, usable]

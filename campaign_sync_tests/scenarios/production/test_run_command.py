@@ -70,16 +70,19 @@ def test_a_run_is_handed_to_the_daemon_queued_behind_another_and_followed_and_go
 def test_a_list_that_fails_in_the_process_of_the_daemon_exits_with_1_and_one_sentence(
     production: ProductionInstallation,
 ) -> None:
-    production.installation.vendor.fault("getAttributeNames", "fault", times=99)
+    rename = "UPDATE marketing_list SET name = '{}' WHERE id = 'nord'"
+    with production.installation.crm() as crm:
+        crm.exec_driver_sql(rename.format("Renamed"))
 
     arguments = ("run", "nord", "--list", "newsletter", "--accept-size", "sale ended")
     done = terminal.run(arguments, production.installation.folder, production.stack.environment)
-    production.installation.vendor.repair()
+    with production.installation.crm() as crm:
+        crm.exec_driver_sql(rename.format("Newsletter Nord"))
 
     assert done.returncode == 1, done.stdout + done.stderr
     (run_id,) = re.findall(f"run ({RUN_ID}) was handed", done.stdout)
     assert done.stdout.count("✗ ") == 1, done.stdout
-    assert "✗ nord/newsletter_snapshot: " in done.stdout
+    assert "✗ nord/newsletter_selection: " in done.stdout
     with production.installation.state() as state:
         assert state.recipient_lists.accepted_size("nord", "newsletter", run_id)
 

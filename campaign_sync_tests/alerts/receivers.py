@@ -26,6 +26,8 @@ class Mailbox:
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[list[str]] = field(default_factory=list)
     refuses: bool = False
+    unknown: str = ""
+    """An address that has no mailbox."""
     farewell: str = "221 bye"
 
     async def handle_QUIT(self, *_: object) -> str:  # noqa: N802 - aiosmtpd's name
@@ -36,6 +38,8 @@ class Mailbox:
         """Keep the mail."""
         if self.refuses:
             return "451 try again later"
+        if self.unknown in envelope.rcpt_tos:
+            return "550 no such mailbox"
         content = envelope.content
         assert isinstance(content, bytes)
         mail = BytesParser(_class=EmailMessage, policy=default).parsebytes(content)

@@ -265,6 +265,22 @@ def test_a_state_database_that_cannot_be_used_sends_a_notice_once_and_an_all_cle
     assert alarms.tick() == []
 
 
+def test_a_mailbox_that_is_gone_for_one_mandator_delays_no_other_and_makes_the_next_tick_red(
+    alarms: AlarmSensor,
+) -> None:
+    mandators = alarms.shop.settings["mandators"]
+    del mandators["sued"]["automation"], alarms.shop.settings["alarms"]["webhooks"]
+    mandators["nord"]["alarms_to"] = [alarms.mailbox.unknown] = ["gone@example.net"]
+    alarms.shop.settings["storage"]["state_url"] = "postgresql://unknown@127.0.0.1:1/gone"
+
+    assert alarms.tick() == ["Alarm: the state database of sued failed"]
+    with pytest.raises(MandatorTickError, match=r"^nord: the state database"):
+        alarms.tick()
+    alarms.mailbox.unknown = ""
+    assert alarms.tick() == ["Alarm: the state database of nord failed"]
+    assert alarms.tick() == []
+
+
 def test_while_the_state_database_is_read_only_notices_are_sent_once(alarms: AlarmSensor) -> None:
     alarms.inbox.status = 503
     alarms.leave_incomplete()

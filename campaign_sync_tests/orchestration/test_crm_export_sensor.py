@@ -217,6 +217,23 @@ def test_the_schedule_leaves_out_a_day_that_the_export_has_begun_unless_that_fai
     assert runs or "has started run" in (answer.skip_message or "")
 
 
+def test_a_folder_of_one_mandator_that_cannot_be_read_stops_no_other_and_makes_the_next_tick_red(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    nord = configuration(**HALF_PAST_FOUR, crm_export={"marker": str(tmp_path / "gone" / "done")})
+    sued = mandator_settings(**HALF_PAST_FOUR, crm_export={"marker": str(tmp_path / "done")})
+    both = nord.model_copy(update={"mandators": {**nord.mandators, "sued": sued}})
+    sensor = crm_export_sensor(both, {name: daily_job(name, settings) for name, settings in both.mandators.items()})
+    assert sensor
+    arrive(tmp_path / "done", 1)
+    with time_machine.travel(after_midnight(1.1), tick=False):
+        result = sensor(dg.build_sensor_context(instance=instance))
+        assert isinstance(result, dg.SensorResult)
+        assert [request.job_name for request in result.run_requests or []] == ["sued_daily_replace"]
+        with pytest.raises(MandatorTickError, match=r"^nord: .*gone can't be read"):
+            sensor(dg.build_sensor_context(instance=instance, cursor=result.cursor))
+
+
 def test_the_crm_shows_its_exports_in_a_table(instance: dg.DagsterInstance, tmp_path: Path, sqlite_url: str) -> None:
     schema.create_crm(sqlite_url)
     settings = configuration(sqlite_url, **HALF_PAST_FOUR, crm_export={"table": "nightly"})

@@ -1,6 +1,7 @@
 """The heartbeat: a request every minute to a receiver outside, which alerts people when it stays away."""
 
 import logging
+from collections.abc import Callable
 
 import requests
 from pydantic import SecretStr
@@ -46,8 +47,8 @@ class Heartbeat:
     def __init__(self, url: SecretStr | None) -> None:
         self._url, self._failed = url, False
 
-    def send(self, logger: logging.Logger) -> None:
-        """Send a heartbeat if a receiver is configured."""
+    def send(self, logger: Callable[[], logging.Logger]) -> None:
+        """Send a heartbeat if a receiver is configured. The logger is requested only for an error."""
         if self._url is None:
             return
         problem = ""
@@ -56,5 +57,5 @@ class Heartbeat:
         except CampaignSyncError as error:
             problem = str(error)
         if problem and not self._failed:
-            logger.error("%s", problem)
+            logger().error("%s", problem)
         self._failed = bool(problem)

@@ -73,7 +73,7 @@ def alarm_sensor(
             unusable = error
             ticks = threads.run(monitored, lambda mandator: tick.without_state(mandator, unusable))
         if all(_could_alert(of_mandator) for of_mandator in ticks.values()):
-            heartbeat.send(context.log)
+            heartbeat.send(lambda: context.log)
         return combine_ticks(context, tick.cursors, ticks)
 
     return sensor

@@ -57,9 +57,9 @@ def test_what_a_receiver_does_not_accept_is_logged_once_until_it_accepts_the_nex
         heartbeats = Heartbeat(SecretStr(inbox.url))
         for status in (503, 503, 200, 503):
             inbox.status = status
-            heartbeats.send(log)
+            heartbeats.send(lambda: log)
         assert len(inbox.gets) == 1
     assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
         "it answered HTTP 503; check the URL"
     ] * 2
-    Heartbeat(None).send(log)
+    Heartbeat(None).send(lambda: log)

@@ -250,7 +250,9 @@ def test_a_heartbeat_is_sent_in_every_tick_in_which_people_can_be_alerted(alarms
 
     alarms.shop.settings["alarms"]["heartbeat_url"] = {"env": "MISSING"}
     alarms.leave_incomplete()
-    assert alarms.tick(), "alarms are sent all the same"
+    with pytest.raises(MandatorTickError, match=r"alarms\.heartbeat_url: the environment variable MISSING is not set"):
+        alarms.tick()
+    assert alarms.mailbox.subjects[-1].endswith("is INCOMPLETE"), "alarms are sent all the same"
 
 
 def test_a_state_database_that_cannot_be_used_sends_a_notice_once_and_an_all_clear_once(alarms: AlarmSensor) -> None:

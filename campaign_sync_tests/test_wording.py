@@ -11,7 +11,7 @@ from campaign_sync_tests.orchestration.settings import configuration, mandator_s
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 MANDATOR, LIST = "Süd & Söhne (Zürich)", "Newsletter für Österreich 📬"
 
-WITH_ICONS = {"csv", "file", "pandera", "parquet", "report", "sql", "table"}
+WITH_ICONS = {"csv", "file", "pandera", "parquet", "report", "sql", "table", "yaml"}
 """Kinds that Dagster's UI has an icon for."""
 
 
@@ -89,14 +89,15 @@ def test_automation_that_is_off_does_not_exist() -> None:
         built = build_definitions(configuration(**settings), NOW).get_repository_def()  # type: ignore[arg-type]
         return {sensor.name for sensor in built.sensor_defs}
 
-    repair, alarms = "campaign_sync_repair", "campaign_sync_alarms"
-    all_sensors = {repair, alarms, "campaign_sync_feedback_watch", "campaign_sync_reports"}
+    alarms = "campaign_sync_alarms"
+    always = {"campaign_sync_configuration", "campaign_sync_repair", "campaign_sync_reports"}
+    all_sensors = {alarms, "campaign_sync_feedback_watch", *always}
     assert sensors() == all_sensors
-    assert sensors(automation={"repair": False}) == all_sensors - {repair}
+    assert sensors(automation={"repair": False}) == all_sensors, "it completes days"
     assert sensors(automation={"feedback_watch": False}) == all_sensors - {"campaign_sync_feedback_watch"}
     assert sensors(automation={"alarms": False}) == all_sensors - {alarms}
     off = {"repair": False, "feedback_watch": False, "alarms": False}
     assert sensors(automation=off, crm_export={"table": "nightly"}) == {
         "campaign_sync_crm_export",
-        "campaign_sync_reports",
+        *always,
     }

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError
 
-from campaign_sync.config.automation import AutomationSettings, Title
+from campaign_sync.config.automation import AutomationSettings, Owner, Title
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import CronExpression, EmailAddress, TimeZoneName
 
@@ -22,6 +22,7 @@ class BrokenMandator(ConfigModel):
     """All mistakes, each as `file:line:column dotted.path: sentence`, without values."""
     title: Title | None = None
     """See `MandatorSettings`, as the following."""
+    owners: tuple[Owner, ...] = ()
     schedule: CronExpression | None = None
     timezone: TimeZoneName = "Europe/Berlin"
     alarms_to: list[EmailAddress] = Field(default_factory=list)

@@ -15,7 +15,7 @@ from campaign_sync.orchestration.asset_keys import asset_name
 _DAILY_PATH = frozenset({AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES, AssetKind.SUPPRESSION_STATE, *LIST_CHAIN})
 """Assets without which no list is replaced."""
 
-_WITHOUT_PEOPLE = frozenset({AssetKind.AUDIT, AssetKind.LIST_DRIFT, AssetKind.REPORT})
+_WITHOUT_PEOPLE = frozenset({AssetKind.CONFIGURATION, AssetKind.AUDIT, AssetKind.LIST_DRIFT, AssetKind.REPORT})
 """Assets that keep counts only. All others keep data about persons."""
 
 _NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}
@@ -47,7 +47,7 @@ def asset_tags(kind: AssetKind) -> dict[str, str]:
     return {
         "domain": "marketing",
         "pii": "false" if kind in _WITHOUT_PEOPLE else "true",
-        "tier": "1" if kind in _DAILY_PATH else "2" if watching else "3",
+        "tier": "1" if kind in _DAILY_PATH or kind is AssetKind.CONFIGURATION else "2" if watching else "3",
     }
 
 

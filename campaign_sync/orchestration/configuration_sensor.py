@@ -54,6 +54,8 @@ def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
     Incidents of mandators that aren't broken are the alarm sensor's, also if a secret of theirs is missing.
     """
     mandators = [*configuration.mandators, *configuration.broken_mandators]
+    called = [settings.display_name(name) for name, settings in configuration.mandators.items()]
+    called += [settings.display_name(name) for name, settings in configuration.broken_mandators.items()]
     threads: PatientThreads[str, MandatorTick] = PatientThreads()
 
     @dg.sensor(
@@ -61,8 +63,8 @@ def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Shows on the asset `configuration` of each mandator whether its settings can be used, and sends "
-        "alarms about those that are broken. If it is red, a mail server or a webhook rejected one, or the state "
-        "database can't be used.",
+        f"alarms about those that are broken ({', '.join(called)}). "
+        "If it is red, a mail server or a webhook rejected one, or the state database can't be used.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursors, instance, logger = Cursors(context, mandators), context.instance, context.log

@@ -7,6 +7,7 @@ import dagster as dg
 from campaign_sync.config import Configuration, unavailable_secrets
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.catalogue import asset_tags
 from campaign_sync.orchestration.check_names import USABLE
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.names import name_in_dagster
@@ -54,6 +55,8 @@ def configuration_assets(
         key,
         group_name=name_in_dagster(mandator, prefix=configuration.prefix),
         kinds={"yaml"},
+        owners=list(settings.owners),
+        tags=asset_tags(AssetKind.CONFIGURATION),
         description=asset_description(what, "mistakes, on the page of the check.", _REMEDY),
         metadata={"mandator": called},
     )

@@ -52,7 +52,7 @@ def crm_export_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]
     @dg.sensor(
         name=name_in_dagster("campaign_sync_crm_export", prefix=configuration.prefix),
         jobs=list(jobs.values()),
-        minimum_interval_seconds=180,
+        minimum_interval_seconds=240,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=_description(configuration, exports),
     )

@@ -58,7 +58,7 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
     @dg.sensor(
         name=name_in_dagster("campaign_sync_reports", prefix=configuration.prefix),
         jobs=list(jobs.values()),
-        minimum_interval_seconds=180,
+        minimum_interval_seconds=240,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the report on a mandator once its daily run, or a run that was to replace a list, has "
         "ended, in success or not, and no further run of it is under way or follows without a person "

@@ -6,6 +6,7 @@ import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ _POSTGRESQL_REMEDIES = {
 _REVISION: Select[str] = select(column("version_num")).select_from(table(VERSION_TABLE))
 
 _ONE_MOMENT: dict[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+_IS_OPENING: ContextVar[bool] = ContextVar("is_opening", default=False)
+"""Whether the database is being opened: the engines of a URL share what happens to errors."""
 
 _LIBPQ = ("postgresql", "postgresql+psycopg2", "postgresql+psycopg")
 
@@ -214,6 +218,8 @@ def _as_state_error(context: ExceptionContext) -> None:
     """Raise a `StateError` for any database error. The database's own message may quote a row, so it is left out."""
     if context.is_pre_ping:  # a connection that was lost since it was used is replaced
         return
+    if _IS_OPENING.get():  # which says more of what is wrong
+        return
     original = context.original_exception
     code = getattr(original, "pgcode", None) or getattr(original, "sqlite_errorname", None)
     database = f"the state database {location(context.engine.url)}" if context.engine else "the state database"
@@ -234,6 +240,7 @@ def _sqlite_file(engine: Engine) -> Path:
 @contextmanager
 def _opening(engine: Engine, action: str = "opened") -> Iterator[None]:
     """Turn errors while opening into a `StateError` that names the database."""
+    opening = _IS_OPENING.set(True)
     try:
         yield
     except (DatabaseError, OSError) as error:
@@ -246,6 +253,8 @@ def _opening(engine: Engine, action: str = "opened") -> Iterator[None]:
         raise StateError(
             f"{database} can't be {action}: {f'{reason}: {what_to_do}' if what_to_do else reason}"
         ) from None
+    finally:
+        _IS_OPENING.reset(opening)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

@@ -49,6 +49,7 @@ CampaignSyncError
     SoapError
     StateError  [retryable]
         RevisionError
+    SubmissionError
     UnavailableError
     UnexpectedShapeError
     UnprovenError  [retryable]

@@ -165,7 +165,7 @@ class _DocumentReader:
                     return [self._value(item, (*path, position)) for position, item in enumerate(node.value)]
                 case yaml.ScalarNode():
                     value = self._loader.construct_object(node)
-                    if node.style is None and not isinstance(value, str):
+                    if not node.style and not isinstance(value, str):
                         self._document.converted[path] = node.value
                     return value
                 case _:

@@ -1,21 +1,17 @@
 """What a mandator whose settings are broken has in Dagster: its daily job and its schedule, which say so."""
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 
 from campaign_sync.config import BrokenMandator
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-
-def broken_daily_job(mandator: str, settings: BrokenMandator, *, prefix: str) -> "UnresolvedAssetJobDefinition":
+def broken_daily_job(mandator: str, settings: BrokenMandator, *, prefix: str) -> AssetJob:
     """Return a job in place of the daily one, which only says what is wrong."""
     key = asset_key(mandator, AssetKind.CONFIGURATION, prefix=prefix)
     return dg.define_asset_job(

@@ -81,7 +81,7 @@ def schedules(shop: Installation) -> dict[str, tuple[object, str | None]]:
     return {
         schedule.name: (schedule.cron_schedule, schedule.execution_timezone)
         for schedule in shop.definitions.schedules or []
-        if isinstance(schedule, dg.ScheduleDefinition)
+        if isinstance(schedule, dg.ScheduleDefinition) and not schedule.name.startswith("campaign_sync_")
     }
 
 

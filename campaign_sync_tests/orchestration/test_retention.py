@@ -90,7 +90,9 @@ def statements(installation: Installation, instance: dg.DagsterInstance, now: da
     configuration, definitions = installation.configuration, installation.definitions
     lists = list(configuration.mandators["nord"].lists)
     assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
-    monitored = MonitoredAssets.of("nord", [asset for asset in assets if asset.key.path[0] == "nord"])
+    monitored = MonitoredAssets.of(
+        "nord", [asset for asset in assets if {key.path[0] for key in asset.keys} == {"nord"}]
+    )
     newest = NewestRuns.of(monitored, AssetHistory.read(instance, monitored.assets))
     attempts = newest_attempts(instance, "nord", lists)
     with installation.state() as state:

@@ -175,6 +175,7 @@ def _same(sites: list[Site]) -> Site:
     return first
 
 
+@pytest.mark.long
 def test_the_same_people_in_five_crms_get_into_the_same_lists(sites: list[Site]) -> None:
     population = populate(PEOPLE)
     for site in sites:

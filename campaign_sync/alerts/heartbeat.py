@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable
 
-import requests
 from pydantic import SecretStr
 
+from campaign_sync.alerts.http_request import send_request
 from campaign_sync.errors import CampaignSyncError
 
 TIMEOUT_SECONDS = 5.0
@@ -23,21 +23,8 @@ def send_heartbeat(url: SecretStr) -> None:
         HeartbeatError: the receiver couldn't be reached, or answered with an error.
         UnavailableError: the URL can't be read.
     """
-    problem = None
-    try:
-        with requests.get(
-            url.get_secret_value(),
-            timeout=TIMEOUT_SECONDS,
-            allow_redirects=False,
-            stream=True,  # only the status is needed; the body may be slow or endless
-        ) as response:
-            status = response.status_code
-    except (requests.RequestException, ValueError) as error:
-        problem = f"it can't be reached ({type(error).__name__}); check the URL"
-    else:
-        if not 200 <= status < 300:
-            problem = f"it answered HTTP {status}; check the URL"
-    if problem:  # raised out here, because the caught exception holds the URL, which is a secret
+    problem = send_request("GET", url, timeout=TIMEOUT_SECONDS, refused="check the URL")
+    if problem:
         raise HeartbeatError(f"the receiver at alarms.heartbeat_url accepted no heartbeat: {problem}")
 
 

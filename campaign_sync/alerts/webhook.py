@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Any
 
-import requests
-
 from campaign_sync.alerts.channel import ChannelError
+from campaign_sync.alerts.http_request import send_request
 from campaign_sync.alerts.messages import fields_of
 from campaign_sync.config import UnavailableError, WebhookSettings
 from campaign_sync.domain.incident import Notice, NoticeKind
@@ -33,24 +32,13 @@ class WebhookChannel:
         Raises:
             ChannelError: it couldn't be reached, or answered with an error.
         """
-        problem = None
+        url, body = self._settings.url, self._body(notice)
+        advice = "check the URL and the format it expects"
         try:
-            with requests.post(
-                self._settings.url.get_secret_value(),
-                json=self._body(notice),
-                timeout=TIMEOUT_SECONDS,
-                allow_redirects=False,
-                stream=True,  # only the status is needed; the body may be slow or endless
-            ) as response:
-                status = response.status_code
+            problem = send_request("POST", url, timeout=TIMEOUT_SECONDS, refused=advice, body=body)
         except UnavailableError as error:
             problem = str(error)
-        except (requests.RequestException, ValueError) as error:
-            problem = f"it can't be reached ({type(error).__name__}); check the URL"
-        else:
-            if not 200 <= status < 300:
-                problem = f"it answered HTTP {status}; check the URL and the format it expects"
-        if problem:  # raised out here, because the caught exception holds the URL, which is a secret
+        if problem:
             raise ChannelError(f"the webhook alarms.webhooks.{self._key} accepted no alarm: {problem}")
 
     def _body(self, notice: Notice) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from campaign_sync.config.field_types import (
     TimeFormat,
     TimeZoneName,
 )
-from campaign_sync.config.retention import former_key
+from campaign_sync.config.retention import refuse_former_key
 from campaign_sync.domain.feedback import (
     MAILING_UNSUBSCRIBES,
     OUT_BOUNCES,
@@ -175,9 +175,7 @@ class FeedbackSettings(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_former_key(cls, value: object) -> object:
-        if isinstance(value, dict) and "keep_files" in value:
-            raise ValueError(former_key("keep_files", "feedback"))
-        return value
+        return refuse_former_key(value, "keep_files", "feedback")
 
     @field_validator("lifetime")
     @classmethod

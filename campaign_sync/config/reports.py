@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, model_validator
 
 from campaign_sync.config.base import ConfigModel
-from campaign_sync.config.retention import former_key
+from campaign_sync.config.retention import refuse_former_key
 
 Language = Literal["de", "en"]
 """The languages of reports."""
@@ -24,6 +24,4 @@ class ReportSettings(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_former_key(cls, value: object) -> object:
-        if isinstance(value, dict) and "keep" in value:
-            raise ValueError(former_key("keep", "reports"))
-        return value
+        return refuse_former_key(value, "keep", "reports")

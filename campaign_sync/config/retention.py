@@ -62,6 +62,10 @@ class RetentionSettings(ConfigModel):
         return self
 
 
-def former_key(key: str, retention_key: str) -> str:
-    """Return why a key of another section is refused that is a key of this one now."""
-    return f"{key} is retention.{retention_key} now, for all mandators: move its value there, and remove it here"
+def refuse_former_key(section: object, key: str, retention_key: str) -> object:
+    """Return another section as it is given. A ValueError says that its key `key` is a key of this section now."""
+    if isinstance(section, dict) and key in section:
+        raise ValueError(
+            f"{key} is retention.{retention_key} now, for all mandators: move its value there, and remove it here"
+        )
+    return section

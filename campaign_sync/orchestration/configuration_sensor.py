@@ -14,7 +14,7 @@ from campaign_sync.domain.incident import CONFIGURATION, DetectedIncidents, Inci
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.configuration import settings_problems, usable_result
 from campaign_sync.orchestration.check_names import USABLE
-from campaign_sync.orchestration.daily_replacement import are_secrets_of_runs
+from campaign_sync.orchestration.mandator_secrets import are_secrets_of_runs
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks
 from campaign_sync.orchestration.names import name_in_dagster

@@ -20,6 +20,7 @@ from campaign_sync.orchestration.daily_replacement import (
     daily_job_name,
     planned_for,
 )
+from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
@@ -92,6 +93,8 @@ def _tick(
         day, reason = None, f"the day planned for {day} was started before; if that failed, {again}"
     if day is None:
         return MandatorTick(f"{at} starts nothing: {reason}", arrived.isoformat())
+    if lacking := lacking_secrets(instance, mandator, settings):
+        return MandatorTick(f"{at} starts nothing yet: {lacking}; the next tick will use it", cursor)
     request = dg.RunRequest(
         job_name=daily_job_name(mandator, prefix=settings.prefix), run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day}
     )

@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from campaign_sync.config import MandatorSettings, unavailable_secrets
+from campaign_sync.config import MandatorSettings
 from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import MANDATOR_TAG as MANDATOR_TAG
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
@@ -28,11 +29,6 @@ BUSY = [
     dg.DagsterRunStatus.CANCELING,
 ]
 """Statuses of a run that is queued or under way."""
-
-
-def are_secrets_of_runs(instance: dg.DagsterInstance) -> bool:
-    """Return whether runs have the secrets of this process: they are its children, and no pods or workers."""
-    return isinstance(instance.run_launcher, dg.DefaultRunLauncher)
 
 
 def daily_job_name(mandator: str, *, prefix: str = "") -> str:
@@ -91,12 +87,8 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
                 f"planned for {planned:%Y-%m-%d %H:%M %Z}, {late.total_seconds() / 3600:.1f} h ago: too late. "
                 f"Start {job_name} by hand if the lists should still be replaced today."
             )
-        problems = unavailable_secrets(settings)
-        if problems and are_secrets_of_runs(context.instance):
-            return dg.SkipReason(
-                f"secrets of {mandator} can't be read, so nothing of it runs: {' · '.join(problems)}. Set them, "
-                f"restart the code location, and run `campaign-sync run {mandator}`."
-            )
+        if lacking := lacking_secrets(context.instance, mandator, settings):
+            return dg.SkipReason(f"{lacking}; then run `campaign-sync run {mandator}`.")
         return dg.RunRequest(tags={PLANNED_FOR: day})
 
     return schedule

@@ -13,6 +13,7 @@ from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
+from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
@@ -73,11 +74,17 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
             f"Compares the CRM with the vendor's lists of people who left {called}",
         ),
     }
+
+    def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        lacking = lacking_secrets(context.instance, mandator, settings)
+        return dg.SkipReason(f"{lacking}; the next tick runs again.") if lacking else dg.RunRequest()
+
     return [
         dg.ScheduleDefinition(
             name=f"{job_name}_schedule",
             job_name=job_name,
             cron_schedule=cron,
+            execution_fn=evaluate,
             execution_timezone=settings.timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=f"{does}. No list is changed, so the last missed tick runs, however late.",

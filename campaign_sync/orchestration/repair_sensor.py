@@ -16,6 +16,7 @@ from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.mandator_days import MandatorDay, completing_run, given_up, unfinished_days
+from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.served_configuration import configuration_mark
@@ -85,6 +86,8 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
                     return MandatorTick("automation.repair is off", mark)
                 if mandator in busy:
                     return MandatorTick("a run is under way or queued", mark)
+                if lacking := lacking_secrets(context.instance, mandator, configuration.mandators[mandator]):
+                    return MandatorTick(f"{lacking}; what is left is then replaced", mark)
                 tick = _repair(context.instance, view, snapshots, lists[mandator], days.get(mandator))
                 return replace(tick, cursor=mark)
 
@@ -105,7 +108,7 @@ def is_repair_ahead(
     `today` is the mandator's newest day, if something has failed on it.
     """
     settings = configuration.mandators[mandator]
-    if not settings.automation.repair:
+    if not settings.automation.repair or lacking_secrets(instance, mandator, settings):
         return False
     if today and today.completion.stage.is_ahead:
         return True

@@ -7,6 +7,7 @@ from campaign_sync.orchestration.assets.responses import response_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import BUSY
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import mandator_value, name_in_dagster
 from campaign_sync.orchestration.run_tags import safety_tags
 
@@ -51,6 +52,8 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
         under_way = dg.RunsFilter(tags={RESPONSES_TAG: own_value}, statuses=BUSY)
         if context.instance.get_runs_count(under_way):
             return dg.SkipReason(f"a run of {job_name} is under way or queued")
+        if lacking := lacking_secrets(context.instance, mandator, settings):
+            return dg.SkipReason(f"{lacking}; the next tick runs again.")
         return dg.RunRequest()
 
     return schedule

@@ -94,12 +94,17 @@ def test_a_broken_mandator_is_red_and_alarmed_about_until_it_is_corrected(sensor
 
 
 def test_a_missing_secret_is_alarmed_about_before_a_run_needs_it_where_runs_have_the_same(sensors: Sensors) -> None:
-    sensors.shop.settings["mandators"]["nord"] |= {"password": {"env": "OF_NORD"}, "schedule": "* * * * *"}
+    schedules = {"schedule": "* * * * *", "feedback": {"schedule": "* * * * *", "audit": "* * * * *"}}
+    sensors.shop.settings["mandators"]["nord"] |= {"password": {"env": "OF_NORD"}, **schedules}
     alarm = "Alarm: the configuration of nord can't be used"
 
-    def skipped(instance: dg.DagsterInstance) -> str | None:
+    def skipped(instance: dg.DagsterInstance) -> list[str | None]:
+        definitions = sensors.definitions
         with dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime.now(UTC)) as context:
-            return sensors.definitions.resolve_schedule_def("nord_daily").evaluate_tick(context).skip_message
+            return [
+                definitions.resolve_schedule_def(f"nord_{name}").evaluate_tick(context).skip_message
+                for name in ("daily", "feedback_schedule", "audit_schedule")
+            ]
 
     with dg.DagsterInstance.ephemeral() as instance:  # runs are somewhere else
         assert alarm not in sensors.tick("alarms", instance)
@@ -109,11 +114,12 @@ def test_a_missing_secret_is_alarmed_about_before_a_run_needs_it_where_runs_have
         assert alarm in sensors.tick("alarms", instance)
         sensors.tick("configuration", instance)
         assert sensors.events == {"nord": False}
-        assert "mandators.nord.password: the environment variable OF_NORD is not set" in (skipped(instance) or "")
+        problem = "mandators.nord.password: the environment variable OF_NORD is not set"
+        assert [problem in (message or "") for message in skipped(instance)] == [True, True, True]
 
         sensors.shop.environment["OF_NORD"] = PASSWORD
         assert "All clear: the configuration of nord" in sensors.tick("alarms", instance)
-        assert skipped(instance) is None
+        assert skipped(instance) == [None, None, None]
 
 
 def test_a_channel_without_its_secret_makes_the_sensor_red(sensors: Sensors) -> None:

@@ -14,6 +14,7 @@ import time_machine
 from sqlalchemy import create_engine
 
 from campaign_sync.config import Configuration, StorageSettings
+from campaign_sync.config.references import ExternalSecret, Reference
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
@@ -95,6 +96,19 @@ def test_an_export_shortly_before_the_planned_time_starts_the_day(
 ) -> None:
     arrive(tmp_path / "done", hours)
     assert ExportSensor(instance, tmp_path / "done").tick(hours + 0.01) == THE_DAY
+
+
+def test_an_export_starts_the_day_once_the_secrets_of_its_runs_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(tmp_path / "done", 2)
+    children = {"run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"}}
+    secret = ExternalSecret(Reference("env", "OF_NORD"), None, "mandators.nord.password")
+    with dg.instance_for_test(overrides=children) as instance:
+        sensor = ExportSensor(instance, tmp_path / "done", password=secret)
+        assert "starts nothing yet: secrets of nord can't be read" in sensor.tick(2.1)
+        monkeypatch.setenv("OF_NORD", "secret")
+        assert sensor.tick(2.2) == THE_DAY
 
 
 def test_an_export_after_the_replace_starts_nothing_and_says_what_to_do(

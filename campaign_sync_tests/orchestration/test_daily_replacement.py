@@ -39,7 +39,15 @@ def tick(late: timedelta) -> dg.RunRequest | dg.SkipReason:
     built = schedule()
     assert built is not None
     with time_machine.travel(HALF_PAST_FOUR + late, tick=False):
-        answer = built(dg.build_schedule_context(scheduled_execution_time=HALF_PAST_FOUR))
+        return evaluate(built, HALF_PAST_FOUR)
+
+
+def evaluate(built: dg.ScheduleDefinition, planned: datetime) -> dg.RunRequest | dg.SkipReason:
+    with (
+        dg.instance_for_test() as instance,
+        dg.build_schedule_context(instance=instance, scheduled_execution_time=planned) as context,
+    ):
+        answer = built(context)
     assert isinstance(answer, dg.RunRequest | dg.SkipReason)
     return answer
 
@@ -76,4 +84,4 @@ def test_summer_time_does_not_make_a_tick_late() -> None:
     assert built is not None
     planned = datetime(2026, 10, 25, 4, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     with time_machine.travel(datetime(2026, 10, 25, 3, 31, tzinfo=UTC), tick=False):
-        assert isinstance(built(dg.build_schedule_context(scheduled_execution_time=planned)), dg.RunRequest)
+        assert isinstance(evaluate(built, planned), dg.RunRequest)

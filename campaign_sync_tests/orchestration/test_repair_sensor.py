@@ -96,6 +96,24 @@ def test_a_list_that_a_run_is_replacing_is_left_to_it(shop: Installation) -> Non
         assert requests(tick(shop)) == [["nord/products_recipient_list"]]
 
 
+def test_while_a_secret_is_missing_no_attempt_is_wasted_on_an_incomplete_list(shop: Installation) -> None:
+    leave_incomplete(shop)
+    nord = shop.settings["mandators"]["nord"]
+    children = {"run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"}}
+
+    with dg.instance_for_test(overrides=children) as instance:
+        password, nord["password"] = nord["password"], {"env": "OF_NORD"}
+        result = tick_on(shop, instance)
+        assert requests(result) == []
+        assert "OF_NORD is not set. Set them, and restart the code location" in str(result.skip_reason)
+
+        nord["password"] = password
+        assert requests(tick_on(shop, instance, result.cursor)) == [
+            ["nord/newsletter_recipient_list"],
+            ["nord/products_recipient_list"],
+        ]
+
+
 def test_after_the_last_attempt_its_tick_fails_and_says_so(shop: Installation) -> None:
     leave_incomplete(shop, runs=MAX_FAILURES)
     message = r"^nord: nord/newsletter .* is INCOMPLETE since .* Send nothing to it"

@@ -18,6 +18,7 @@ from campaign_sync.optimizely.client import Optimizely, connect
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.orchestration import retry_policy as retry_policies
 from campaign_sync.orchestration.retry_policy import RetryPolicy
+from campaign_sync.orchestration.run_tags import retried_by_dagster
 from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.errors import StateError
@@ -45,6 +46,7 @@ class Resources:
         run_id: str | None = None,
         retry_policy: RetryPolicy | None = None,
         *,
+        retries: str | None = None,
         read_only: bool = False,
     ) -> None:
         """Open nothing yet.
@@ -53,9 +55,11 @@ class Resources:
             configuration: what to open.
             run_id: the run; its heartbeats begin when the state is opened.
             retry_policy: when an asset is tried again.
+            retries: the run whose process died, of which this one is Dagster's retry.
             read_only: whether what the CRM shows isn't remembered: a mapping that is only tried may be wrong.
         """
-        self._configuration, self._run_id, self._read_only = configuration, run_id, read_only
+        self._configuration, self._read_only = configuration, read_only
+        self._run_id, self._retries = run_id, retries
         self.retry_policy = retry_policy or retry_policies.DEFAULT_RETRY_POLICY
         self._open = ExitStack()
         self._vendors: dict[str, Optimizely] = {}
@@ -68,6 +72,8 @@ class Resources:
         state = self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
         if self._run_id:
             self._open.enter_context(state.heartbeats.keep_alive(self._run_id))
+            if self._retries:
+                state.inherit_acceptances(self._retries, self._run_id)
         return state
 
     def send_heartbeats(self) -> None:
@@ -203,7 +209,8 @@ def resources_definition(
     @dg.resource(description="The vendor, the CRM, the product's state and files")
     def resources(context: dg.InitResourceContext) -> Iterator[Resources]:
         run_id = context.run.run_id if context.run else ""
-        opened = Resources(configuration, run_id, retry_policy)
+        retries = retried_by_dagster(context.run.tags) if context.run else None
+        opened = Resources(configuration, run_id, retry_policy, retries=retries)
         with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
             try:
                 opened.send_heartbeats()

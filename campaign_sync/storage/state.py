@@ -28,7 +28,7 @@ from campaign_sync.storage.report_queries import ReportQueries
 from campaign_sync.storage.response_imports import ResponseImports
 from campaign_sync.storage.run_heartbeats import RunHeartbeats
 from campaign_sync.storage.state_view import StateView, read_view
-from campaign_sync.storage.tables import setting
+from campaign_sync.storage.tables import setting, size_acceptance, withdrawal_acceptance
 from campaign_sync.storage.unshown_feedback import UnshownFeedback
 from campaign_sync.storage.upsert import insert_missing
 from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
@@ -90,6 +90,18 @@ class State:
             accept_undated=accept_undated,
             read_only=read_only,
         )
+
+    def inherit_acceptances(self, died: str, retry: str) -> None:
+        """Let what people accepted for a run whose process died hold for its retry by Dagster, as if it were the run.
+
+        Args:
+            died: the run for which it was accepted, or a retry that inherited it.
+            retry: the run that does what is left of its work.
+        """
+        with self._engine.begin() as connection:
+            for table in (size_acceptance, withdrawal_acceptance):
+                accepted = connection.execute(select(table).where(table.c.run_id == died)).mappings().all()
+                insert_missing(connection, table, [{**row, "run_id": retry} for row in accepted])
 
     def view(self) -> StateView:
         """Return the state of all mandators and lists at one moment. See `StateView` for what agrees with what."""

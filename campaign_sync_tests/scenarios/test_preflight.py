@@ -276,6 +276,24 @@ def test_an_accepted_size_counts_for_one_run_only(installation: Installation) ->
     assert "accepted this once by anna: Sommeraktion beendet" in checks["plausible_size"]
 
 
+def test_an_accepted_size_counts_for_dagsters_retry_after_a_death_and_not_when_a_person_executes_the_run_again(
+    installation: Installation,
+) -> None:
+    installation.first_day("nord")
+    halve_selection(installation)
+    with installation.state() as state:
+        state.recipient_lists.accept_size(
+            SizeAcceptance(RUN_ID, "nord", "newsletter", "anna", "Sommeraktion beendet", datetime.now(UTC))
+        )
+
+    by_a_person = {"dagster/parent_run_id": RUN_ID}
+    assert "max_shrink" in problems(installation.run("nord", assets=CHAIN, tags=by_a_person))[0]
+    retry = installation.run("nord", assets=CHAIN, tags={**by_a_person, "dagster/retry_number": "1"})
+
+    assert retry.success, problems(retry)
+    assert installation.addresses() == ADDRESSES[:2]
+
+
 # Questions without an answer
 
 

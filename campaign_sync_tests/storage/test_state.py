@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,6 +19,7 @@ from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
 from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.storage.errors import StateError
+from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync.storage.recipient_lists import ListKind, SizeAcceptance
 from campaign_sync.storage.replacement_steps import CLEAR, PlannedCall, StepLog, StepOutcome
 from campaign_sync.storage.replacements import Replacement, ReplacementState, StoredSnapshot
@@ -192,6 +194,23 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
         state.recipient_lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
 
         assert state.replacements.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
+
+
+def test_what_was_accepted_for_a_run_that_died_holds_for_its_retries_and_for_no_other_run(database_url: str) -> None:
+    size = SizeAcceptance("run-1", "nord", "newsletter", "anna", "because", NOON)
+    withdrawals = WithdrawalAcceptance("run-1", "nord", "newsletter", "anna", "because", NOON)
+    with State(database_url) as state:
+        state.recipient_lists.accept_size(size)
+        state.known_withdrawals.accept(withdrawals)
+        state.inherit_acceptances("run-1", "run-2")
+        state.inherit_acceptances("run-2", "run-3")
+        state.inherit_acceptances("run-1", "run-3")
+
+        for run_id in ("run-1", "run-2", "run-3"):
+            assert state.recipient_lists.accepted_size("nord", "newsletter", run_id) == replace(size, run_id=run_id)
+            assert state.known_withdrawals.acceptances(run_id, "nord") == [replace(withdrawals, run_id=run_id)]
+        assert state.recipient_lists.accepted_size("nord", "newsletter", "run-4") is None
+        assert state.known_withdrawals.acceptances("run-4", "nord") == []
 
 
 def test_replacements_keep_their_order_though_clocks_differ(database_url: str) -> None:

@@ -11,6 +11,7 @@ from campaign_sync.alerts.messages import fields_of
 from campaign_sync.config import AppriseSettings, UnavailableError
 from campaign_sync.domain.incident import Notice, NoticeKind
 from campaign_sync.domain.printable_text import printable_line
+from campaign_sync.extras import how_to_install
 
 TIMEOUT_SECONDS = 20.0
 """How long one delivery may take in all; Apprise itself limits each connection and each answer to four seconds."""
@@ -40,7 +41,7 @@ class AppriseChannel:
         try:
             import apprise  # an extra
         except ImportError:
-            problem: str | None = "Apprise isn't installed; pip install campaign-sync[apprise]"
+            problem: str | None = f"Apprise isn't installed; {how_to_install('apprise')}"
         else:
             logging.getLogger("apprise").propagate = False  # its debug lines contain the URL
             try:

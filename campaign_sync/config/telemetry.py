@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Credential, Text
 from campaign_sync.domain.url import is_ambiguous
+from campaign_sync.extras import how_to_install
 
 _EXTRA = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
 
@@ -53,7 +54,7 @@ class OtlpSettings(ConfigModel):
     @model_validator(mode="after")
     def _check_extra(self) -> Self:
         if not all(map(_is_installed, _EXTRA)):
-            raise ValueError("this takes `pip install campaign-sync[telemetry]`")
+            raise ValueError(f"this needs the extra telemetry; {how_to_install('telemetry')}")
         return self
 
 

@@ -9,6 +9,7 @@ from campaign_sync.delivered_files.file_source import FileSource
 from campaign_sync.delivered_files.folder import Folder
 from campaign_sync.delivered_files.object_store import ObjectStore
 from campaign_sync.domain.url import OBJECT_STORE_EXTRAS, may_hold_password
+from campaign_sync.extras import how_to_install
 
 
 def open_file_source(
@@ -51,7 +52,7 @@ def open_file_source(
                 from campaign_sync.delivered_files.sftp import connect_sftp  # its driver belongs to an extra
             except ImportError:
                 raise FileSourceError(
-                    f"{setting} with sftp:// needs a driver: pip install campaign-sync[sftp]"
+                    f"{setting} with sftp:// needs the extra sftp; {how_to_install('sftp')}"
                 ) from None
             return connect_sftp(
                 url,
@@ -84,7 +85,6 @@ def _object_store(url: str, scheme: str, setting: str) -> ObjectStore:
         base = UPath(url)
         _ = base.fs
     except ImportError:
-        raise FileSourceError(
-            f"{setting} with {scheme}:// needs a driver: pip install campaign-sync[{OBJECT_STORE_EXTRAS[scheme]}]"
-        ) from None
+        extra = OBJECT_STORE_EXTRAS[scheme]
+        raise FileSourceError(f"{setting} with {scheme}:// needs the extra {extra}; {how_to_install(extra)}") from None
     return ObjectStore(base, setting)

@@ -17,6 +17,7 @@ from upath import UPath
 from campaign_sync.domain.url import OBJECT_STORE_EXTRAS, may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.errors import CampaignSyncError
+from campaign_sync.extras import how_to_install
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
 from campaign_sync.storage.private_files import (
     create_private_folder,
@@ -254,12 +255,9 @@ class FileStorage:
             yield
         except ImportError:
             protocol = self.base.protocol
-            package = (
-                f"campaign-sync[{OBJECT_STORE_EXTRAS[protocol]}]"
-                if protocol in OBJECT_STORE_EXTRAS
-                else f"what fsspec needs for {protocol}"
-            )
-            raise FileStorageError(f"{protocol}:// (storage.frames) needs a driver: pip install {package}") from None
+            extra = OBJECT_STORE_EXTRAS.get(protocol)
+            remedy = f"the extra {extra}; {how_to_install(extra)}" if extra else "a package for fsspec; install it"
+            raise FileStorageError(f"{protocol}:// (storage.frames) needs {remedy}") from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise FileStorageError(

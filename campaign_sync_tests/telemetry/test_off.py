@@ -68,8 +68,6 @@ def test_without_the_extra_a_collector_is_a_mistake_that_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)  # as if it couldn't be found
-    with pytest.raises(
-        ConfigurationError, match=r"telemetry\.otlp: this takes `pip install campaign-sync\[telemetry\]`"
-    ):
+    with pytest.raises(ConfigurationError, match=r"telemetry\.otlp: this needs the extra telemetry; run `uv sync"):
         load(tmp_path, {"otlp": {"endpoint": "http://collector:4318"}})
     assert load(tmp_path, {"prometheus_file": "campaign_sync.prom"}).telemetry.otlp is None

@@ -9,6 +9,7 @@ from campaign_sync.config.crm_dataverse import DataverseLogin
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.crm.web_api.session import ApiSession
+from campaign_sync.extras import how_to_install
 
 _ASSERTION_SECONDS = 600
 
@@ -66,7 +67,7 @@ def _assertion(pem: bytes, client_id: str, url: str) -> str:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
         raise CrmSetupError(
-            "the login with a certificate needs the extra dataverse; run pip install 'campaign-sync[dataverse]'"
+            f"the login with a certificate needs the extra dataverse; {how_to_install('dataverse')}"
         ) from None
     now = int(time.time())
     claims = {"aud": url, "iss": client_id, "sub": client_id, "jti": str(uuid.uuid4()), "nbf": now, "iat": now}

@@ -7,6 +7,7 @@ from campaign_sync.config.crm_salesforce import SalesforceLogin
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.crm.web_api.session import ApiSession
+from campaign_sync.extras import how_to_install
 
 _JWT_SECONDS = 120
 """How long an assertion is valid. Salesforce takes three minutes at most."""
@@ -68,7 +69,7 @@ class Login:
             from cryptography.hazmat.primitives.serialization import load_pem_private_key
         except ImportError:
             raise CrmSetupError(
-                "the login by JWT needs the extra salesforce; run pip install 'campaign-sync[salesforce]'"
+                f"the login by JWT needs the extra salesforce; {how_to_install('salesforce')}"
             ) from None
         claims = {
             "iss": client_id,

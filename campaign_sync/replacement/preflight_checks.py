@@ -69,18 +69,22 @@ def size_baselines(
     are what the list held before our first replacement: one that failed half-way leaves a meaningless number. Nothing
     for an empty list that we never touched. With `before_preflight`, those whom the preflight dropped count as well:
     people on the vendor's unsubscribe list who keep this consent are in every snapshot, and dropped every day.
+
+    All of it is of this list at the vendor: after a change of `recipient_list_id`, what another list held says nothing
+    of what is cleared now.
     """
-    proven = state.replacements.last_proven(settings.mandator, settings.name)
+    list_id = settings.recipient_list_id
+    proven = state.replacements.last_proven(settings.mandator, settings.name, list_id)
     if proven is not None and proven.in_list is not None:
         origin = f"proven on {proven.started_at:%Y-%m-%d}"
         held = SizeBaseline(proven.in_list, origin)
-        history = state.replacements.proven_sizes(settings.mandator, settings.name, HISTORY)
+        history = state.replacements.proven_sizes(settings.mandator, settings.name, HISTORY, list_id)
         last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
         if before_preflight and proven.dropped:
             return (SizeBaseline(last.rows + proven.dropped, origin),), held
         return tuple(filter(None, [last, median_baseline(history)])), held
-    first = state.replacements.first(settings.mandator, settings.name)
-    rows = first.baseline_rows if first else vendor.recipients.count(settings.recipient_list_id)
+    first = state.replacements.first(settings.mandator, settings.name, list_id)
+    rows = first.baseline_rows if first else vendor.recipients.count(list_id)
     if not rows:
         return (), None
     baseline = SizeBaseline(rows, "before our first replace" if first else "in the list now")

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pandas as pd
-from sqlalchemy import Engine, Row, desc, func, select, update
+from sqlalchemy import Engine, Row, and_, desc, func, select, update
 
 from campaign_sync.storage.one_row_per_key import one_row_per_key
 from campaign_sync.storage.replacement_steps import CLEAR, Step, StepLog, StepOutcome
@@ -183,9 +183,15 @@ class Replacements:
         with self._engine.begin() as connection:
             connection.execute(update(replace).where(replace.c.id == replace_id).values(values))
 
-    def last_proven(self, mandator: str, name: str) -> Replacement | None:
-        """Return the newest replacement that ended in a proof; None where there is none."""
-        return self._newest(mandator, name, replace.c.state == ReplacementState.PROVEN)
+    def last_proven(self, mandator: str, name: str, recipient_list_id: int | None = None) -> Replacement | None:
+        """Return the newest replacement that ended in a proof; None where there is none.
+
+        With `recipient_list_id`, the newest of that list at the vendor: the configuration may have named another one.
+        """
+        is_proven = replace.c.state == ReplacementState.PROVEN
+        if recipient_list_id is not None:
+            is_proven &= replace.c.recipient_list_id == recipient_list_id
+        return self._newest(mandator, name, is_proven)
 
     def proven_snapshots(self, mandator: str, name: str) -> list[str]:
         """Return the ids of the snapshots that a list was proven to hold, newest first."""
@@ -197,10 +203,10 @@ class Replacements:
         with self._engine.connect() as connection:
             return list(dict.fromkeys(connection.execute(query).scalars()))
 
-    def proven_sizes(self, mandator: str, name: str, most: int) -> list[dict[str, int]]:
+    def proven_sizes(self, mandator: str, name: str, most: int, recipient_list_id: int) -> list[dict[str, int]]:
         """Return the rows by entity type of the `most` newest proven replacements, newest first.
 
-        An accepted size begins a new history: sizes before it are left out.
+        An accepted size begins a new history: sizes before it are left out. So are those of other lists at the vendor.
         """
         accepted = select(size_acceptance.c.run_id).where(
             size_acceptance.c.mandator == mandator, size_acceptance.c.list == name
@@ -210,6 +216,7 @@ class Replacements:
             .where(
                 replace.c.mandator == mandator,
                 replace.c.list == name,
+                replace.c.recipient_list_id == recipient_list_id,
                 replace.c.state == ReplacementState.PROVEN,
                 replace.c.entity_types.is_not(None),
             )
@@ -242,13 +249,11 @@ class Replacements:
             current = self._first(select(replace).where(replace.c.id == current.resumes)) if current.resumes else None
         return False
 
-    def first(self, mandator: str, name: str) -> Replacement | None:
-        """Return the oldest replacement: the only one before which the list was untouched."""
+    def first(self, mandator: str, name: str, recipient_list_id: int) -> Replacement | None:
+        """Return the oldest replacement: the only one before which that list at the vendor was untouched."""
+        is_list = and_(replace.c.list == name, replace.c.recipient_list_id == recipient_list_id)
         return self._first(
-            select(replace)
-            .where(replace.c.mandator == mandator, replace.c.list == name)
-            .order_by(replace.c.started_at)
-            .limit(1)
+            select(replace).where(replace.c.mandator == mandator, is_list).order_by(replace.c.started_at).limit(1)
         )
 
     def incomplete(self, mandator: str, name: str) -> Replacement | None:

@@ -258,6 +258,21 @@ def test_a_selection_that_shrank_by_half_clears_nothing(installation: Installati
     assert installation.addresses() == ADDRESSES
 
 
+def test_after_a_change_of_the_list_s_id_its_size_is_compared_with_what_the_new_list_holds(
+    installation: Installation,
+) -> None:
+    installation.first_day("nord")
+    others, customers = 4711, [f"kunde{number}@example.org" for number in range(20)]
+    installation.vendor.add_list(NORD, others, "Kunden", ATTRIBUTES)
+    installation.fill_by_hand(others, customers)
+    installation.list_settings()["recipient_list_id"] = others
+
+    message = " ".join(problems(installation.run("nord", assets=CHAIN)))
+
+    assert "the list shrinks by 75% from 20 (in the list now) to 5" in message
+    assert sorted(installation.addresses(others)) == sorted(customers)
+
+
 def test_an_accepted_size_counts_for_one_run_only(installation: Installation) -> None:
     installation.first_day("nord")
     halve_selection(installation)

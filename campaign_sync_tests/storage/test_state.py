@@ -181,7 +181,7 @@ def test_proven_sizes_and_attempts_since_the_last_proof_are_counted(database_url
         start_replacement(state, NOON + 3 * HOUR, state=ReplacementState.FAILED, cleared_at=NOON, entity_types="{}")
         start_replacement(state, NOON + 4 * HOUR)
 
-        assert state.replacements.proven_sizes("nord", "newsletter", 2) == [{"contact": 12}, {"contact": 11}]
+        assert state.replacements.proven_sizes("nord", "newsletter", 2, 11) == [{"contact": 12}, {"contact": 11}]
         assert state.view().of_list("nord", "newsletter").attempts == 1, "the other attempt changed nothing"
 
 
@@ -193,7 +193,7 @@ def test_an_accepted_size_begins_a_new_history(database_url: str) -> None:
             start_replacement(state, NOON + day * HOUR, **values)
         state.recipient_lists.accept_size(SizeAcceptance("run-2", "nord", "newsletter", "anna", "because", NOON))
 
-        assert state.replacements.proven_sizes("nord", "newsletter", 14) == [{"contact": 70}, {"contact": 80}]
+        assert state.replacements.proven_sizes("nord", "newsletter", 14, 11) == [{"contact": 70}, {"contact": 80}]
 
 
 def test_what_was_accepted_for_a_run_that_died_holds_for_its_retries_and_for_no_other_run(database_url: str) -> None:

@@ -542,7 +542,7 @@ def _opt_ins_of(contents: CrmContents, entity_id: str) -> set[str]:
 
 TestDays = pytest.mark.thorough(Days.TestCase)
 TestDays.settings = settings(
-    max_examples=200 if LONG else 3,
+    max_examples=200 if LONG else 2,
     stateful_step_count=12,
     derandomize=not LONG,
     deadline=None,

@@ -129,7 +129,7 @@ def test_a_dated_grant_that_is_newer_brings_back_by_itself(installation: Install
     assert installation.addresses() == ADDRESSES
 
 
-@pytest.mark.parametrize("setting", ["ask", "accept"])
+@pytest.mark.parametrize("setting", [pytest.param("ask", marks=pytest.mark.long), "accept"])
 def test_a_box_beside_the_date_of_the_grant_is_judged_by_the_product_s_own_history(
     installation: Installation, setting: str
 ) -> None:
@@ -166,7 +166,7 @@ def test_an_unsubscribe_is_written_to_the_box_once_and_destroys_no_later_grant(i
     assert installation.addresses() == ADDRESSES[1:]
 
 
-@pytest.mark.parametrize("setting", ["ask", "accept"])
+@pytest.mark.parametrize("setting", [pytest.param("ask", marks=pytest.mark.long), "accept"])
 def test_a_restored_crm_stops_its_lists_whatever_the_setting(installation: Installation, setting: str) -> None:
     installation.settings["crm"]["undated_regrant"] = setting
     leavers = [f"w{number}" for number in range(24)]

@@ -146,7 +146,7 @@ def test_equal_rows_are_one_response_and_rows_with_another_time_or_link_are_othe
     assert len(stored(responding, "clicks")) == 4
 
 
-@pytest.mark.parametrize("stored_before", [0, 1, 2])
+@pytest.mark.parametrize("stored_before", [0, pytest.param(1, marks=pytest.mark.long), 2])
 def test_a_run_that_fails_before_it_moves_the_watermark_is_repeated_without_duplicates(
     responding: Installation, monkeypatch: pytest.MonkeyPatch, stored_before: int
 ) -> None:

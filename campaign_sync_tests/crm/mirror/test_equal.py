@@ -127,7 +127,7 @@ def results(crm: Crm) -> dict[str, object]:
     return outcomes
 
 
-@settings(max_examples=40, phases=set(Phase) - {Phase.shrink})  # each example is a CRM of its own
+@settings(max_examples=20, phases=set(Phase) - {Phase.shrink})  # each example is a CRM of its own
 @given(tables)
 def test_a_copied_crm_yields_the_same_as_one_that_is_read_directly(rows_of: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

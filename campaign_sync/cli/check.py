@@ -38,12 +38,12 @@ from campaign_sync.feedback.feedback_fetcher import open_delivered_files
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
-from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.key_attributes import search_read_columns
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
+from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
 

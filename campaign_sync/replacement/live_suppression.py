@@ -173,11 +173,9 @@ class LiveCrmSuppression:
 
 
 def live_crm_suppression(
-    crm: CrmSnapshot, state: State, settings: ListSettings, rows: pd.DataFrame, now: datetime
+    crm: CrmSnapshot, state: State, settings: ListSettings, rows: pd.DataFrame, now: datetime, *, remember: bool = True
 ) -> LiveCrmSuppression:
     """Ask the CRM about every row: the same person, under the same address, with a granted consent for the opt-in.
-
-    The withdrawals that it shows are remembered.
 
     Args:
         crm: the CRM at this moment.
@@ -185,6 +183,7 @@ def live_crm_suppression(
         settings: the list.
         rows: a snapshot; columns `PEOPLE_COLUMNS` and `consent_at`.
         now: the present moment.
+        remember: whether the withdrawals that it shows are remembered.
     """
     opt_in_id = settings.schema.opt_in_id
     known = current_suppression(crm, state, settings.mandator)
@@ -192,7 +191,7 @@ def live_crm_suppression(
     for people in consenting_people(crm, opt_in_id):
         memory.compare(people)
         consents.compare(people)
-    recall = memory.recall()
+    recall = memory.recall(remember=remember)
     suppressed = Suppressed.of(concat_suppressions([known, recall.vanished]), opt_in_id)
     reasons = suppressed_meanwhile(suppressed, rows)
     reasons = reasons.where(reasons.notna(), consents.reasons(crm))

@@ -5,7 +5,7 @@ that can be known then is what the list holds, compared with the snapshot that i
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
@@ -26,7 +26,25 @@ SIZE = "plausible_size"
 """The check that refuses a list for how much it would grow."""
 
 
-def with_size_doubts(
+@dataclass(frozen=True)
+class SizeExamination:
+    """The outcomes of a snapshot's checks, and whether the list looks half full where they refuse it for its growth."""
+
+    outcomes: tuple[CheckOutcome, ...]
+    is_known: bool = False
+    """Whether the list was compared with the snapshot; else nothing is known of it."""
+    partial_fill: PartialFill | None = None
+    """What the list holds if it looks half full."""
+
+    def record(self, settings: ListSettings, state: State) -> None:
+        """Record what was found, so that alerts report it until the list is proven or found otherwise."""
+        if self.partial_fill:
+            state.recipient_lists.record_partial_fill(self.partial_fill)
+        elif self.is_known:
+            state.recipient_lists.clear_partial_fill(settings.mandator, settings.name)
+
+
+def examine_size(
     settings: ListSettings,
     vendor: Optimizely,
     state: State,
@@ -34,36 +52,36 @@ def with_size_doubts(
     context: CheckContext,
     outcomes: Sequence[CheckOutcome],
     now: datetime,
-) -> list[CheckOutcome]:
+) -> SizeExamination:
     """Return the outcomes of a snapshot's checks; a list refused for growing too much also says if it looks half full.
 
-    The finding is recorded, so that alerts report it until the list is proven or found otherwise. A snapshot that is
-    far too large looks the same, so the list stays refused until an operator accepts the size.
+    A snapshot that is far too large looks the same, so the list stays refused until an operator accepts the size.
 
     Raises:
         OptimizelyError: the list can't be read.
         StateError: the state database can't be used.
     """
+    unchanged = SizeExamination(tuple(outcomes))
     stopped = {outcome.name for outcome in outcomes if outcome.stops}
     if stopped != {SIZE} or not exceeds_growth(len(rows), settings.schema.limits, context.baselines):
-        return list(outcomes)
+        return unchanged
     if state.replacements.incomplete(settings.mandator, settings.name):  # known to be half full, and reported as such
-        return list(outcomes)
+        return unchanged
     held, known = _count(settings, vendor, rows)
     if not may_be_partial_fill(held, known, len(rows), settings.schema.limits):
-        state.recipient_lists.clear_partial_fill(settings.mandator, settings.name)
-        return list(outcomes)
-    state.recipient_lists.record_partial_fill(PartialFill(settings.mandator, settings.name, held, len(rows), now))
+        return replace(unchanged, is_known=True)
     finding = (
         f"{known} of the {held} recipients that the list holds are among these {len(rows)}, so it looks half full, "
         "left so by a replace that the state database (storage.state_url) has no record of: was it lost, or restored "
         f"from a backup? Send nothing to the list. If these {len(rows)} are right, fill it up: `campaign-sync run "
         f"{settings.mandator} --list {settings.name} --accept-size REASON`"
     )
-    return [
+    doubted = (
         replace(outcome, summary=f"{outcome.summary}; {finding}") if outcome.name == SIZE else outcome
         for outcome in outcomes
-    ]
+    )
+    partial_fill = PartialFill(settings.mandator, settings.name, held, len(rows), now)
+    return SizeExamination(tuple(doubted), is_known=True, partial_fill=partial_fill)
 
 
 def _count(settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from campaign_sync.replacement.live_suppression import (
     live_vendor_suppression,
 )
 from campaign_sync.replacement.mailing_interlock import mailings_before_clear, wait_for_mailings
-from campaign_sync.replacement.partial_fill import with_size_doubts
+from campaign_sync.replacement.partial_fill import SizeExamination, examine_size
 from campaign_sync.replacement.plan import Plan, difference, refill, resume
 from campaign_sync.replacement.preflight_checks import (
     check_before_replacement,
@@ -65,6 +65,29 @@ class PreflightResult:
     """What the rows were compared with."""
     passed_campaigns: frozenset[int] = frozenset()
     """Smart Campaigns that are being sent and were waited for."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found of a snapshot by comparing it with CRM and vendor. Nothing of it is recorded yet."""
+
+    people: pd.DataFrame
+    """Everybody in the snapshot, columns `PEOPLE_COLUMNS`."""
+    at_vendor: "pd.Series[str]"
+    """Why the vendor wouldn't write to each of them, as `Reason` values; missing where it would."""
+    vendor_now: datetime
+    rows: pd.DataFrame
+    """The snapshot without those who were dropped."""
+    dropped: pd.DataFrame
+    """The rejections of those who were dropped."""
+    context: CheckContext
+    """What the rows were compared with."""
+    size: SizeExamination
+
+    @property
+    def outcomes(self) -> tuple[CheckOutcome, ...]:
+        """The outcomes of all checks."""
+        return self.size.outcomes
 
 
 @dataclass(frozen=True)
@@ -133,11 +156,59 @@ class Preflight:
             raise ReplacementRefusedError(
                 f"{settings} was not touched. It has no snapshot yet; materialize its snapshot"
             )
-        snapshot = self.frames.read_frame(stored.file, stored.digest)
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
+        findings = self.examine(
+            settings,
+            self.frames.read_frame(stored.file, stored.digest),
+            stored.created_at,
+            self._not_utf8(settings, stored),
+            inherited,
+            replaying=replayed is not None,
+        )
+        self.state.rejections.record(settings.mandator, settings.name, findings.dropped, self.run_id)
+        findings.size.record(settings, self.state)
+        require_passed(settings, findings.outcomes)
+        # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
+        # withdrawn.
+        recorder = OptOutRecorder(self.crm, self.state, self.frames)
+        recorder.record_live_opt_outs(settings, findings.people, findings.at_vendor, findings.vendor_now)
+        columns = find_columns(settings, self.vendor, findings.rows)
+        digests = row_digests(findings.rows, columns.snapshot_columns)
+        plan = self._plan(columns, stored, findings.rows, digests, unfinished)
+        return PreflightResult(
+            columns, stored, findings.rows, digests, plan, findings.outcomes, findings.dropped, findings.context
+        )
+
+    def examine(
+        self,
+        settings: ListSettings,
+        snapshot: pd.DataFrame,
+        frozen_at: datetime,
+        not_utf8: int,
+        inherited: str | None = None,
+        *,
+        replaying: bool = False,
+        remember: bool = True,
+    ) -> Findings:
+        """Compare a snapshot with CRM and vendor as they are now, and check what may be sent of it.
+
+        Nothing is recorded but, with `remember`, the withdrawals that the CRM shows.
+
+        Args:
+            settings: the list.
+            snapshot: the rows.
+            frozen_at: when they were frozen.
+            not_utf8: how many rows it was left without because a text isn't UTF-8 in the CRM.
+            inherited: the run whose permission to replace the list by an implausible size holds as well.
+            replaying: whether it is replayed on demand, and may be of any age.
+            remember: whether the withdrawals that the CRM shows are remembered.
+
+        Raises:
+            OptimizelyError, CrmError, StateError: something can't be reached.
+        """
         with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
-            in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now())
+            in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now(), remember=remember)
             context = check_context(
                 settings, self.vendor, crm, self.state, self.run_id, inherited, suppressed=in_crm.suppressed
             )
@@ -148,53 +219,31 @@ class Preflight:
         reasons = at_vendor.where(at_vendor.notna(), in_crm.reasons)
         people, kept = snapshot[PEOPLE_COLUMNS], reasons.isna()
         dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
-        self.state.rejections.record(settings.mandator, settings.name, dropped, self.run_id)
-
         rows = snapshot if kept.all() else snapshot[kept].reset_index(drop=True)
         del snapshot  # a list of a million needs the room
         outcomes = [
             *check_before_replacement(
                 settings,
-                stored,
+                frozen_at,
                 rows,
                 context,
                 self.state.feedback_imports,
                 self.now(),
                 vendor_now,
-                replaying=replayed is not None,
+                replaying=replaying,
             ),
             check_vanished_withdrawals(settings, in_crm.recall.vanished, in_crm.recall.known, self.state),
             *check_unsubscribe_lists(settings, self.vendor, at_vendor),
         ]
-        encoding = self._check_encoding(settings, stored, len(rows))
+        encoding = check_encoding(not_utf8, len(rows))
         outcomes = [merge_outcomes(outcome, encoding) for outcome in outcomes]
-        outcomes = list(with_size_doubts(settings, self.vendor, self.state, rows, context, outcomes, self.now()))
-        require_passed(settings, outcomes)
-        # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
-        # withdrawn.
-        recorder = OptOutRecorder(self.crm, self.state, self.frames)
-        recorder.record_live_opt_outs(settings, people, at_vendor, vendor_now)
-        self._require_id_attribute(settings)
-        columns = find_read_columns(settings, self.vendor, rows)
-        digests = row_digests(rows, columns.snapshot_columns)
-        plan = self._plan(columns, stored, rows, digests, unfinished)
-        return PreflightResult(columns, stored, rows, digests, plan, tuple(outcomes), dropped, context)
+        size = examine_size(settings, self.vendor, self.state, rows, context, outcomes, self.now())
+        return Findings(people, at_vendor, vendor_now, rows, dropped, context, size)
 
-    def _check_encoding(self, settings: ListSettings, stored: StoredSnapshot, rows: int) -> CheckOutcome:
-        """Check how many rows the snapshot was left without for their encoding, even if it was materialized alone."""
+    def _not_utf8(self, settings: ListSettings, stored: StoredSnapshot) -> int:
+        """Return how many rows the snapshot was left without for their encoding, even if it was materialized alone."""
         rejected = self.state.rejections.counts(stored.run_id, settings.mandator, settings.name)
-        return check_encoding(rejected.get((Stage.SNAPSHOT, Reason.NOT_UTF8), 0), rows)
-
-    def _require_id_attribute(self, settings: ListSettings) -> None:
-        id_attribute = settings.recipient_list.id_attribute
-        if not id_attribute:
-            return
-        page = self.vendor.recipients.page(settings.recipient_list_id, [id_attribute], None, 0, 1)
-        if page and not page[0][0]:
-            raise ReplacementRefusedError(
-                f"{settings} was not touched. The vendor gives out no recipient ids under the name {id_attribute}; "
-                f"correct mandators.{settings.mandator}.lists.{settings.name}.id_attribute"
-            )
+        return rejected.get((Stage.SNAPSHOT, Reason.NOT_UTF8), 0)
 
     def _plan(
         self,
@@ -205,7 +254,7 @@ class Preflight:
         unfinished: Replacement | None,
     ) -> Plan:
         if columns.settings.recipient_list.strategy == "differential":
-            return difference(columns, rows, digests, self._read_list(columns, digests))
+            return difference(columns, rows, digests, read_list(columns, self.vendor, digests))
         return (self._resume(columns, stored, digests, unfinished) if unfinished else None) or refill(rows)
 
     def _resume(
@@ -216,14 +265,37 @@ class Preflight:
         Attributes don't show an address.
         """
         same_rows = unfinished.snapshot_id == stored.id and self.state.replacements.cleared_for(unfinished)
-        return resume(digests, self._read_list(columns, digests)) if columns.id_attribute or same_rows else None
+        return resume(digests, read_list(columns, self.vendor, digests)) if columns.id_attribute or same_rows else None
 
-    def _read_list(self, columns: ReadColumns, expected: RowDigests) -> ListContents:
-        """Read the list as it is; in one piece where pages don't add up."""
-        count = self.vendor.recipients.count(columns.settings.recipient_list_id)
-        for page_rows in (READ_BACK_ROWS, count + 1):
-            on_page = rows_of(columns.settings, "read the list", count)
-            contents = read_back(columns, self.vendor, count, expected, on_page, page_rows)
-            if len(contents) == count:
-                break
-        return contents
+
+def find_columns(settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame) -> ReadColumns:
+    """Return the columns by which the list can be read back.
+
+    Raises:
+        ReplacementRefusedError: the vendor doesn't know the attribute that is configured for recipient ids.
+    """
+    _require_id_attribute(settings, vendor)
+    return find_read_columns(settings, vendor, rows)
+
+
+def read_list(columns: ReadColumns, vendor: Optimizely, expected: RowDigests) -> ListContents:
+    """Read the list as it is; in one piece where pages don't add up."""
+    count = vendor.recipients.count(columns.settings.recipient_list_id)
+    for page_rows in (READ_BACK_ROWS, count + 1):
+        on_page = rows_of(columns.settings, "read the list", count)
+        contents = read_back(columns, vendor, count, expected, on_page, page_rows)
+        if len(contents) == count:
+            break
+    return contents
+
+
+def _require_id_attribute(settings: ListSettings, vendor: Optimizely) -> None:
+    id_attribute = settings.recipient_list.id_attribute
+    if not id_attribute:
+        return
+    page = vendor.recipients.page(settings.recipient_list_id, [id_attribute], None, 0, 1)
+    if page and not page[0][0]:
+        raise ReplacementRefusedError(
+            f"{settings} was not touched. The vendor gives out no recipient ids under the name {id_attribute}; "
+            f"correct mandators.{settings.mandator}.lists.{settings.name}.id_attribute"
+        )

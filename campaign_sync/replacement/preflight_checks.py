@@ -18,7 +18,6 @@ from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
 from campaign_sync.storage.feedback_imports import FeedbackImports
-from campaign_sync.storage.replacements import StoredSnapshot
 from campaign_sync.storage.state import State
 
 HISTORY = 14
@@ -93,7 +92,7 @@ def size_baselines(
 
 def check_before_replacement(
     settings: ListSettings,
-    stored: StoredSnapshot,
+    frozen_at: datetime,
     rows: pd.DataFrame,
     context: CheckContext,
     imports: FeedbackImports,
@@ -109,7 +108,7 @@ def check_before_replacement(
     return [
         *check_snapshot(rows, settings.schema, context),
         check_consents(context.consents),
-        _check_snapshot_age(settings, stored, now, replaying),
+        _check_snapshot_age(settings, frozen_at, now, replaying),
         _check_feedback(settings, imports, vendor_now),
     ]
 
@@ -145,8 +144,8 @@ def require_passed(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> 
         raise ReplacementRefusedError(f"{settings} was not touched. {reasons}", outcomes, retryable=retryable)
 
 
-def _check_snapshot_age(settings: ListSettings, stored: StoredSnapshot, now: datetime, replaying: bool) -> CheckOutcome:
-    age, most = now - stored.created_at, settings.recipient_list.max_snapshot_age
+def _check_snapshot_age(settings: ListSettings, frozen_at: datetime, now: datetime, replaying: bool) -> CheckOutcome:
+    age, most = now - frozen_at, settings.recipient_list.max_snapshot_age
     if replaying:
         return CheckOutcome("snapshot_age", True, f"a snapshot {_hours(age.total_seconds())} old, replayed on demand")
     if age <= most:

@@ -42,10 +42,10 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
-from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.replacement.preflight_checks import check_context
+from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
 from campaign_sync_tests.benchmarks.generated_data import installation

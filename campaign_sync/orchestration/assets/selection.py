@@ -3,15 +3,7 @@
 import dagster as dg
 import pandas as pd
 
-from campaign_sync.crm.exclusions import read_excluded
-from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.checks import CheckOutcome, check_consents
-from campaign_sync.domain.consent import OptIn, is_email
-from campaign_sync.domain.exclusion import Excluded, check_exclusions
-from campaign_sync.domain.progress import Progress, report
-from campaign_sync.domain.selection import Split, split_by_consent
-from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -29,8 +21,7 @@ from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
-from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
-from campaign_sync.storage.state import State
+from campaign_sync.replacement.selected_people import select_people
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECKS = {
@@ -102,16 +93,11 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
     def selection(context: dg.AssetExecutionContext, suppression_state: pd.DataFrame) -> Materialized:
         ports = resources_of(context)
         with translate_errors(context) as attempt, ports.list_view(settings, is_last=False) as crm:
-            list_opt_in(crm, settings)
-            excluded = read_excluded(crm, settings.exclusions)
-            picked, split = _split(crm, settings, Suppressed.of(suppression_state, opt_in_id), excluded)
+            known = ports.state.known_withdrawals.count(mandator, opt_in_id)
+            selected = select_people(crm, ports.state, settings, suppression_state, known)
+            split, excluded, outcomes = selected.split, selected.excluded, selected.outcomes
             ports.state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
             note_rows(len(split.rows))
-            outcomes = [
-                check_consents(crm.consent_rows(opt_in_id)),
-                _withdrawals(ports.state, settings, suppression_state),
-                *([check_exclusions(excluded.counts)] if settings.exclusions else []),
-            ]
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             if stopped:
@@ -122,7 +108,7 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
             value=FrameHandover(split.rows),
             metadata={
                 "dagster/row_count": len(split.rows),
-                "picked": picked,
+                "picked": selected.picked,
                 "selected": len(split.rows),
                 **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
                 **{f"in {place}": count for place, count in excluded.counts.items()},
@@ -140,58 +126,6 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
     return selection
 
 
-def _withdrawals(state: State, settings: ListSettings, suppressed: pd.DataFrame) -> CheckOutcome:
-    """Return the check `withdrawals`, by the suppression as the CRM was last read for the mandator."""
-    known = state.known_withdrawals.count(settings.mandator, settings.schema.opt_in_id)
-    return check_vanished_withdrawals(settings, suppressed, known, state)
-
-
-def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
-    """Return the CRM's definition of the list's opt-in.
-
-    Raises:
-        CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
-    """
-    opt_in = crm.opt_in(settings.schema.opt_in_id)
-    place = f"mandators.{settings.mandator}.lists.{settings.name}.opt_in_id"
-    if opt_in is None:
-        raise CrmError(f"the CRM knows no opt-in {settings.schema.opt_in_id!r} ({place}); correct it or add it there")
-    if opt_in.mandator != settings.mandator:
-        raise CrmError(
-            f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {settings.mandator!r} "
-            f"({place}); choose one of this mandator"
-        )
-    media_type = (opt_in.media_type or "").strip()
-    if not is_email(media_type):
-        problem = f"is of media type {media_type!r}" if media_type else "has no media type"
-        raise CrmError(
-            f"the CRM's opt-in {opt_in.opt_in_id!r} {problem} ({place}), and only e-mail can be sent; choose an opt-in "
-            "for e-mail, or correct opt_in.media_type in the CRM to email"
-        )
-    if not opt_in.description.strip():
-        raise CrmError(
-            f"the CRM's opt-in {opt_in.opt_in_id!r} has no description (opt_in.description), which is sent with every "
-            "row; fill it in the CRM"
-        )
-    return opt_in
-
-
 def _exclusion_text(settings: ListSettings) -> str:
     titles = settings.exclusion_titles
     return f", except for everybody in the {titles} and everybody with the same address" if titles else ""
-
-
-def _split(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed, excluded: Excluded) -> tuple[int, Split]:
-    """Return how many are picked, and the selected and rejected. Rows come in chunks to keep memory small."""
-    columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
-    no_rows = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
-    splits = [split_by_consent(pd.DataFrame(no_rows).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
-    picked = 0
-    for chunk in crm.select(settings.pick, settings.schema.opt_in_id, columns):
-        splits.append(split_by_consent(chunk, suppressed, excluded))
-        picked += len(chunk)
-        report(Progress(settings.mandator, settings.name, "select", picked, None))
-    return picked, Split(
-        pd.concat([split.rows for split in splits], ignore_index=True),
-        pd.concat([split.rejections for split in splits], ignore_index=True),
-    )

@@ -6,14 +6,10 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.checks import CHECK_NAMES, check_encoding, check_snapshot, merge_outcomes
-from campaign_sync.domain.progress import Progress, report
+from campaign_sync.domain.checks import CHECK_NAMES
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
-from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import fingerprint, row_digests
-from campaign_sync.domain.snapshot import build_snapshot, not_utf8_columns
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.assets.selection import list_opt_in
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, declared_columns, reasons
@@ -21,9 +17,8 @@ from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resources import RESOURCES, resources_of
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
+from campaign_sync.replacement.frozen_rows import freeze_rows
 from campaign_sync.replacement.list_settings import ListSettings
-from campaign_sync.replacement.partial_fill import with_size_doubts
-from campaign_sync.replacement.preflight_checks import check_context
 from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
@@ -104,16 +99,12 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
         ports = resources_of(context)
         with translate_errors(context) as attempt, ports.list_view(settings, is_last=True) as crm:
             state, vendor = ports.state, ports.vendor(mandator)
-            split = build_snapshot(selection, schema, list_opt_in(crm, settings))
-            rows = split.rows
-            check_inputs = check_context(settings, vendor, crm, state, context.run.run_id, before_preflight=True)
-            left_out = int((split.rejections["reason"] == Reason.NOT_UTF8.value).sum())
-            encoding = check_encoding(left_out, len(rows), not_utf8_columns(selection, schema) if left_out else None)
-            outcomes = [merge_outcomes(outcome, encoding) for outcome in check_snapshot(rows, schema, check_inputs)]
-            outcomes = with_size_doubts(settings, vendor, state, rows, check_inputs, outcomes, datetime.now(UTC))
-            report(Progress(mandator, settings.name, "checked", len(rows), len(rows)))
+            now = datetime.now(UTC)
+            frozen = freeze_rows(crm, vendor, state, settings, selection, now, context.run.run_id)
+            frozen.size.record(settings, state)
+            split, rows = frozen.split, frozen.split.rows
             note_rows(len(rows))
-            stopped = [outcome.name for outcome in outcomes if outcome.stops]
+            stopped = [outcome.name for outcome in frozen.outcomes if outcome.stops]
             note_stopped(stopped)
             now = datetime.now(UTC)
             file = ports.frames.write_frame(f"snapshots/{mandator}/{settings.name}", now, rows)
@@ -129,7 +120,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 people_of=times.people if times else None,
                 consents_of=times.consents if times else None,
             )
-            results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in outcomes]
+            results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in frozen.outcomes]
             if stopped:
                 report_unevaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()

@@ -1,0 +1,101 @@
+"""The people whom a list is for: picked in the CRM, with a granted consent and a usable address."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from campaign_sync.crm.exclusions import read_excluded
+from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
+from campaign_sync.domain.checks import CheckOutcome, check_consents
+from campaign_sync.domain.consent import OptIn, is_email
+from campaign_sync.domain.exclusion import Excluded, check_exclusions
+from campaign_sync.domain.progress import Progress, report
+from campaign_sync.domain.selection import Split, split_by_consent
+from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
+from campaign_sync.storage.state import State
+
+
+@dataclass(frozen=True)
+class SelectedPeople:
+    """Everybody whom the CRM picks for a list, divided into selected and rejected, and what was checked of them."""
+
+    picked: int
+    split: Split
+    excluded: Excluded
+    outcomes: tuple[CheckOutcome, ...]
+
+
+def select_people(
+    crm: CrmSnapshot, state: State, settings: ListSettings, suppressed: pd.DataFrame, known_withdrawals: int
+) -> SelectedPeople:
+    """Select the people of a list. Records nothing.
+
+    Args:
+        crm: the CRM at this moment.
+        state: the state database.
+        settings: the list.
+        suppressed: who may not be written to in the mandator, with withdrawals that vanished from the CRM. Columns
+            `SUPPRESSION_COLUMNS`.
+        known_withdrawals: how many withdrawals of the list's opt-in are remembered.
+
+    Raises:
+        CrmError: the CRM can't be read, or what the list asks of it isn't there.
+    """
+    opt_in_id = settings.schema.opt_in_id
+    list_opt_in(crm, settings)
+    excluded = read_excluded(crm, settings.exclusions)
+    picked, split = _split(crm, settings, Suppressed.of(suppressed, opt_in_id), excluded)
+    outcomes = [
+        check_consents(crm.consent_rows(opt_in_id)),
+        check_vanished_withdrawals(settings, suppressed, known_withdrawals, state),
+        *([check_exclusions(excluded.counts)] if settings.exclusions else []),
+    ]
+    return SelectedPeople(picked, split, excluded, tuple(outcomes))
+
+
+def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
+    """Return the CRM's definition of the list's opt-in.
+
+    Raises:
+        CrmError: the CRM doesn't know it, it belongs to another mandator, it isn't for e-mail, or has no description.
+    """
+    opt_in = crm.opt_in(settings.schema.opt_in_id)
+    place = f"mandators.{settings.mandator}.lists.{settings.name}.opt_in_id"
+    if opt_in is None:
+        raise CrmError(f"the CRM knows no opt-in {settings.schema.opt_in_id!r} ({place}); correct it or add it there")
+    if opt_in.mandator != settings.mandator:
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} belongs to mandator {opt_in.mandator!r}, not {settings.mandator!r} "
+            f"({place}); choose one of this mandator"
+        )
+    media_type = (opt_in.media_type or "").strip()
+    if not is_email(media_type):
+        problem = f"is of media type {media_type!r}" if media_type else "has no media type"
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} {problem} ({place}), and only e-mail can be sent; choose an opt-in "
+            "for e-mail, or correct opt_in.media_type in the CRM to email"
+        )
+    if not opt_in.description.strip():
+        raise CrmError(
+            f"the CRM's opt-in {opt_in.opt_in_id!r} has no description (opt_in.description), which is sent with every "
+            "row; fill it in the CRM"
+        )
+    return opt_in
+
+
+def _split(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed, excluded: Excluded) -> tuple[int, Split]:
+    """Return how many are picked, and the selected and rejected. Rows come in chunks to keep memory small."""
+    columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
+    no_rows = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
+    splits = [split_by_consent(pd.DataFrame(no_rows).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
+    picked = 0
+    for chunk in crm.select(settings.pick, settings.schema.opt_in_id, columns):
+        splits.append(split_by_consent(chunk, suppressed, excluded))
+        picked += len(chunk)
+        report(Progress(settings.mandator, settings.name, "select", picked, None))
+    return picked, Split(
+        pd.concat([split.rows for split in splits], ignore_index=True),
+        pd.concat([split.rejections for split in splits], ignore_index=True),
+    )

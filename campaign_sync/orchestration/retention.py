@@ -96,7 +96,13 @@ class Purge:
     def _runs(self, purged: Purged) -> None:
         limits = self.configuration.retention
         needed = needed_runs(self.instance, self.own)
-        incomplete = [mandator for mandator in self.configuration.mandators if self._is_incomplete(mandator)]
+        view = self.state.view()  # after Dagster's runs: see `StateView`
+        mandators = self.configuration.mandators.items()
+        incomplete = [
+            mandator
+            for mandator, settings in mandators
+            if any(view.of_list(mandator, name).incomplete for name in settings.lists)
+        ]
         repaired = mandators_by_value(incomplete, prefix=self.configuration.prefix)
         old, older = self.now - limits.events, self.now - limits.runs
 
@@ -138,10 +144,6 @@ class Purge:
         counts["imports"] += remove_raw_rows(frames, state.response_imports, mandator, before, self.now)
         first_kept = (self.now - limits.reports).astimezone(settings.zone).date()
         counts["report pages"] += remove_pages_before(frames, mandator, first_kept)
-
-    def _is_incomplete(self, mandator: str) -> bool:
-        lists = self.configuration.mandators[mandator].lists
-        return any(self.state.replacements.incomplete(mandator, name) for name in lists)
 
     @property
     def _cursor(self) -> str:

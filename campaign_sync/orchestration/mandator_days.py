@@ -31,18 +31,10 @@ from campaign_sync.orchestration.daily_replacement import (
 from campaign_sync.orchestration.dead_runs import awaits_retry
 from campaign_sync.orchestration.errors import RETRYABLE
 from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
+from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.reports.daily_report import UnfinishedDay
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
-
-MAX_RUNS = 20
-"""How many runs are started to complete a day."""
-
-MAX_FRUITLESS = 5
-"""After this number of such runs in a row without a further proof no other is started."""
-
-INTERVAL = timedelta(minutes=5)
-"""The time between two such runs."""
 
 COMPLETES = "campaign_sync/completes"
 """Tag of the runs that complete a day: the value of `PLANNED_FOR` of its planned run."""
@@ -154,7 +146,7 @@ def _mandator_day(
         [name for name, state in states.items() if state.incomplete],
     )
     planned = _moment(planned_for) or day.runs[0].created_at
-    limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, INTERVAL, latest_completion(settings, planned))
+    limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, RETRY_INTERVAL, latest_completion(settings, planned))
     return MandatorDay(mandator, planned_for, planned, day, next_completion(day, limits, now), settings.prefix)
 
 

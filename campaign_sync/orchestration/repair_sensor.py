@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -19,21 +19,13 @@ from campaign_sync.orchestration.mandator_days import MandatorDay, completing_ru
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
+from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.list_states import ListKey
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
-
-MAX_FAILURES = 5
-"""After this number of replacements in a row without a proof no further run is started."""
-
-MAX_RUNS = 20
-"""After this number of runs for one incomplete list no further run is started, also if none could begin."""
-
-RETRY_INTERVAL = timedelta(minutes=5)
-"""The time between two runs for one list."""
 
 REPAIR_TAG = "campaign_sync/repairs"
 """Tag of the runs that this sensor starts: the unfinished replacement that they repair."""
@@ -151,7 +143,7 @@ def is_given_up(
 
 
 def _exceeds_limits(failures: int, runs: int) -> bool:
-    return failures >= MAX_FAILURES or runs >= MAX_RUNS
+    return failures >= MAX_FRUITLESS or runs >= MAX_RUNS
 
 
 def _attempts(

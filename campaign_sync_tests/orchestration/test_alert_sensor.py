@@ -86,7 +86,7 @@ def alarms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmSen
 def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over(
     alarms: AlarmSensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repair_sensor, "MAX_FAILURES", 2)
+    monkeypatch.setattr(repair_sensor, "MAX_FRUITLESS", 2)
     assert alarms.tick() == [], "before the first day"
     alarms.leave_incomplete()
 

@@ -13,10 +13,10 @@ import time_machine
 from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR
-from campaign_sync.orchestration.mandator_days import COMPLETES, MAX_FRUITLESS
+from campaign_sync.orchestration.mandator_days import COMPLETES
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
-from campaign_sync.orchestration.repair_sensor import MAX_FAILURES
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
+from campaign_sync.orchestration.run_limits import MAX_FRUITLESS
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 
@@ -115,7 +115,7 @@ def test_while_a_secret_is_missing_no_attempt_is_wasted_on_an_incomplete_list(sh
 
 
 def test_after_the_last_attempt_its_tick_fails_and_says_so(shop: Installation) -> None:
-    leave_incomplete(shop, runs=MAX_FAILURES)
+    leave_incomplete(shop, runs=MAX_FRUITLESS)
     message = r"^nord: nord/newsletter .* is INCOMPLETE since .* Send nothing to it"
 
     with dg.DagsterInstance.ephemeral() as instance:

@@ -122,12 +122,22 @@ def _table(rows: Sequence[_Row]) -> Table:
 
 
 def send_test_notices(configuration: Configuration, console: Console) -> bool:
-    """Send a test through all channels of each mandator, and a heartbeat. Returns whether all were accepted."""
+    """Send a test through all channels of each mandator, and a heartbeat.
+
+    Returns whether each mandator has a channel beside the log, and all were accepted.
+    """
     all_accepted = _send_heartbeat(configuration, console)
     for mandator in (*configuration.mandators, *configuration.broken_mandators):
-        for channel in configured_channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts")):
-            if channel.name == "log":
-                continue
+        channels = configured_channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts"))
+        targets = [channel for channel in channels if channel.name != "log"]
+        if not targets:
+            all_accepted = False
+            print_problem(
+                console,
+                f"{mandator}: alarms go to the log only, so nothing was tried; configure alarms.email, "
+                "alarms.webhooks or alarms.apprise",
+            )
+        for channel in targets:
             try:
                 channel.send(Notice(NoticeKind.TEST, _test_incident(mandator)))
             except ChannelError as error:
@@ -135,8 +145,6 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
                 print_problem(console, f"{mandator}: {error}")
             else:
                 print_success(console, f"{mandator}: {channel.name} accepted a test")
-    if configuration.alarms.email is None and not configuration.alarms.webhooks and not configuration.alarms.apprise:
-        print_warning(console, "alarms go to the log only; configure alarms.email, alarms.webhooks or alarms.apprise")
     return all_accepted
 
 

@@ -161,8 +161,18 @@ def test_a_list_that_cannot_be_checked_is_shown_with_the_time(installation: Inst
 def test_a_test_goes_to_every_channel_and_reports_failures(tmp_path: Path) -> None:
     console = Console(record=True, width=200)
     with running_installation(tmp_path) as installation, mail_server() as mailbox, web_server() as inbox:
-        assert send_test_notices(installation.configuration, console)
-        assert "alarms go to the log only" in console.export_text()
+        assert not send_test_notices(installation.configuration, console)
+        printed = console.export_text()
+        assert all(f"{mandator}: alarms go to the log only" in printed for mandator in ("nord", "sued"))
+        installation.settings["alarms"] = {
+            "apprise": {"ops": {"url": {"env": "SERVICE"}, "mandators": ["sued"]}},
+        }
+        installation.environment["SERVICE"] = f"json://{inbox.url.removeprefix('http://')}"
+        assert not send_test_notices(installation.configuration, console)
+        printed = console.export_text()
+        assert "nord: alarms go to the log only" in printed, "the target is for another mandator"
+        assert "sued: alarms" not in printed
+        inbox.posts.clear()
         installation.environment["HOOK"] = inbox.url
         installation.settings["alarms"] = {
             "email": {"host": "127.0.0.1", "port": mailbox.port, "security": "none", "sender": "a@example.net",

@@ -6,7 +6,8 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from campaign_sync.cli.error_handling import CommandError, PrintableFormatter, Terminal, one_sentence
+from campaign_sync.cli.error_handling import CommandError, Terminal, one_sentence
+from campaign_sync.cli.log_format import PrintableFormatter
 from campaign_sync.cli.log_warnings import collected_warnings
 from campaign_sync_tests.root_log import root_log
 

@@ -1,7 +1,6 @@
 """The commands of `campaign-sync`: each parses its arguments, calls, and turns the outcome into an exit code."""
 
 import json
-import logging
 import os
 import socket
 from datetime import datetime
@@ -10,15 +9,15 @@ from typing import Annotated, get_args
 
 import typer
 
+from campaign_sync.cli.common_options import CommandGroup, common_options
+from campaign_sync.cli.completion import complete_list, complete_mandator
 from campaign_sync.cli.db import db_app, refuse_other_revision
 from campaign_sync.cli.error_handling import (
     CONFIGURATION_WRONG,
     NOTHING_WRONG,
     SOMETHING_FAILED,
     CommandError,
-    PrintableFormatter,
     Terminal,
-    one_sentence,
 )
 from campaign_sync.cli.list_choice import lists_named, refuse_broken, require_lists
 from campaign_sync.config import (
@@ -30,36 +29,43 @@ from campaign_sync.config import (
     preset_text,
     unavailable_secrets,
 )
+from campaign_sync.extras import PACKAGE
 
-app = typer.Typer(
+app = CommandGroup(
     help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists, in full, with a proof.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    callback=common_options,
 )
-crm_app = typer.Typer(help="The CRM's side.", no_args_is_help=True)
-config_app = typer.Typer(help="The configuration file.", no_args_is_help=True)
-feedback_app = typer.Typer(help="The vendor's feedback: unsubscribes and bounces.", no_args_is_help=True)
+crm_app = CommandGroup(help="The CRM's side.", no_args_is_help=True)
+config_app = CommandGroup(help="The configuration file.", no_args_is_help=True)
+feedback_app = CommandGroup(help="The vendor's feedback: unsubscribes and bounces.", no_args_is_help=True)
 app.add_typer(crm_app, name="crm")
 app.add_typer(config_app, name="config")
 app.add_typer(db_app, name="db")
 app.add_typer(feedback_app, name="feedback")
 
+Mandator = Annotated[
+    str, typer.Argument(autocompletion=complete_mandator, help="The mandator's key in the configuration.")
+]
+ListName = Annotated[
+    str,
+    typer.Argument(metavar="LIST", autocompletion=complete_list, help="The list's key in the configuration."),
+]
+
 
 def main() -> None:
     """Run the console script. Files that it and its children create are for their owner alone by default."""
     os.umask(0o077)
-    to_terminal = logging.StreamHandler()
-    to_terminal.setFormatter(PrintableFormatter(logging.BASIC_FORMAT))
-    logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])
-    with one_sentence():
-        app()
+    app(prog_name=PACKAGE)  # also as `python -m campaign_sync`
 
 
 @app.command()
 def run(
-    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
-    lists: Annotated[list[str] | None, typer.Option("--list", help="Only this list; may be repeated.")] = None,
+    mandator: Mandator,
+    lists: Annotated[
+        list[str] | None, typer.Option("--list", autocompletion=complete_list, help="Only this list; may be repeated.")
+    ] = None,
     accept_size: Annotated[
         str | None,
         typer.Option(metavar="REASON", help="Let the lists named by --list change to an implausible size, this once."),
@@ -100,8 +106,8 @@ def run(
 
 @app.command()
 def replay(
-    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
-    name: Annotated[str, typer.Argument(metavar="LIST", help="The list's key in the configuration.")],
+    mandator: Mandator,
+    name: ListName,
     snapshot: Annotated[str | None, typer.Option(help="Id of a proven snapshot; the last one by default.")] = None,
     accept_size: Annotated[
         str | None, typer.Option(metavar="REASON", help="Let the list change to an implausible size, this once.")
@@ -170,7 +176,13 @@ def why(
 def prove(
     who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
     name: Annotated[
-        str | None, typer.Option("--list", metavar="LIST", help="Only this list, like newsletter or nord/newsletter.")
+        str | None,
+        typer.Option(
+            "--list",
+            metavar="LIST",
+            autocompletion=complete_list,
+            help="Only this list, like newsletter or nord/newsletter.",
+        ),
     ] = None,
     at: Annotated[
         datetime | None,
@@ -189,8 +201,8 @@ def prove(
 
 @app.command()
 def diff(
-    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
-    name: Annotated[str, typer.Argument(metavar="LIST", help="The list's key.")],
+    mandator: Mandator,
+    name: ListName,
     days: Annotated[
         list[datetime] | None,
         typer.Argument(
@@ -209,7 +221,7 @@ def diff(
 
 @app.command()
 def report(
-    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    mandator: Mandator,
     language: Annotated[
         str | None, typer.Option(metavar="de|en", help="Only this language; all configured ones by default.")
     ] = None,
@@ -237,7 +249,7 @@ def demo(
 
 
 @app.command()
-def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
+def dev(context: typer.Context, port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> None:
     """Run Dagster on the embedded instance: UI, daemon and schedules, until Ctrl-C."""
     configuration = load_configuration(whole=False)
     _require_free(port)
@@ -249,7 +261,7 @@ def dev(port: Annotated[int, typer.Option(help="The UI's port.")] = 3000) -> Non
     use_instance(EMBEDDED_HOME)
     if given:
         refuse_second_daemon(given)
-    with dagster_services(port) as services:
+    with dagster_services(port, context.obj.log_format) as services:
         raise typer.Exit(services.wait())
 
 
@@ -341,7 +353,7 @@ def crm_permission_set(
 
 @feedback_app.command()
 def sample(
-    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    mandator: Mandator,
     days: Annotated[int, typer.Option(min=1, max=30, help="How many days of rows to read, by the vendor's clock.")] = 7,
 ) -> None:
     """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
@@ -353,7 +365,7 @@ def sample(
 
 
 @feedback_app.command()
-def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")]) -> None:
+def unread(mandator: Mandator) -> None:
     """Show the imports of feedback with rows that can't be read, and why. Exit code 1 if there are any."""
     configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
@@ -365,7 +377,7 @@ def unread(mandator: Annotated[str, typer.Argument(help="The mandator's key in t
 
 @feedback_app.command()
 def dismiss(
-    mandator: Annotated[str, typer.Argument(help="The mandator's key in the configuration.")],
+    mandator: Mandator,
     import_id: Annotated[str, typer.Argument(help="The id that `feedback unread` shows, or its beginning.")],
     reason: Annotated[str, typer.Option(help="Why these rows contain no unsubscribe; it is recorded with your name.")],
 ) -> None:

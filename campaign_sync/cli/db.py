@@ -2,10 +2,11 @@
 
 import typer
 
+from campaign_sync.cli.common_options import CommandGroup
 from campaign_sync.cli.error_handling import NOTHING_WRONG, SOMETHING_FAILED, CommandError
 from campaign_sync.config import Configuration, load_configuration
 
-db_app = typer.Typer(help="The product's own tables, in the database storage.state_url.", no_args_is_help=True)
+db_app = CommandGroup(help="The product's own tables, in the database storage.state_url.", no_args_is_help=True)
 
 
 @db_app.command()

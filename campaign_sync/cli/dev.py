@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from campaign_sync.cli.log_format import LogFormat
+
 _DEFINITIONS = ("--module-name", "campaign_sync.definitions", "--code-server-log-level", "warning")
 
 _STOP_TIMEOUT_SECONDS = 60
@@ -42,7 +44,7 @@ class Services:
 
 
 @contextmanager
-def dagster_services(port: int) -> Iterator[Services]:
+def dagster_services(port: int, log_format: LogFormat | None = None) -> Iterator[Services]:
     """Run the webserver, on 127.0.0.1:`port`, and the daemon until Ctrl-C or SIGTERM.
 
     `dagster dev` isn't used because its webserver accepts requests of any website; `campaign_sync.webserver` doesn't.
@@ -52,6 +54,7 @@ def dagster_services(port: int) -> Iterator[Services]:
     python = [sys.executable, "-W", "ignore", "-m"]
     webserver = ["campaign_sync.webserver", "--host", "127.0.0.1", "--port", str(port)]
     daemon = ["dagster._daemon", "run"]
+    form = ["--log-format", "json"] if log_format is LogFormat.JSON else []
     with ExitStack() as stack:
         services = Services([])
         stack.callback(services.stop)
@@ -60,7 +63,7 @@ def dagster_services(port: int) -> Iterator[Services]:
                 services.processes.append(
                     # In sessions of their own, so that Ctrl-C reaches them only through `stop`.
                     subprocess.Popen(  # noqa: S603 - fixed commands
-                        [*python, *command, *_DEFINITIONS, level, "warning"], start_new_session=True
+                        [*python, *command, *_DEFINITIONS, level, "warning", *form], start_new_session=True
                     )
                 )
             yield services

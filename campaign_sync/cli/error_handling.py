@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from campaign_sync.cli.log_format import LogFormat
 from campaign_sync.config import ConfigurationError
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.errors import CampaignSyncError
@@ -36,14 +38,6 @@ class Terminal(Console):
         return super().render(_printable(renderable) if isinstance(renderable, Text) else renderable, options)
 
 
-class PrintableFormatter(logging.Formatter):
-    """Formats log records for a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as a line, made printable."""
-        return printable(super().format(record))
-
-
 _errors = Terminal(stderr=True, soft_wrap=True)
 
 
@@ -56,15 +50,20 @@ class CommandError(CampaignSyncError):
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
+def one_sentence(log_format: LogFormat = LogFormat.TEXT) -> Iterator[None]:
     """End the process with one sentence and an exit code on every expected error."""
     try:
         yield
+    except (typer.Exit, typer.Abort):
+        raise
     except Exception as error:
         exit_code = exit_code_of(error)
         if exit_code is None:
             raise
-        _errors.print(_sentence(error), style="red", markup=False, highlight=False)
+        if log_format is LogFormat.JSON:
+            logging.getLogger(__name__).log(logging.ERROR, "%s", _sentence(error))
+        else:
+            _errors.print(_sentence(error), style="red", markup=False, highlight=False)
         raise SystemExit(exit_code) from None
 
 

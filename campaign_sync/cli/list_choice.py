@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.config import Configuration, ConfigurationError
+from campaign_sync.config import CONFIGURATION_VARIABLE, DEFAULT_PATH, Configuration, ConfigurationError
 
 
 def require_lists(configuration: Configuration, mandator: str, names: Iterable[str] = ()) -> None:
@@ -45,5 +45,5 @@ def refuse_broken(configuration: Configuration, consequence: str) -> None:
 
 
 def _unknown(what: str, known: Iterable[str]) -> CommandError:
-    path = os.environ.get("CAMPAIGN_SYNC_CONFIG", "campaign_sync.yaml")
+    path = os.environ.get(CONFIGURATION_VARIABLE) or DEFAULT_PATH
     return CommandError(f"{path} has no {what}; it has {', '.join(known)}")

@@ -178,7 +178,7 @@ def _text(path: Path) -> str:
         data = path.read_bytes()
     except FileNotFoundError:
         problem = (
-            f"{path}: there is no such file. Name your configuration in the environment variable "
+            f"{path}: there is no such file. Name your configuration by --config or the environment variable "
             f"{CONFIGURATION_VARIABLE}, or try the product without one: campaign-sync demo"
         )
     except OSError as error:

@@ -109,7 +109,8 @@ class WithdrawalHistory:
         if remember:
             self.remember()
             missing = {known.entity for withdrawal in review.vanished for known in withdrawal.withdrawals}
-            self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, review.superseded)
+            superseded = {entity: self._known[entity].withdrawn_at for entity in review.superseded}
+            self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, superseded)
             self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
             reported = {refused.entity for refused in self._refused}
             self._state.consent_observations.mark_reported(self._opt_in_id, reported, self._now)

@@ -196,7 +196,7 @@ class ListReplacer:
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
         require_enough_left(settings, preflight.context, verification.entity_types)
         seen_at = vendor_time(settings.feedback_by_files, self.vendor)
-        recorder = OptOutRecorder(self.crm, self.state, self.frames)
+        recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
         recorder.record_live_opt_outs(settings, verification.sent, verification.vendor_reasons, seen_at)
         replacements.mark_proven(entry.id, self.now())
         self.state.recipient_lists.clear_partial_fill(settings.mandator, settings.name)

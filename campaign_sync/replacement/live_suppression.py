@@ -33,6 +33,7 @@ from campaign_sync.optimizely.services import MAX_ROWS
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.parallel import in_parallel
 from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.locks import PATIENCE, LockScope
 from campaign_sync.storage.state import State
 
 PEOPLE_COLUMNS = ["entity_type", "entity_id", RECIPIENT_ID, ADDRESS]
@@ -122,6 +123,7 @@ class OptOutRecorder:
     crm: Crm
     state: State
     frames: FileStorage
+    run_id: str
 
     def record_live_opt_outs(
         self, settings: ListSettings, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime
@@ -130,7 +132,14 @@ class OptOutRecorder:
 
         Where feedback rows name the opt-in that is affected, the consents wait for them. A blocklist entry is of an
         address or a pattern, so it touches no consent.
+
+        Of two runs that see the same person leave, the second finds what the first has recorded.
         """
+        mandator_id = settings.mandator_settings.mandator_id
+        with self.state.locks.acquire(mandator_id, self.run_id, LockScope.OPT_OUTS, patience=PATIENCE):
+            self._record(settings, rows, reasons, seen_at)
+
+    def _record(self, settings: ListSettings, rows: pd.DataFrame, reasons: "pd.Series[str]", seen_at: datetime) -> None:
         opt_outs = VendorOptOuts(settings.mandator, self.crm, self.state, self.frames)
         if settings.has_own_unsubscribe_list:
             left = rows[reasons == Reason.UNSUBSCRIBED.value]

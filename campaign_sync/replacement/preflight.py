@@ -41,7 +41,7 @@ from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, ListContents, read_back
 from campaign_sync.replacement.read_columns import ReadColumns
 from campaign_sync.storage.files import FileStorage
-from campaign_sync.storage.locks import ListLock, LockScope
+from campaign_sync.storage.locks import PATIENCE, ListLock, LockScope
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
 from campaign_sync.storage.state import State
 
@@ -146,7 +146,13 @@ class Preflight:
 
     def _canary_lock(self) -> AbstractContextManager[object]:
         """The mandator's lists share the canary: one that is unsubscribed again would hide that another revived it."""
-        return self.state.locks.acquire(self.vendor.mandator_id, self.run_id, LockScope.MANDATOR)
+        return self.state.locks.acquire(
+            self.vendor.mandator_id,
+            self.run_id,
+            LockScope.MANDATOR,
+            patience=PATIENCE,
+            on_wait=lambda run_id: self.on_wait(f"the canary is in use by run {run_id} of the same mandator"),
+        )
 
     def _examine(
         self, settings: ListSettings, unfinished: Replacement | None, replayed: StoredSnapshot | None
@@ -171,7 +177,7 @@ class Preflight:
         require_passed(settings, findings.outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
         # withdrawn.
-        recorder = OptOutRecorder(self.crm, self.state, self.frames)
+        recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
         recorder.record_live_opt_outs(settings, findings.people, findings.at_vendor, findings.vendor_now)
         columns = find_columns(settings, self.vendor, findings.rows)
         digests = row_digests(findings.rows, columns.snapshot_columns)

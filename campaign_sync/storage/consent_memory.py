@@ -257,7 +257,7 @@ class _ConsentReading:
 
     def _write(self, read: ConsentRead | None = None) -> None:
         if not self._memory.read_only:
-            self._memory.observations.save(self._opt_in_id, self._changed, read)
+            self._memory.observations.save(self._opt_in_id, self._changed, read, read_at=self._now)
             self._changed.clear()
 
     def _note_shown(self, subjects: Sequence[str], states: Sequence[ConsentState]) -> None:

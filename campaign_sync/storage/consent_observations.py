@@ -58,22 +58,47 @@ class ConsentObservations:
                 remembered.update((row[0], observed[row[1:]]) for row in connection.execute(query).all())
         return remembered
 
-    def save(self, opt_in_id: str, changed: Mapping[str, ObservedConsent], read: ConsentRead | None = None) -> None:
-        """Store changed memories; with `read`, also that the opt-in was read completely."""
+    def save(
+        self,
+        opt_in_id: str,
+        changed: Mapping[str, ObservedConsent],
+        read: ConsentRead | None = None,
+        *,
+        read_at: datetime | None = None,
+    ) -> None:
+        """Store changed memories.
+
+        If another run has read the opt-in completely since, no grant is stored: it might hide a newer withdrawal.
+
+        Args:
+            opt_in_id: the opt-in.
+            changed: the memories, by subject.
+            read: that the opt-in was read completely, if it was.
+            read_at: when the read began that showed them; None for what no read showed.
+        """
         key = normalize_word(opt_in_id)
-        rows = [
-            {"opt_in_id": key, "subject": subject, **{name: getattr(changed[subject], name) for name in _MEMORY}}
-            for subject in sorted(changed)
-        ]
-        if not rows and read is None:
+        if not changed and read is None:
             return
         with self._engine.begin() as connection:
+            if read_at is not None and self._is_read_since(connection, key, read_at):
+                changed = {subject: seen for subject, seen in changed.items() if not seen.granted or seen.refused}
+                read = None
+            rows = [
+                {"opt_in_id": key, "subject": subject, **{name: getattr(changed[subject], name) for name in _MEMORY}}
+                for subject in sorted(changed)
+            ]
             upsert(connection, observations, rows, update=_MEMORY)
             if read is not None:
                 values = vars(read) | {"changed_at": read.changed_at or read.read_at}
                 kept = ("changed_at",) if read.changed_at is None else ()
                 columns = [name for name in values if name not in kept]
                 upsert(connection, consent_read, [{"opt_in_id": key, **values}], update=columns)
+
+    @staticmethod
+    def _is_read_since(connection: Connection, key: str, read_at: datetime) -> bool:
+        query = select(consent_read.c.read_at).where(consent_read.c.opt_in_id == key).with_for_update()
+        newest = connection.execute(query).scalar()
+        return newest is not None and newest > read_at
 
     def last_read(self, opt_in_id: str) -> ConsentRead | None:
         """Return the last complete read of an opt-in's states; None for an opt-in that has none."""

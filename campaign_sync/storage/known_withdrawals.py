@@ -1,10 +1,10 @@
 """Withdrawals that the CRM has shown, so that one that vanishes from it still counts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, bindparam, delete, func, select, update
 
 from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.consent_observations import accept_refused
@@ -46,18 +46,33 @@ class KnownWithdrawals:
             return int(connection.execute(query).scalar_one())
 
     def remember(self, mandator: str, opt_in_id: str, seen: Collection[KnownWithdrawal]) -> None:
-        """Store these, replacing what was known of the same entities."""
+        """Store these, replacing what was known of the same entities, unless another run has seen a newer one since."""
         if not seen:
             return
         rows = [{"mandator": mandator, "opt_in_id": opt_in_id, **withdrawal._asdict()} for withdrawal in sorted(seen)]
         with self._engine.begin() as connection:
-            upsert(connection, withdrawals, rows, update=("address", "withdrawn_at", "missing_since"))
+            upsert(
+                connection,
+                withdrawals,
+                rows,
+                update=("address", "withdrawn_at", "missing_since"),
+                where=lambda seen_now: seen_now.withdrawn_at >= withdrawals.c.withdrawn_at,
+            )
 
-    def forget(self, mandator: str, opt_in_id: str, entities: Collection[str]) -> None:
-        """Delete the withdrawals of entities that have consented again."""
+    def forget(self, mandator: str, opt_in_id: str, superseded: Mapping[str, datetime]) -> None:
+        """Delete the withdrawals of entities that have consented again.
+
+        Args:
+            mandator: a key of the configuration.
+            opt_in_id: an opt-in of this mandator.
+            superseded: the withdrawals by entity; one that another run has seen since, which is newer, stays.
+        """
+        if not superseded:
+            return
+        is_it = withdrawals.c.entity == bindparam("superseded"), withdrawals.c.withdrawn_at <= bindparam("at")
+        rows = [{"superseded": entity, "at": at} for entity, at in sorted(superseded.items())]
         with self._engine.begin() as connection:
-            for batch in batches(sorted(entities)):
-                connection.execute(delete(withdrawals).where(_of(mandator, opt_in_id), withdrawals.c.entity.in_(batch)))
+            connection.execute(delete(withdrawals).where(_of(mandator, opt_in_id), *is_it), rows)
 
     def mark_missing(self, mandator: str, opt_in_id: str, entities: Collection[str], now: datetime) -> None:
         """Record that exactly these entities' withdrawals have vanished. Those recorded before keep their time."""

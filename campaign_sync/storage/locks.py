@@ -35,6 +35,15 @@ class LockScope(StrEnum):
 
     RECIPIENT_LIST = "recipient_list"
     MANDATOR = "mandator"
+    """Of the mandator's canary, which its lists share."""
+    OPT_OUTS = "opt_outs"
+    """Of the write-back of a mandator's opt-outs that its unsubscribe lists show."""
+
+
+PATIENCE = timedelta(minutes=30)
+"""How long a run waits for a lock that every run holds for moments only."""
+
+_POLL_SECONDS = 0.5
 
 
 class ExpiredLock(NamedTuple):
@@ -56,13 +65,18 @@ class LockHolders:
 
 
 class ListLockedError(CampaignSyncError):
-    """Another run holds the lock."""
+    """Another run holds the lock.
+
+    Attributes:
+        run_id: that run.
+    """
 
     def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
         super().__init__(
             f"run {run_id} is replacing it, on {owner.split()[0]}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
             f"wait until it is done, or until {until:%H:%M:%S} UTC should it be dead"
         )
+        self.run_id = run_id
 
 
 class ListLockLostError(CampaignSyncError):
@@ -124,16 +138,43 @@ class ListLocks:
         self._engine = engine
 
     @contextmanager
-    def acquire(self, vendor_id: int, run_id: str, scope: LockScope = LockScope.RECIPIENT_LIST) -> Iterator[ListLock]:
+    def acquire(
+        self,
+        vendor_id: int,
+        run_id: str,
+        scope: LockScope = LockScope.RECIPIENT_LIST,
+        *,
+        patience: timedelta = timedelta(0),
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[ListLock]:
         """Hold the lock of a recipient list, or of a mandator, as long as the context lasts.
+
+        Args:
+            vendor_id: of the list or mandator.
+            run_id: the run that gets it.
+            scope: what the lock is for.
+            patience: how long to wait for another run that holds it.
+            on_wait: called once with the run that is waited for, if one is.
 
         Raises:
             ListLockedError: another run holds it.
         """
         token, is_it = str(uuid4()), _is(vendor_id, scope)
         lock = ListLock(lambda: self._renew(is_it, token))
-        begun = boot_clock()
-        self._acquire(vendor_id, scope, token, run_id)
+        until, waits = boot_clock() + patience.total_seconds(), False
+        while True:
+            begun = boot_clock()
+            try:
+                self._acquire(vendor_id, scope, token, run_id)
+            except ListLockedError as error:
+                if begun >= until:
+                    raise
+                if not waits:
+                    on_wait(error.run_id)
+                waits = True
+                time.sleep(_POLL_SECONDS)
+            else:
+                break
         lock.confirm(begun)
         end = threading.Event()
         heartbeat = threading.Thread(target=_beat, args=(lock, end), daemon=True)

@@ -1,16 +1,18 @@
 """How a list is completed whose replacement stopped half-way."""
 
+import threading
+
 import dagster as dg
 import pytest
 
 from campaign_sync.cli.run import problems
-from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.storage.locks import LockScope
 from campaign_sync.storage.replacement_steps import StepOutcome
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.daily_run import FEEDBACK, PICK, REPLACE
+from campaign_sync_tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.usefixtures("without_retries")
 
@@ -126,14 +128,22 @@ def test_an_incomplete_list_is_no_refusal() -> None:
 
 
 def test_a_half_full_list_whose_mandator_is_probed_by_another_run_waits_for_it(installation: Installation) -> None:
+    holds, begun = threading.Event(), threading.Event()
+
+    def probe() -> None:
+        with installation.state() as state, state.locks.acquire(NORD, "probe", LockScope.MANDATOR):
+            holds.set()
+            begun.wait(PATIENCE)
+            until(lambda: state.locks.holder(NEWSLETTER) is not None)
+
+    prober = threading.Thread(target=probe)
     with dg.DagsterInstance.ephemeral() as instance:
         stop_in_third_batch(installation, instance)
-        installation.retry_policy = RetryPolicy(1, 0, 0)
-        with installation.state() as state, state.locks.acquire(NORD, "probe", LockScope.MANDATOR):
-            waiting = installation.run("nord", instance, assets=REPLACE, tags={"dagster/sensor_name": "repair"})
+        prober.start()
+        assert holds.wait(PATIENCE)
+        begun.set()
         result = installation.run("nord", instance, assets=REPLACE)
+        prober.join()
 
-    assert "run probe is replacing it" in problems(waiting)[0]
-    assert [event.event_type for event in waiting.all_events].count(dg.DagsterEventType.STEP_UP_FOR_RETRY) == 1
     assert result.success, problems(result)
     assert installation.addresses() == ADDRESSES

@@ -243,13 +243,30 @@ def test_only_what_differs_is_written(memory: RememberedConsents, monkeypatch: p
     saved: list[int] = []
     save = memory.observations.save
 
-    def counted(opt_in_id: str, changed: Mapping[str, ObservedConsent], read: ConsentRead | None = None) -> None:
+    def counted(
+        opt_in_id: str, changed: Mapping[str, ObservedConsent], read: ConsentRead | None = None, *, read_at: datetime
+    ) -> None:
         saved.append(len(changed))
-        save(opt_in_id, changed, read)
+        save(opt_in_id, changed, read, read_at=read_at)
 
     monkeypatch.setattr(memory.observations, "save", counted)
     read(memory, [*shown[1:], ("contact:0", WITHDRAWN)], NOON + DAY, 100)
     assert saved == [1]
+
+
+def test_an_older_read_that_ends_later_hides_no_withdrawal_that_a_newer_one_has_seen(
+    memory: RememberedConsents, state: State
+) -> None:
+    older = memory.events("News", [[ConsentState(ANNA, GRANTED, None), ConsentState(BEN, WITHDRAWN, None)]], NOON)
+    next(older)
+    read(state.consent_memory(), [(ANNA, WITHDRAWN), (BEN, GRANTED)], NOON + HOUR)
+    assert list(older) == [[]]
+
+    known = state.consent_observations.find("news", {memory.pseudonym(ANNA), memory.pseudonym(BEN)})
+    assert not any(consent.granted for consent in known.values()), "what was seen as withdrawn by any of them is kept"
+    last = state.consent_observations.last_read("News")
+    assert last is not None
+    assert last.read_at == NOON + HOUR
 
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001

@@ -36,8 +36,16 @@ def test_the_newest_withdrawal_of_each_entity_is_kept_by_mandator_and_opt_in(sta
 
 def test_an_entity_that_consented_again_is_forgotten(state: State) -> None:
     state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
-    state.known_withdrawals.forget("nord", "news", {"p_anna"})
+    state.known_withdrawals.forget("nord", "news", {"p_anna": NOON})
     assert state.known_withdrawals.all("nord", "news") == {"p_ben": BEN}
+
+
+def test_a_newer_withdrawal_that_another_run_has_seen_since_stays(state: State) -> None:
+    newer = ANNA._replace(withdrawn_at=NOON + HOUR)
+    state.known_withdrawals.remember("nord", "news", [newer])
+    state.known_withdrawals.remember("nord", "news", [ANNA])
+    state.known_withdrawals.forget("nord", "news", {"p_anna": NOON})
+    assert state.known_withdrawals.all("nord", "news") == {"p_anna": newer}
 
 
 def test_the_moment_a_withdrawal_vanished_stays_until_it_is_back(state: State) -> None:

@@ -41,6 +41,28 @@ def test_a_mandator_and_a_list_of_the_same_id_have_locks_of_their_own(database_u
             pass
 
 
+def test_a_run_that_waits_gets_the_lock_once_it_is_free(database_url: str) -> None:
+    waited_for, is_waiting = [], threading.Event()
+
+    def note(run_id: str) -> None:
+        waited_for.append(run_id)
+        is_waiting.set()
+
+    def hold() -> None:
+        with State(database_url) as other, other.locks.acquire(11, "first", LockScope.OPT_OUTS):
+            holds.set()
+            is_waiting.wait(PATIENCE)
+
+    holds = threading.Event()
+    holder = threading.Thread(target=hold)
+    with State(database_url) as state:
+        holder.start()
+        assert holds.wait(PATIENCE)
+        with state.locks.acquire(11, "second", LockScope.OPT_OUTS, patience=timedelta(seconds=PATIENCE), on_wait=note):
+            assert waited_for == ["first"]
+        holder.join()
+
+
 def test_of_many_simultaneous_runs_one_gets_the_lock(database_url: str) -> None:
     State(database_url).close()
     got, refused, start = [], [], threading.Barrier(6)

@@ -6,7 +6,7 @@ default:
 
 # install everything into .venv
 setup:
-    uv sync --extra celery
+    uv sync --extra celery --extra k8s
 
 # format, lint, types, layers
 lint:

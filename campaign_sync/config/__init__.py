@@ -10,6 +10,7 @@ from campaign_sync.config.broken_mandators import BrokenMandator
 from campaign_sync.config.crm import CrmSettings, OptInSettings
 from campaign_sync.config.crm_sql import PRESETS, SqlSettings, SqlTables, SqlWriteBack, TableMapping, preset_text
 from campaign_sync.config.json_schema import configuration_schema
+from campaign_sync.config.kubernetes import KubernetesSettings
 from campaign_sync.config.loader import (
     CONFIGURATION_VARIABLE,
     DEFAULT_PATH,
@@ -58,6 +59,7 @@ __all__ = [
     "EmailSettings",
     "FeedbackSettings",
     "FileSettings",
+    "KubernetesSettings",
     "Language",
     "Limits",
     "MailingSettings",

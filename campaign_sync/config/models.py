@@ -41,6 +41,7 @@ from campaign_sync.config.field_types import (
     VendorId,
     Whole,
 )
+from campaign_sync.config.kubernetes import KubernetesSettings
 from campaign_sync.config.picks import PickSettings
 from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
@@ -197,6 +198,8 @@ class MandatorSettings(ConfigModel):
     """The deadline of the lists, as five cron fields in the mandator's time zone; by the schedule if left out."""
     automation: AutomationSettings = AutomationSettings()
     """The parts of the automation."""
+    kubernetes: KubernetesSettings | None = None
+    """What the pods of its runs get, where runs are pods; what all runs get if left out."""
     timezone: TimeZoneName = "Europe/Berlin"
     """Time zone of the schedule, and of times in the feedback without a zone."""
     feedback: FeedbackSettings = FeedbackSettings()

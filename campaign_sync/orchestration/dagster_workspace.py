@@ -84,7 +84,7 @@ def submit_run(
                 run_id=run_id,
                 run_config={},
                 status=dg.DagsterRunStatus.NOT_STARTED,
-                tags={**job.tags, **tags},
+                tags={**job.run_tags, **tags},
                 root_run_id=None,
                 parent_run_id=None,
                 step_keys_to_execute=plan.step_keys_to_execute,

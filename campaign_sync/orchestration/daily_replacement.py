@@ -13,7 +13,7 @@ from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import MANDATOR_TAG as MANDATOR_TAG
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
-from campaign_sync.orchestration.run_tags import safety_tags
+from campaign_sync.orchestration.run_tags import job_tags
 
 STALE_AFTER = timedelta(hours=2)
 """A tick this late is skipped: a replacement planned for the night must not meet the morning's mailing."""
@@ -47,7 +47,7 @@ def daily_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         daily_job_name(mandator, prefix=settings.prefix),
         selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists), prefix=settings.prefix)),
-        tags={**mandator_tags(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
+        tags={**mandator_tags(mandator, prefix=settings.prefix), **job_tags(settings)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "

@@ -18,7 +18,7 @@ from campaign_sync.orchestration.mandator_days import unfinished_days
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_sensor import is_repair_ahead
-from campaign_sync.orchestration.run_tags import safety_tags
+from campaign_sync.orchestration.run_tags import job_tags
 from campaign_sync.storage.state import State
 
 
@@ -32,7 +32,7 @@ def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
     return dg.define_asset_job(
         _job_name(mandator, prefix=configuration.prefix),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix)),
-        tags=safety_tags(configuration.mandators[mandator].automation),
+        tags=job_tags(configuration.mandators[mandator]),
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",

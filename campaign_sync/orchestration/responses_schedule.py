@@ -9,7 +9,7 @@ from campaign_sync.orchestration.daily_replacement import BUSY
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import mandator_value, name_in_dagster
-from campaign_sync.orchestration.run_tags import safety_tags
+from campaign_sync.orchestration.run_tags import job_tags
 
 RESPONSES_TAG = "campaign_sync/responses"
 """Tag of every run: the mandator. Two of one mandator wait for each other; replacements wait for none."""
@@ -22,7 +22,7 @@ def responses_job(mandator: str, settings: MandatorSettings) -> AssetJob | None:
     return dg.define_asset_job(
         _job_name(mandator, prefix=settings.prefix),
         selection=dg.AssetSelection.assets(*response_keys(mandator, settings)),
-        tags={RESPONSES_TAG: mandator_value(mandator, prefix=settings.prefix), **safety_tags(settings.automation)},
+        tags={RESPONSES_TAG: mandator_value(mandator, prefix=settings.prefix), **job_tags(settings)},
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as they are.",

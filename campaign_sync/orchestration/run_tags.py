@@ -1,10 +1,38 @@
-"""Tags by which runs bring along what the product's own `dagster.yaml` says of them, and those of retries."""
+"""Tags by which runs bring along what an instance's `dagster.yaml` says of all runs, and those of retries."""
 
+import json
 from collections.abc import Mapping
 
 import dagster as dg
 
-from campaign_sync.config import AutomationSettings
+from campaign_sync.config import AutomationSettings, KubernetesSettings, MandatorSettings
+
+POD_TAG = "dagster-k8s/config"
+"""Tag of a run from which dagster-k8s takes what its pod has beyond the pods of other runs, as JSON."""
+
+
+def job_tags(settings: MandatorSettings) -> dict[str, str]:
+    """Return the tags that the jobs of a mandator give to all their runs, however these are started."""
+    tags = safety_tags(settings.automation)
+    if settings.kubernetes and (pod := pod_config(settings.kubernetes)):
+        tags[POD_TAG] = json.dumps(pod, sort_keys=True)
+    return tags
+
+
+def pod_config(kubernetes: KubernetesSettings) -> dict[str, object]:
+    """Return the value of `POD_TAG`, of which dagster-k8s checks the keys and no quantity; empty for nothing.
+
+    dagster-k8s appends to the environment that the pods of all runs have. Only with `SHALLOW` it replaces what is named
+    here, so that a pod has no secrets but these.
+    """
+    limits = kubernetes.limits.given()
+    requests = {**limits, **kubernetes.requests.given()}  # Kubernetes' own default, before those of the launcher
+    resources = {kind: amounts for kind, amounts in (("requests", requests), ("limits", limits)) if amounts}
+    container: dict[str, object] = {"resources": resources} if resources else {}
+    if not kubernetes.secrets:
+        return {"container_config": container} if container else {}
+    container["env_from"] = [{"secret_ref": {"name": name}} for name in kubernetes.secrets]
+    return {"container_config": container, "merge_behavior": "SHALLOW"}
 
 
 def safety_tags(automation: AutomationSettings) -> dict[str, str]:

@@ -66,8 +66,9 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         }
         with State(configuration.storage.state_url.get_secret_value()) as state:
             ids = {settings.recipient_list_id for of_mandator in lists.values() for settings in of_mandator}
-            expired = {lock.run_id for lock in state.locks.expired() if lock.recipient_list_id in ids}
-            end_dead_runs(context.instance, state, configuration, expired)
+            expired = [lock for lock in state.locks.expired() if lock.recipient_list_id in ids]
+            dead = {lock.run_id for lock in expired if lock.is_holder_gone}
+            end_dead_runs(context.instance, state, configuration, dead)
             busy = busy_mandators(context.instance, repaired, configuration.prefix)
             days = unfinished_days(configuration, context.instance, state, set(repaired) - busy, datetime.now(UTC))
             view, snapshots = state.view(), state.snapshots.newest()  # after Dagster's runs: see `StateView`

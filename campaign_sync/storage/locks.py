@@ -1,8 +1,9 @@
 """Locks of recipient lists and mandators, across processes, machines and Dagster instances.
 
-A lock is a row with an expiry that its holder keeps renewing. A row that has expired, or whose holder is a process of
-this machine that is gone, can be taken over by another run. A holder that couldn't renew in time, because its machine
-was busy, makes sure that the row is still its own before it changes anything more.
+A lock is a row with an expiry that its holder keeps renewing. A row whose holder is a process of this machine that is
+gone, or that has expired and isn't renewed in the further time that it then gets, can be taken over by another run. A
+holder that couldn't renew in time, because its machine was busy or suspended, or whose clock was set, makes sure that
+the row is still its own before it changes anything more.
 """
 
 import threading
@@ -12,22 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
 
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.processes import database_now, is_expired, this_process
+from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, is_dead, read_owners
+from campaign_sync.storage.processes import database_now, is_gone, this_process
 from campaign_sync.storage.tables import lease
 from campaign_sync.storage.upsert import insert_missing
-
-LIFETIME = timedelta(seconds=90)
-"""How long a lock lasts after its last renewal."""
-
-HEARTBEATS_PER_LIFETIME = 6
-"""How often a holder renews its lock within `LIFETIME`."""
 
 
 class LockScope(StrEnum):
@@ -53,6 +49,8 @@ class ExpiredLock(NamedTuple):
     run_id: str
     token: str
     expires_at: datetime
+    is_holder_gone: bool
+    """Whether its process is known to be gone; else it only sends no heartbeats any more."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class ListLockedError(CampaignSyncError):
     """
 
     def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
+        """Name the holder, and `until` when it holds the lock at most if it is dead."""
         super().__init__(
             f"run {run_id} is replacing it, on {owner.split()[0]}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
             f"wait until it is done, or until {until:%H:%M:%S} UTC should it be dead"
@@ -90,18 +89,23 @@ class ListLock:
 
     Attributes:
         lost: set once another run has taken the lock.
-        valid_until: until when, by `boot_clock`, no other run can have taken it.
+        confirmed_at: when the row was last known to be ours.
     """
 
     def __init__(self, renew: Callable[[], bool]) -> None:
         """Begin a lock; `renew` renews its row, and returns False where the row is another's."""
         self._renew = renew
-        self.valid_until = boot_clock()
+        self.confirmed_at = Moment.now()
         self.lost = threading.Event()
 
-    def confirm(self, begun: float) -> None:
-        """Note that the row was renewed by a statement that began at that moment of `boot_clock`."""
-        self.valid_until = begun + LIFETIME.total_seconds() * 0.8
+    @property
+    def is_certain(self) -> bool:
+        """Whether no other run can have taken the lock, by both clocks."""
+        return not self.lost.is_set() and self.confirmed_at.seconds_ago() < LIFETIME.total_seconds() * 0.8
+
+    def confirm(self, begun: "Moment") -> None:
+        """Note that the row was renewed by a statement that began at that moment."""
+        self.confirmed_at = begun
 
     def renew(self) -> None:
         """Renew the row, or note that the lock is lost.
@@ -109,7 +113,7 @@ class ListLock:
         Raises:
             StateError: the state database can't be reached.
         """
-        begun = boot_clock()
+        begun = Moment.now()
         if self._renew():
             self.confirm(begun)
         else:
@@ -121,13 +125,13 @@ class ListLock:
         Raises:
             ListLockLostError: one has, or the state database doesn't answer.
         """
-        if not self.lost.is_set() and boot_clock() > self.valid_until:
+        if not self.is_certain and not self.lost.is_set():
             with suppress(StateError):
                 self.renew()
-        if self.lost.is_set() or boot_clock() > self.valid_until:
+        if not self.is_certain:
             raise ListLockLostError(
                 "the lock of the list was lost: the state database (storage.state_url) was out of reach for too "
-                "long, or this process was suspended"
+                "long, this process was suspended, or the clock was set"
             )
 
 
@@ -163,11 +167,11 @@ class ListLocks:
         lock = ListLock(lambda: self._renew(is_it, token))
         until, waits = boot_clock() + patience.total_seconds(), False
         while True:
-            begun = boot_clock()
+            begun = Moment.now()
             try:
                 self._acquire(vendor_id, scope, token, run_id)
             except ListLockedError as error:
-                if begun >= until:
+                if begun.boot >= until:
                     raise
                 if not waits:
                     on_wait(error.run_id)
@@ -189,26 +193,24 @@ class ListLocks:
 
     def holder(self, recipient_list_id: int) -> str | None:
         """Return the run that holds the list's lock now; None where no living process does."""
-        query = select(lease).where(_is(recipient_list_id, LockScope.RECIPIENT_LIST))
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
-            over = row is None or is_expired(row.owner, row.expires_at, database_now(connection))
-        return None if row is None or over else str(row.run_id)
+        living = read_owners(self._engine, lease, _is(recipient_list_id, LockScope.RECIPIENT_LIST)).living
+        return str(living[0].run_id) if living else None
 
     def expired(self) -> set["ExpiredLock"]:
         """Return the locks whose process died while it held them, and so never released them."""
-        with self._engine.connect() as connection:
-            now = database_now(connection)
-            rows = connection.execute(_OF_LISTS).all()
-        return {_as_expired(row) for row in rows if is_expired(row.owner, row.expires_at, now)}
+        return {
+            ExpiredLock(int(row.vendor_id), row.run_id, row.token, row.expires_at, is_gone(row.owner))
+            for row in read_owners(self._engine, lease, _OF_LISTS).dead
+        }
 
     def _acquire(self, vendor_id: int, scope: LockScope, token: str, run_id: str) -> None:
         is_it, row = _is(vendor_id, scope), None
+        read_owners(self._engine, lease, is_it)  # gives a further lifetime to a row that has only expired
         while row is None:  # the holder may release it between our two statements
             with self._engine.begin() as connection:
                 now = database_now(connection)
                 row = connection.execute(select(lease).where(is_it)).first()
-                if row and is_expired(row.owner, row.expires_at, now):
+                if row and is_dead(row, now):
                     connection.execute(delete(lease).where(is_it, lease.c.token == row.token))
                 wanted = {
                     "scope": scope,
@@ -222,14 +224,15 @@ class ListLocks:
                 insert_missing(connection, lease, [wanted])
                 row = connection.execute(select(lease).where(is_it)).first()
         if row.token != token:
-            raise ListLockedError(row.owner, row.run_id, row.acquired_at, row.expires_at)
+            until = row.expires_at if row.overdue else row.expires_at + 2 * LIFETIME  # that it gets within a minute
+            raise ListLockedError(row.owner, row.run_id, row.acquired_at, until)
 
     def _renew(self, is_it: ColumnElement[bool], token: str) -> bool:
         with self._engine.begin() as connection:
             renewed = connection.execute(
                 update(lease)
                 .where(is_it, lease.c.token == token)
-                .values(expires_at=database_now(connection) + LIFETIME)
+                .values(expires_at=database_now(connection) + LIFETIME, overdue=False)
             )
         return renewed.rowcount > 0
 
@@ -244,14 +247,27 @@ def read_holders(connection: Connection, expired: Collection[ExpiredLock]) -> Lo
     """
     living: dict[int, str] = {}
     dead: dict[int, str] = {}
-    for row in connection.execute(_OF_LISTS):
-        holders = dead if _as_expired(row) in expired else living
+    renewals = {(lock.token, lock.expires_at) for lock in expired}
+    for row in connection.execute(select(lease).where(_OF_LISTS)):
+        holders = dead if (row.token, row.expires_at) in renewals else living
         holders[int(row.vendor_id)] = str(row.run_id)
     return LockHolders(living, dead)
 
 
-def _as_expired(row: Row[Any]) -> ExpiredLock:
-    return ExpiredLock(int(row.vendor_id), row.run_id, row.token, row.expires_at)
+class Moment(NamedTuple):
+    """A moment by the clock of the system's start and by the wall clock, which can be set."""
+
+    boot: float
+    wall: float
+
+    @classmethod
+    def now(cls) -> "Moment":
+        """Return this moment."""
+        return cls(boot_clock(), time.time())
+
+    def seconds_ago(self) -> float:
+        """Return the seconds since then, by the clock that shows more."""
+        return max(boot_clock() - self.boot, time.time() - self.wall)
 
 
 def boot_clock() -> float:
@@ -259,7 +275,7 @@ def boot_clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-_OF_LISTS = select(lease).where(lease.c.scope == LockScope.RECIPIENT_LIST)
+_OF_LISTS = lease.c.scope == LockScope.RECIPIENT_LIST
 
 
 def _is(vendor_id: int, scope: LockScope) -> ColumnElement[bool]:

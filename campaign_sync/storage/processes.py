@@ -35,12 +35,24 @@ def is_expired(owner: str, expires_at: datetime, now: datetime) -> bool:
     A process of the system we run in holds it until it is gone, or is `STALLED_AFTER` past the expiry. Of others only
     the expiry is known.
     """
-    _, pid, system, birth = owner.rsplit(" ", 3)
-    if system in (_UNKNOWN, "") or system != _system_id():
+    if not _is_visible(owner):
         return expires_at <= now
+    return is_gone(owner) or expires_at + STALLED_AFTER <= now
+
+
+def is_gone(owner: str) -> bool:
+    """Return whether an owner is known to exist no more. Of those of other systems that is never known."""
+    if not _is_visible(owner):
+        return False
+    _, pid, _, birth = owner.rsplit(" ", 3)
     current = _birth(int(pid))
-    gone = _is_gone(int(pid)) if current == _UNKNOWN else current != birth
-    return gone or expires_at + STALLED_AFTER <= now
+    return _has_no_process(int(pid)) if current == _UNKNOWN else current != birth
+
+
+def _is_visible(owner: str) -> bool:
+    """Return whether an owner is, or was, a process of the system we run in."""
+    system = owner.rsplit(" ", 2)[1]
+    return system not in (_UNKNOWN, "") and system == _system_id()
 
 
 def _system_id() -> str:
@@ -61,7 +73,7 @@ def _birth(pid: int) -> str:
     return "-" if state in "ZX" else fields[18]
 
 
-def _is_gone(pid: int) -> bool:
+def _has_no_process(pid: int) -> bool:
     """Return whether there is no such process. One of another user that is hidden from us exists."""
     try:
         os.kill(pid, 0)

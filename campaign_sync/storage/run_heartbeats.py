@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, delete, inspect, select
 
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.locks import HEARTBEATS_PER_LIFETIME, LIFETIME
+from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, read_owners
 from campaign_sync.storage.processes import STALLED_AFTER, UNKNOWN_OWNER, database_now, is_expired, this_process
 from campaign_sync.storage.tables import run_alive
 from campaign_sync.storage.upsert import insert_missing, upsert
@@ -46,14 +46,11 @@ class RunHeartbeats:
                 self.forget(run_id)
 
     def dead_runs(self) -> list[str]:
-        """Return the runs whose process is gone, or whose last heartbeat is too long ago."""
-        with self._engine.connect() as connection:
-            now = database_now(connection)
-            rows = list(connection.execute(select(run_alive)))
-        return [row.run_id for row in rows if is_expired(row.owner, row.expires_at, now)]
+        """Return the runs whose process is gone, or which sent no heartbeat in the further time that they got."""
+        return [row.run_id for row in read_owners(self._engine, run_alive).dead]
 
     def expect(self, run_ids: Collection[str]) -> None:
-        """Let runs without a heartbeat count as dead unless they send one within `STALLED_AFTER`.
+        """Let runs without a heartbeat count as dead unless they send one within `STALLED_AFTER` and `LIFETIME`.
 
         The process of such a run was killed before its first heartbeat, or is just beginning or ending.
         """
@@ -82,7 +79,8 @@ def require_no_run(connection: Connection) -> None:
     if not inspect(connection).has_table(run_alive.name):  # in the first versions
         return
     now = database_now(connection)
-    rows = connection.execute(select(run_alive).where(run_alive.c.owner != UNKNOWN_OWNER)).all()
+    columns = select(run_alive.c.run_id, run_alive.c.owner, run_alive.c.expires_at)  # the others may be missing yet
+    rows = connection.execute(columns.where(run_alive.c.owner != UNKNOWN_OWNER)).all()
     if living := [row for row in rows if not is_expired(row.owner, row.expires_at, now)]:
         until = max(row.expires_at for row in living)
         raise StateError(
@@ -93,5 +91,6 @@ def require_no_run(connection: Connection) -> None:
 
 
 def _renew(connection: Connection, run_id: str) -> None:
-    row = {"run_id": run_id, "owner": this_process(), "expires_at": database_now(connection) + LIFETIME}
-    upsert(connection, run_alive, [row], update=("owner", "expires_at"))
+    expires_at = database_now(connection) + LIFETIME
+    row = {"run_id": run_id, "owner": this_process(), "expires_at": expires_at, "overdue": False}
+    upsert(connection, run_alive, [row], update=("owner", "expires_at", "overdue"))

@@ -8,7 +8,20 @@ Personal data (recipient ids, addresses) is only in `unmatched_feedback`, `refus
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    false,
+)
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData()
@@ -264,6 +277,7 @@ lease = Table(
     Column("run_id", String(64), nullable=False),
     Column("acquired_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("overdue", Boolean, nullable=False, server_default=false()),
 )
 
 list_kind = Table(
@@ -363,6 +377,7 @@ run_alive = Table(
     Column("run_id", String(64), primary_key=True),
     Column("owner", Text, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("overdue", Boolean, nullable=False, server_default=false()),
 )
 
 list_drift = Table(

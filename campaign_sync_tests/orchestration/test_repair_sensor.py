@@ -17,6 +17,7 @@ from campaign_sync.orchestration.mandator_days import COMPLETES
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS
+from campaign_sync.storage.expiry import LIFETIME
 from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 
@@ -185,7 +186,9 @@ def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_fo
 
         started = dg.DagsterRunStatus.STARTED
         assert statuses() == [started] * 4, "its first heartbeat may come yet"
-        with time_machine.travel(datetime.now(UTC) + STALLED_AFTER):
+        with time_machine.travel(datetime.now(UTC) + STALLED_AFTER, tick=False) as clock:
+            assert statuses() == [started] * 4, "the clock may have been set"
+            clock.shift(LIFETIME)
             assert statuses() == [dg.DagsterRunStatus.FAILURE, *[started] * 3], (
                 "other locations have heartbeats elsewhere"
             )

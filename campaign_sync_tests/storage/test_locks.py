@@ -12,7 +12,8 @@ import time_machine
 from sqlalchemy import create_engine, select, update
 
 from campaign_sync.storage import locks, run_heartbeats
-from campaign_sync.storage.locks import LIFETIME, ListLockedError, ListLockLostError, LockScope, boot_clock
+from campaign_sync.storage.expiry import LIFETIME
+from campaign_sync.storage.locks import ListLockedError, ListLockLostError, LockScope, Moment
 from campaign_sync.storage.processes import STALLED_AFTER, database_now
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import lease, run_alive
@@ -102,21 +103,26 @@ def test_a_killed_process_of_this_machine_holds_no_lock(database_url: str) -> No
             assert state.locks.holder(11) == "next"
 
 
-def let_another_host_hold_it(database_url: str, expires_in: timedelta) -> None:
+def let_another_host_hold_it(database_url: str, expires_in: timedelta, *, overdue: bool = False) -> None:
     """Make another machine the holder of the lock."""
     with create_engine(database_url).begin() as connection:
         owner = "another-host 4711 another-boot/pid:[1] 12345"
         expires_at = database_now(connection) + expires_in
-        connection.execute(update(lease).values(owner=owner, expires_at=expires_at, token="theirs"))
+        values = {"owner": owner, "expires_at": expires_at, "token": "theirs", "overdue": overdue}
+        connection.execute(update(lease).values(**values))
 
 
 def test_another_machine_keeps_its_lock_until_it_expires(database_url: str) -> None:
     with State(database_url) as state:
-        with state.locks.acquire(11, "theirs"):
+        with state.locks.acquire(11, "monday"):
             let_another_host_hold_it(database_url, timedelta(minutes=1))
         with pytest.raises(ListLockedError, match="on another-host"), state.locks.acquire(11, "ours"):
             pass
         let_another_host_hold_it(database_url, timedelta(seconds=-1))
+        with pytest.raises(ListLockedError, match="on another-host"), state.locks.acquire(11, "ours"):
+            pass
+        assert state.locks.holder(11) == "monday", "its clock may have been set, and its next renewal clears that up"
+        let_another_host_hold_it(database_url, timedelta(seconds=-1), overdue=True)
         with state.locks.acquire(11, "ours"):
             assert state.locks.holder(11) == "ours"
 
@@ -137,22 +143,28 @@ def test_the_holder_renews_its_lock_and_notices_when_another_has_taken_it(
 
 @pytest.fixture
 def _without_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Act as a machine that is too busy to run the thread that renews locks."""
-    monkeypatch.setattr(locks, "HEARTBEATS_PER_LIFETIME", 0.001)
+    """Act as a machine that is too busy to run the threads that renew locks and send heartbeats."""
+    for module in (locks, run_heartbeats):
+        monkeypatch.setattr(module, "HEARTBEATS_PER_LIFETIME", 0.001)
+
+
+def hundred_seconds_ago() -> Moment:
+    now = Moment.now()
+    return Moment(now.boot - 100, now.wall - 100)
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_delayed_holder_continues_if_its_lock_was_not_taken(database_url: str) -> None:
     with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
-        lock.confirm(boot_clock() - 100)
+        lock.confirm(hundred_seconds_ago())
         lock.require()
-        assert lock.valid_until > boot_clock(), "the row was renewed"
+        assert lock.is_certain, "the row was renewed"
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_delayed_holder_stops_if_its_lock_was_taken(database_url: str) -> None:
     with State(database_url) as state, state.locks.acquire(11, "ours") as lock:
-        lock.confirm(boot_clock() - 100)
+        lock.confirm(hundred_seconds_ago())
         let_another_host_hold_it(database_url, timedelta(minutes=1))
         with pytest.raises(ListLockLostError):
             lock.require()
@@ -164,7 +176,7 @@ def test_a_delayed_holder_stops_if_the_database_is_out_of_reach(database_url: st
         with create_engine(database_url).begin() as connection:
             connection.exec_driver_sql("ALTER TABLE lease RENAME TO out_of_reach")
         lock.require()
-        lock.confirm(boot_clock() - 100)
+        lock.confirm(hundred_seconds_ago())
         with pytest.raises(ListLockLostError):
             lock.require()
 
@@ -176,8 +188,34 @@ def test_an_existing_process_keeps_its_lock_on_a_slow_machine_but_not_for_ever(s
             assert (state.locks.holder(11), state.view().locks.dead.get(11)) == ("slow", None)
             with pytest.raises(ListLockedError), state.locks.acquire(11, "other"):
                 pass
-        with time_machine.travel(datetime.now(UTC) + 2 * STALLED_AFTER):
+        with time_machine.travel(resumed := datetime.now(UTC) + 2 * STALLED_AFTER):
+            assert (state.locks.holder(11), state.view().locks.dead.get(11)) == ("slow", None)
+        with time_machine.travel(resumed + 2 * LIFETIME):
             assert (state.locks.holder(11), state.view().locks.dead.get(11)) == (None, "slow")
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_clock_that_is_set_lets_no_other_run_take_the_lock_of_a_living_one(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.locks.acquire(11, "ours") as lock:
+        for days in range(1, 4):
+            with time_machine.travel(datetime.now(UTC) + timedelta(days=days)):
+                assert state.view().locks.living == {11: "ours"}
+                with pytest.raises(ListLockedError), state.locks.acquire(11, "other"):
+                    pass
+                lock.require()
+                assert (lock.is_certain, state.view().locks.living) == (True, {11: "ours"})
+        lock.require()  # it was set back
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_after_its_clock_was_set_a_holder_changes_nothing_before_it_has_renewed_its_lock(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.locks.acquire(11, "ours") as lock:
+        with create_engine(sqlite_url).begin() as connection:
+            connection.execute(update(lease).values(token="theirs"))
+        lock.require()  # the database isn't asked before every call
+        with time_machine.travel(datetime.now(UTC) + LIFETIME), pytest.raises(ListLockLostError, match="clock was set"):
+            lock.require()
+        assert lock.lost.is_set()
 
 
 def test_a_run_is_dead_when_its_process_is_gone(database_url: str) -> None:
@@ -190,13 +228,38 @@ def test_a_run_is_dead_when_its_process_is_gone(database_url: str) -> None:
         assert state.heartbeats.dead_runs() == []
 
 
+@pytest.mark.usefixtures("_without_a_heartbeat")
 def test_a_run_without_a_heartbeat_for_too_long_is_dead(sqlite_url: str) -> None:
     with State(sqlite_url) as state, state.heartbeats.keep_alive("stuck"):
         assert state.heartbeats.dead_runs() == []
         with time_machine.travel(datetime.now(UTC) + LIFETIME + timedelta(minutes=5)):
             assert state.heartbeats.dead_runs() == [], "its process exists"
-        with time_machine.travel(datetime.now(UTC) + LIFETIME + STALLED_AFTER):
+        with time_machine.travel(resumed := datetime.now(UTC) + LIFETIME + STALLED_AFTER, tick=False):
+            assert state.heartbeats.dead_runs() == [], "its machine may have been suspended"
+        with time_machine.travel(resumed + LIFETIME):
             assert state.heartbeats.dead_runs() == ["stuck"]
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_a_run_whose_machine_was_suspended_is_dead_only_if_it_sends_no_further_heartbeat(sqlite_url: str) -> None:
+    with State(sqlite_url) as state, state.heartbeats.keep_alive("run"):
+        for days in range(1, 4):
+            with time_machine.travel(datetime.now(UTC) + timedelta(days=days), tick=False) as clock:
+                assert state.heartbeats.dead_runs() == []
+                with state.heartbeats.keep_alive("run"):  # sends one, as the thread does every quarter of a minute
+                    clock.shift(LIFETIME)
+                    assert state.heartbeats.dead_runs() == []
+        with time_machine.travel(datetime.now(UTC) + timedelta(days=9), tick=False) as clock:
+            assert state.heartbeats.dead_runs() == []
+            clock.shift(LIFETIME)
+            assert state.heartbeats.dead_runs() == ["run"]
+
+
+def test_a_run_that_is_given_further_time_is_dead_once_its_process_is_gone(sqlite_url: str) -> None:
+    with State(sqlite_url) as state:
+        subprocess.run([sys.executable, "-c", BEAT_AND_DIE, sqlite_url], check=False)
+        with time_machine.travel(datetime.now(UTC) + timedelta(days=1)):
+            assert state.heartbeats.dead_runs() == ["dead"]
 
 
 def test_a_run_that_is_expected_to_send_a_heartbeat_is_dead_if_it_sends_none(sqlite_url: str) -> None:
@@ -205,7 +268,9 @@ def test_a_run_that_is_expected_to_send_a_heartbeat_is_dead_if_it_sends_none(sql
         with state.heartbeats.keep_alive("late"), state.heartbeats.keep_alive("early"):
             state.heartbeats.expect(["silent", "early"])
             assert state.heartbeats.dead_runs() == []
-            with time_machine.travel(datetime.now(UTC) + STALLED_AFTER):
+            with time_machine.travel(late := datetime.now(UTC) + STALLED_AFTER, tick=False):
+                assert state.heartbeats.dead_runs() == []
+            with time_machine.travel(late + LIFETIME):
                 assert state.heartbeats.dead_runs() == ["silent"]
 
 

@@ -149,12 +149,12 @@ def test_a_process_that_ends_in_order_while_the_state_is_read_does_not_count_as_
     with State(database_url) as state, state.locks.acquire(11, "alive"):
         state.replacements.start(unfinished)
         expired = state.locks.expired()
-        monkeypatch.setattr("campaign_sync.storage.locks.is_expired", lambda *_: True)
+        monkeypatch.setattr("campaign_sync.storage.expiry.is_dead", lambda *_: True)
         monkeypatch.setattr(state.locks, "expired", lambda: expired)
         view = state.view()
         assert (view.locks.living, view.locks.dead) == ({11: "alive"}, {})
         monkeypatch.undo()
-        monkeypatch.setattr("campaign_sync.storage.locks.is_expired", lambda *_: True)
+        monkeypatch.setattr("campaign_sync.storage.expiry.is_dead", lambda *_: True)
         view = state.view()
         assert (view.locks.living, view.locks.dead) == ({}, {11: "alive"})
 

@@ -1,4 +1,4 @@
-"""What the CRM showed when a snapshot was frozen, and indexes by which the state of every list is read at once."""
+"""What the CRM showed when a snapshot was frozen, indexes by which lists are read at once, and overdue renewals."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,6 +24,9 @@ def upgrade() -> None:
     with op.batch_alter_table("snapshot", schema=None) as batch_op:
         batch_op.add_column(sa.Column("people_of", sa.DateTime(timezone=True), nullable=True))
         batch_op.add_column(sa.Column("consents_of", sa.DateTime(timezone=True), nullable=True))
+    for table in ("lease", "run_alive"):
+        with op.batch_alter_table(table, schema=None) as batch_op:
+            batch_op.add_column(sa.Column("overdue", sa.Boolean(), server_default=sa.false(), nullable=False))
     for index, table, columns in _INDEXES:
         op.create_index(index, table, columns)
     for table in ("feedback_import", "snapshot", "replace"):  # another index begins with the mandator

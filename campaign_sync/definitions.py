@@ -15,9 +15,8 @@ from campaign_sync.orchestration.configuration_sensor import configuration_senso
 from campaign_sync.orchestration.daily_replacement import daily_schedule
 from campaign_sync.orchestration.deadlines import with_freshness
 from campaign_sync.orchestration.feedback_schedules import feedback_schedules
-from campaign_sync.orchestration.io_manager import FRAMES, ParquetIOManager
 from campaign_sync.orchestration.mandator_jobs import MandatorJobs
-from campaign_sync.orchestration.resources import RESOURCES, resources_definition
+from campaign_sync.orchestration.resources import all_resources
 from campaign_sync.orchestration.responses_schedule import responses_schedule
 from campaign_sync.orchestration.retention_job import retention_job
 from campaign_sync.orchestration.retry_policy import RetryPolicy
@@ -58,10 +57,7 @@ def build_definitions(
         jobs=[*all_jobs, *(broken_daily_job(name, settings, prefix=prefix) for name, settings in broken), purge],
         schedules=[*schedules, purge_schedule],
         sensors=sensors,
-        resources={
-            RESOURCES: resources_definition(configuration, retry_policy),
-            FRAMES: ParquetIOManager(configuration.storage.frames),
-        },
+        resources=all_resources(configuration, retry_policy),
     )
 
 

@@ -256,7 +256,7 @@ KILLED_BEFORE_ANYTHING_IS_OPENED = """
 import os, signal, sys
 from campaign_sync.orchestration import resources
 from campaign_sync.cli import main
-resources.Resources.__init__ = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+resources.RunResource.yield_for_execution = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 sys.argv = ["campaign-sync", "run", "nord"]
 main()
 """

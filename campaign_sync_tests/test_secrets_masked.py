@@ -24,11 +24,12 @@ from campaign_sync.delivered_files.sftp_login import ConfiguredAuth
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.session import Session
 from campaign_sync.optimizely.transport import Transport
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.orchestration.resources import all_resources
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.storage.database import probe_database, state_engine
 from campaign_sync.storage.errors import StateError
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
+from campaign_sync_tests.opened import opened
 from campaign_sync_tests.scenarios.daily_run import FEEDBACK
 
 CANARY = "zaunkoenig"
@@ -86,14 +87,19 @@ def test_no_section_of_the_configuration_shows_a_secret(shop: Installation) -> N
 def test_no_object_with_a_secret_shows_it(shop: Installation) -> None:
     configuration = shop.configuration
     shop.vendor.add_mandator(8100, ENVIRONMENT["USERNAME_OF_BOTH"], PASSWORD)
-    ports = Resources(configuration)
-    try:
-        vendor = ports.vendor("nord")
+    with opened(configuration) as resources:
+        vendor = resources.vendor()
         transport = Transport(configuration.optimizely.base_url, parallel_calls=1, timeout_seconds=5)
         session = Session(transport, 8100, "user", PASSWORD, ConcurrencyLimiter(1, 60))
-        held: list[object] = [ports, vendor, vendor.recipients, ports.state, transport, session, vars(ports)]
-    finally:
-        ports.close()
+        held: list[object] = [
+            *all_resources(configuration).values(),
+            vendor,
+            vendor.recipients,
+            resources.state,
+            transport,
+            session,
+            vars(resources),
+        ]
     ways = list(auth_sources("the server", "user", PASSWORD, None, "feedback.files"))
     held += [ways, ConfiguredAuth("user", iter(ways))]
     assert CANARY not in shown(*held)

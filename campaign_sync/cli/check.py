@@ -5,7 +5,7 @@ Nothing is changed. Only a list that was refused as an opt-in list is probed aga
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from campaign_sync.config import (
 from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.retention import remove_copies
 from campaign_sync.crm.needs import crm_needs
+from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql.open import is_copied
 from campaign_sync.crm.sql.table_samples import sample_tables
@@ -35,10 +36,9 @@ from campaign_sync.domain.consent import GRANTING
 from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.feedback_fetcher import open_delivered_files
-from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.client import Optimizely, connect_mandator
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
-from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.key_attributes import search_read_columns
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
@@ -46,6 +46,7 @@ from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
 from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.state import State
 
 _A_WEEK = timedelta(days=7)
 
@@ -81,12 +82,8 @@ class _Findings:
 def check_everything(configuration: Configuration, console: Console) -> bool:
     """Print a line for everything that was tried. Returns whether nothing has to be corrected."""
     findings = _Findings()
-    with (
-        closing(Resources(configuration, read_only=True)) as ports,
-        ExitStack() as opened,
-        console.status("Asking vendor and CRM"),
-    ):
-        _check(configuration, ports, findings, opened)
+    with ExitStack() as opened, console.status("Asking vendor and CRM"):
+        _check(configuration, findings, opened)
     signs = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("!", "yellow")}
     # Folded, not cut off: a long line ends with what has to be corrected.
     columns = ("", Column("where", overflow="fold"), Column("found", overflow="fold"))
@@ -97,20 +94,25 @@ def check_everything(configuration: Configuration, console: Console) -> bool:
     return all(passed is not False for _, passed, _ in findings.lines)
 
 
-def _check(configuration: Configuration, ports: Resources, findings: _Findings, opened: ExitStack) -> None:
+def _check(configuration: Configuration, findings: _Findings, opened: ExitStack) -> None:
     _check_settings(configuration, findings)
     state_is_ready = _check_storage(configuration, findings)
     findings.add("alarms.heartbeat_url", *_heartbeat(configuration))
+    state: State | None = None
     crm: CrmSnapshot | None = None
     with findings.expected_errors("crm"):
+        state = opened.enter_context(State(configuration.storage.state_url.get_secret_value()))
+        # Nothing is remembered of what the CRM shows: a mapping that is only tried may be wrong.
+        accepts = configuration.crm.undated_regrant == "accept"
+        port = open_crm(configuration, state.consent_memory(accept_undated=accepts, read_only=True))
         exports = [mandator.crm_export for mandator in configuration.mandators.values() if mandator.crm_export]
         with findings.warnings("crm", "campaign_sync.crm"):
-            ports.crm.check(exports=any(export.table for export in exports))
+            port.check(exports=any(export.table for export in exports))
         findings.add("crm", True, _answer(configuration))
-        if limits := ports.crm.limits_left():
+        if limits := port.limits_left():
             findings.add("crm", True, limits)
         _check_tables(configuration, findings)
-        crm = opened.enter_context(ports.crm.snapshot())
+        crm = opened.enter_context(port.snapshot())
         if times := crm.copy_times:
             summary = f"its people and lists are of {_utc(times.people)}, its consents of {_utc(times.consents)}"
             findings.add("crm", True, summary)
@@ -122,12 +124,12 @@ def _check(configuration: Configuration, ports: Resources, findings: _Findings, 
         for problem in missing:
             findings.add(place, False, problem)
         with suppress(UnavailableError) if missing else findings.expected_errors(place):
-            vendor = ports.vendor(mandator)
+            vendor = opened.enter_context(connect_mandator(configuration, mandator))
             findings.add(place, True, f"logged in to mandator {mandator_settings.mandator_id}")
             for settings in lists:
                 _check_list(settings, vendor, findings)
                 with findings.expected_errors(_place(settings)):
-                    _check_kind(settings, vendor, ports if state_is_ready else None, findings)
+                    _check_kind(settings, vendor, state if state_is_ready else None, findings)
             _check_feedback(mandator, mandator_settings.feedback, vendor, findings)
             if mandator_settings.mailings.watch:
                 _check_mailings(mandator, lists, vendor, findings)
@@ -246,7 +248,7 @@ def _check_key_attributes(settings: ListSettings, vendor: Optimizely, findings: 
         findings.add(place, None, f"the list doesn't give out {withheld}, so proofs don't compare them; {remedy}")
 
 
-def _check_kind(settings: ListSettings, vendor: Optimizely, ports: Resources | None, findings: _Findings) -> None:
+def _check_kind(settings: ListSettings, vendor: Optimizely, state: State | None, findings: _Findings) -> None:
     """Probe a list that was refused as an opt-in list once more; no other list is touched."""
     place, canary_setting = _place(settings), f"mandators.{settings.mandator}.canary_address"
     has_canary = settings.mandator_settings.canary_address is not None
@@ -257,14 +259,14 @@ def _check_kind(settings: ListSettings, vendor: Optimizely, ports: Resources | N
             "the API doesn't say whether it is a regular list, so make sure of that in Campaign. With a "
             f"{canary_setting} every replacement would find out",
         )
-    if ports is None or known_opt_in_list(settings, ports.state.recipient_lists) is None:
+    if state is None or known_opt_in_list(settings, state.recipient_lists) is None:
         return
     if not has_canary:
         remedy = f"set {canary_setting} and check again, or name a regular list"
         findings.add(place, False, f"a canary has shown it to be an opt-in list; {remedy}")
         return
-    with ports.state.locks.acquire(settings.recipient_list_id, "campaign-sync check"):
-        outcome = probe_list_kind(settings, vendor, ports.state.recipient_lists, datetime.now(UTC))
+    with state.locks.acquire(settings.recipient_list_id, "campaign-sync check"):
+        outcome = probe_list_kind(settings, vendor, state.recipient_lists, datetime.now(UTC))
     findings.add(place, outcome.passed, outcome.summary)
 
 

@@ -19,10 +19,10 @@ from campaign_sync.domain.feedback_rows import TECHNICAL_COLUMNS
 from campaign_sync.domain.layout_guess import LayoutGuess, guess_layout
 from campaign_sync.domain.sample_rows import pseudonymize_rows
 from campaign_sync.feedback.feedback_fetcher import open_delivered_files
-from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.client import Optimizely, connect_mandator
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
-from campaign_sync.orchestration.resources import Resources
+from campaign_sync.storage.state import State
 
 READERS = (
     ClosedLoopReader.OUT_BOUNCES,
@@ -58,18 +58,16 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
         DeliveredFilesError: the files that it delivers can't be reached.
         StateError: the state database, which holds the key of the pseudonyms, can't be opened.
     """
-    ports = Resources(configuration)
-    try:
-        with console.status("Asking the vendor"):
-            pseudonyms = ports.state.pseudonyms
-            settings = configuration.mandators[mandator]
-            feedback, opt_in_ids = (
-                settings.feedback,
-                {recipient_list.opt_in_id for recipient_list in settings.lists.values()},
-            )
-            samples = _read_files(feedback, feedback.files) if feedback.files else _read(ports.vendor(mandator), days)
-    finally:
-        ports.close()
+    settings = configuration.mandators[mandator]
+    feedback = settings.feedback
+    opt_in_ids = {recipient_list.opt_in_id for recipient_list in settings.lists.values()}
+    with State(configuration.storage.state_url.get_secret_value()) as state, console.status("Asking the vendor"):
+        pseudonyms = state.pseudonyms
+        if feedback.files:
+            samples = _read_files(feedback, feedback.files)
+        else:
+            with connect_mandator(configuration, mandator) as vendor:
+                samples = _read(vendor, days)
     guesses = {reader: guess_layout(sample.rows, opt_in_ids) for reader, sample in samples.items() if sample.rows}
     for reader, sample in samples.items():
         if sample.refusal:

@@ -1,8 +1,9 @@
 """The client: a connection to one mandator of Optimizely Campaign."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+from campaign_sync.config import Configuration
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, RecipientLists, Recipients, Unsubscribes
 from campaign_sync.optimizely.session import Session
@@ -60,3 +61,23 @@ def connect(
         yield Optimizely(session)
     finally:
         session.close()
+
+
+def connect_mandator(configuration: Configuration, mandator: str) -> AbstractContextManager[Optimizely]:
+    """Log in to a mandator of the configuration as `connect` does, with the secrets of this mandator only.
+
+    Raises:
+        CredentialsError: the vendor rejects the user.
+        TransientError: the vendor can't be reached.
+        UnavailableError: a secret can't be read.
+    """
+    settings, optimizely = configuration.mandators[mandator], configuration.optimizely
+    return connect(
+        optimizely.base_url,
+        settings.mandator_id,
+        settings.username.get_secret_value(),
+        settings.password.get_secret_value(),
+        parallel_calls=optimizely.parallel_calls,
+        timeout_seconds=optimizely.timeout_seconds,
+        ca_file=optimizely.ca_file,
+    )

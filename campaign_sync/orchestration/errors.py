@@ -10,7 +10,7 @@ from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_keys import asset_name
-from campaign_sync.orchestration.resources import resources_of
+from campaign_sync.orchestration.resources import RunResource, StateResource
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.errors import IncompleteListError
 from campaign_sync.telemetry.spans import asset_span
@@ -36,7 +36,9 @@ class AssetAttempt:
 
 
 @contextmanager
-def translate_errors(context: dg.AssetExecutionContext) -> Iterator[AssetAttempt]:
+def translate_errors(
+    context: dg.AssetExecutionContext, run: RunResource, state: StateResource
+) -> Iterator[AssetAttempt]:
     """Turn an error of our own into a retry or a `Failure` that says what to do.
 
     An incomplete list is retried after a retryable error in every run. Other assets are retried only in runs that a
@@ -49,7 +51,7 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[AssetAttempt
             yield attempt
     except CampaignSyncError as error:
         report(Progress(name.mandator, name.recipient_list or name.kind, "failed", 0, 0))
-        policy = resources_of(context).retry_policy
+        policy = run.retry_policy
         unattended = not _UNATTENDED_TAGS.isdisjoint(context.run.tags)
         # What was retried once because a list was incomplete goes on being retried.
         may_retry = unattended or isinstance(error, IncompleteListError) or context.retry_number > 0
@@ -57,17 +59,19 @@ def translate_errors(context: dg.AssetExecutionContext) -> Iterator[AssetAttempt
             context.log.warning("trying again: %s", printable_line(str(error)))
             raise dg.RetryRequested(policy.retries, policy.pause(unattended=unattended)) from None
         reason = printable(str(error))
-        _report_unevaluated(context, reason, attempt)
+        _report_unevaluated(context, state, reason, attempt)
         raise dg.Failure(reason, metadata={RETRYABLE: error.retryable}, allow_retries=False) from None
     except Exception as error:
-        _report_unevaluated(context, type(error).__name__, attempt)  # its message may quote personal data
+        _report_unevaluated(context, state, type(error).__name__, attempt)  # its message may quote personal data
         raise
 
 
-def _report_unevaluated(context: dg.AssetExecutionContext, reason: str, attempt: AssetAttempt) -> None:
+def _report_unevaluated(
+    context: dg.AssetExecutionContext, state: StateResource, reason: str, attempt: AssetAttempt
+) -> None:
     """Report the checks that this run won't evaluate. An error of that must not hide the failure itself."""
     failed = context.asset_key.to_user_string()
     try:
-        report_unevaluated(context, f"{failed} failed: {reason}", own=True, evaluated=attempt.evaluated_checks)
+        report_unevaluated(context, state, f"{failed} failed: {reason}", own=True, evaluated=attempt.evaluated_checks)
     except Exception as error:  # noqa: BLE001 - whatever it is, the failure itself counts
         context.log.warning("checks keep their last result, which is older than this run: %s", type(error).__name__)

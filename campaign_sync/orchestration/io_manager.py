@@ -11,8 +11,8 @@ from upath import UPath
 
 from campaign_sync.storage.files import release_memory, write_file
 
-FRAMES = "campaign_sync_frames"
-"""Key of the IO manager among the resources of a code location."""
+FRAMES = "frames"
+"""Name of the IO manager among the resources; `resource_key` makes its key of it."""
 
 
 class FrameHandover:

@@ -1,117 +1,218 @@
-"""What assets use beyond Dagster: the vendor, the CRM, the product's own state and files."""
+"""The resources of a code location: the vendor, the CRM, the product's own state and files, and the run itself.
+
+Assets declare those that they need as parameters, see `resource_parameters.py`. None of them has a field of Dagster's
+configuration: the launchpad could change it, and a run would use another CRM than the one that was checked. Nothing is
+opened before its first use, so that what can't be opened fails the asset that needs it, with a sentence of its own.
+What a run has opened is closed in reverse, since each names those that it needs. A class's docstring is the
+description of its resource in the UI, which names its section of the configuration file.
+"""
 
 import logging
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from campaign_sync.config import Configuration
 from campaign_sync.crm.mirror.retention import remove_unused_copies
 from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import Crm, CrmSnapshot
-from campaign_sync.optimizely.client import Optimizely, connect
+from campaign_sync.optimizely.client import Optimizely, connect_mandator
 from campaign_sync.optimizely.errors import CredentialsError
 from campaign_sync.orchestration import retry_policy as retry_policies
+from campaign_sync.orchestration.io_manager import FRAMES, ParquetIOManager
+from campaign_sync.orchestration.resource_parameters import resource_key
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.orchestration.run_tags import retried_by_dagster
-from campaign_sync.replacement.list_replacer import ListReplacer
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.exporter import exporting
-from campaign_sync.telemetry.spans import run_span
+from campaign_sync.telemetry.spans import RunSpan, run_span
 from campaign_sync.telemetry.textfile import write_text_file
 
 log = logging.getLogger(__name__)
 
-RESOURCES = "campaign_sync"
-"""Key of `Resources` among the resources of a code location."""
+
+class RunResource(dg.ConfigurableResource["RunResource"]):
+    """The run itself: its spans (`telemetry.otlp`), and how its assets are tried again after errors that may pass."""
+
+    configuration: dg.ResourceDependency[Configuration]
+    retry_policy: dg.ResourceDependency[RetryPolicy]
+    _span: RunSpan = PrivateAttr()
+
+    @property
+    def span(self) -> RunSpan:
+        """The span under which everything of the run hangs."""
+        return self._span
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["RunResource"]:
+        """Export the spans of the run, in success or not."""
+        with exporting(self.configuration.telemetry.otlp), run_span(_run_id(context)) as self._span:
+            yield self
 
 
-class Resources:
-    """Opens each resource at its first use, once per run, and closes all of them at the end.
+class StateResource(dg.ConfigurableResource["StateResource"]):
+    """The product's own database (`storage.state_url`): what was done to which list, and that the run is alive."""
 
-    There is one vendor login per mandator, and at most one view of the CRM: that of the list that is selected.
-    """
+    configuration: dg.ResourceDependency[Configuration]
+    run: dg.ResourceDependency[RunResource]
+    _run_id: str = PrivateAttr("")
+    _retries: str | None = PrivateAttr(None)
+    _opened: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _state: State | None = PrivateAttr(None)
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        run_id: str | None = None,
-        retry_policy: RetryPolicy | None = None,
-        *,
-        retries: str | None = None,
-        read_only: bool = False,
-    ) -> None:
-        """Open nothing yet.
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["StateResource"]:
+        """Begin with the run's heartbeats. If the database can't be opened, the first asset that needs it fails."""
+        self._run_id = _run_id(context)
+        self._retries = retried_by_dagster(context.run.tags) if context.run else None
+        with self._opened:
+            with suppress(StateError):
+                self.open()
+            yield self
 
-        Args:
-            configuration: what to open.
-            run_id: the run; its heartbeats begin when the state is opened.
-            retry_policy: when an asset is tried again.
-            retries: the run whose process died, of which this one is Dagster's retry.
-            read_only: whether what the CRM shows isn't remembered: a mapping that is only tried may be wrong.
-        """
-        self._configuration, self._read_only = configuration, read_only
-        self._run_id, self._retries = run_id, retries
-        self.retry_policy = retry_policy or retry_policies.DEFAULT_RETRY_POLICY
-        self._open = ExitStack()
-        self._vendors: dict[str, Optimizely] = {}
-        self._list_view: _ListView | None = None
-        self._locked_out: dict[str, CredentialsError] = {}
-
-    @cached_property
-    def state(self) -> State:
-        """Open the state database."""
-        state = self._open.enter_context(State(self._configuration.storage.state_url.get_secret_value()))
-        if self._run_id:
-            self._open.enter_context(state.heartbeats.keep_alive(self._run_id))
-            if self._retries:
-                state.inherit_acceptances(self._retries, self._run_id)
-        return state
-
-    def send_heartbeats(self) -> None:
-        """Begin with the run's heartbeats. If the state can't be opened, the first asset that needs it fails."""
-        with suppress(StateError):
-            _ = self.state
-
-    @cached_property
-    def frames(self) -> FileStorage:
-        """Open the file storage."""
-        return FileStorage(self._configuration.storage.frames)
-
-    def remove_unused_copies(self, now: datetime) -> None:
-        """Remove copies of a CRM that nothing has used for long, whatever the adapter is by now.
+    def open(self) -> State:
+        """Return the database, opened at the first call.
 
         Raises:
-            CrmError: a file can't be removed.
+            StateError: it can't be opened.
         """
-        remove_unused_copies(Path(self._configuration.storage.crm_copies), now)
+        if self._state is None:
+            state = self._opened.enter_context(State(self.configuration.storage.state_url.get_secret_value()))
+            if self._run_id:
+                self._opened.enter_context(state.heartbeats.keep_alive(self._run_id))
+                if self._retries:
+                    state.inherit_acceptances(self._retries, self._run_id)
+            self._opened.callback(self._write_metrics, state)
+            self._state = state
+        return self._state
 
-    @cached_property
-    def crm(self) -> Crm:
-        """Open the CRM and check it.
+    def _write_metrics(self, state: State) -> None:
+        """Update the file of metrics, if one is configured. Never raises."""
+        path = self.configuration.telemetry.prometheus_file
+        if path is None:
+            return
+        try:
+            write_text_file(Path(path), state.gauges.all(self.configuration, datetime.now(UTC)))
+        except (StateError, OSError) as error:
+            log.warning("The file of metrics (telemetry.prometheus_file) couldn't be written: %s", error)
+
+
+class FilesResource(dg.ConfigurableResource["FilesResource"]):
+    """The files that the product keeps (`storage.frames`): feedback as received, snapshots as sent, reports."""
+
+    configuration: dg.ResourceDependency[Configuration]
+
+    def open(self) -> FileStorage:
+        """Return the file storage.
+
+        Raises:
+            FileStorageError: no driver exists for its URL.
+        """
+        return FileStorage(self.configuration.storage.frames)
+
+
+class FramesResource(dg.ConfigurableIOManagerFactory[ParquetIOManager]):
+    """What assets hand to each other (`storage.frames`): the newest frame of each, as Parquet."""
+
+    configuration: dg.ResourceDependency[Configuration]
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> ParquetIOManager:
+        """Return the IO manager, which opens nothing yet."""
+        return ParquetIOManager(self.configuration.storage.frames)
+
+
+class VendorResource(dg.ConfigurableResource["VendorResource"]):
+    """Optimizely Campaign. A test gives a job an instance of a class of its own with this base."""
+
+    @abstractmethod
+    def login(self, mandator: str) -> Optimizely:
+        """Return the vendor's API, logged in to one mandator.
+
+        Raises:
+            OptimizelyError: the vendor can't be reached, or rejects the user.
+        """
+
+
+class ConfiguredVendor(VendorResource):
+    """Optimizely Campaign's SOAP API (`optimizely`), logged in to the run's mandator from the first call to the end."""
+
+    configuration: dg.ResourceDependency[Configuration]
+    run: dg.ResourceDependency[RunResource]
+    _opened: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _logins: dict[str, Optimizely] = PrivateAttr(default_factory=dict)
+    _locked_out: dict[str, CredentialsError] = PrivateAttr(default_factory=dict)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ConfiguredVendor"]:
+        """Log out everywhere at the end."""
+        try:
+            yield self
+        finally:
+            with self.run.span.current():
+                self._opened.close()
+
+    def login(self, mandator: str) -> Optimizely:
+        """Log in to a mandator at the first call.
+
+        Wrong credentials are tried once per run, since repeated attempts might lock the user out.
+
+        Raises:
+            OptimizelyError: the vendor can't be reached, or rejects the user.
+        """
+        if mandator in self._locked_out:
+            raise self._locked_out[mandator]
+        if mandator not in self._logins:
+            try:
+                self._logins[mandator] = self._opened.enter_context(connect_mandator(self.configuration, mandator))
+            except CredentialsError as error:
+                self._locked_out[mandator] = error
+                raise
+        return self._logins[mandator]
+
+
+class CrmResource(dg.ConfigurableResource["CrmResource"]):
+    """The CRM. A test gives a job an instance of a class of its own with this base."""
+
+    _list_view: "_ListView | None" = PrivateAttr(None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["CrmResource"]:
+        """Close what the last list has left open, at the end."""
+        try:
+            yield self
+        finally:
+            self._close_list_view()
+
+    @abstractmethod
+    def open(self) -> Crm:
+        """Return the CRM.
 
         Raises:
             CrmError: it doesn't answer, or lacks tables or columns that the product needs.
         """
-        accepts = self._configuration.crm.undated_regrant == "accept"
-        memory = self.state.consent_memory(accept_undated=accepts, read_only=self._read_only)
-        crm = open_crm(self._configuration, memory)
-        crm.check()  # not for its finished exports: without them a day only starts later
-        return crm
+
+    def remove_unused_copies(self, now: datetime) -> None:
+        """Remove copies of the CRM that nothing has used for long. A CRM that isn't copied has none.
+
+        Raises:
+            CrmError: a file can't be removed.
+        """
 
     @contextmanager
     def list_view(self, settings: ListSettings, *, is_last: bool) -> Iterator[CrmSnapshot]:
         """Give the CRM as it was at the list's first call, so that its selection and its snapshot agree.
 
-        It is closed after an error, so that the next attempt reads the CRM anew, and when another list needs one.
+        It is closed after an error, so that the next attempt reads the CRM anew, and when another list needs one: at
+        most one is open.
 
         Args:
             settings: the list.
@@ -119,7 +220,7 @@ class Resources:
         """
         if self._list_view is None or self._list_view.of != (settings.mandator, settings.name):
             self._close_list_view()
-            self._list_view = _ListView.open(self.crm, settings)
+            self._list_view = _ListView.open(self.open(), settings)
         keep = False
         try:
             yield self._list_view.crm
@@ -133,56 +234,35 @@ class Resources:
         if view is not None:
             view.context.__exit__(None, None, None)
 
-    def vendor(self, mandator: str) -> Optimizely:
-        """Return the vendor's API, logged in to one mandator.
 
-        Wrong credentials are tried once per run, since repeated attempts might lock the user out.
+class ConfiguredCrm(CrmResource):
+    """The CRM (`crm`): people and consents are read from it, bounces and unsubscribes are written to it."""
+
+    configuration: dg.ResourceDependency[Configuration]
+    state: dg.ResourceDependency[StateResource]
+    _crm: Crm | None = PrivateAttr(None)
+
+    def open(self) -> Crm:
+        """Open the CRM at the first call, and check it.
 
         Raises:
-            OptimizelyError: the vendor can't be reached, or rejects the user.
+            CrmError: it doesn't answer, or lacks tables or columns that the product needs.
+            StateError: the state, which knows what the CRM showed before, can't be opened.
         """
-        if mandator in self._locked_out:
-            raise self._locked_out[mandator]
-        try:
-            return self._logged_in(mandator)
-        except CredentialsError as error:
-            self._locked_out[mandator] = error
-            raise
+        if self._crm is None:
+            accepts = self.configuration.crm.undated_regrant == "accept"
+            crm = open_crm(self.configuration, self.state.open().consent_memory(accept_undated=accepts))
+            crm.check()  # not for its finished exports: without them a day only starts later
+            self._crm = crm
+        return self._crm
 
-    def _logged_in(self, mandator: str) -> Optimizely:
-        if mandator not in self._vendors:
-            settings, optimizely = self._configuration.mandators[mandator], self._configuration.optimizely
-            self._vendors[mandator] = self._open.enter_context(
-                connect(
-                    optimizely.base_url,
-                    settings.mandator_id,
-                    settings.username.get_secret_value(),
-                    settings.password.get_secret_value(),
-                    parallel_calls=optimizely.parallel_calls,
-                    timeout_seconds=optimizely.timeout_seconds,
-                    ca_file=optimizely.ca_file,
-                )
-            )
-        return self._vendors[mandator]
+    def remove_unused_copies(self, now: datetime) -> None:
+        """Remove copies of a CRM that nothing has used for long, whatever the adapter is by now.
 
-    def replacer(self, mandator: str, run_id: str, on_wait: Callable[[str], None]) -> ListReplacer:
-        """Return what replaces this mandator's lists; `on_wait` is called with what it waits for."""
-        return ListReplacer(self.vendor(mandator), self.crm, self.state, self.frames, run_id, on_wait=on_wait)
-
-    def write_metrics(self) -> None:
-        """Update the file of metrics, if one is configured and the state was opened. Never raises."""
-        path = self._configuration.telemetry.prometheus_file
-        if path is None or "state" not in vars(self):
-            return
-        try:
-            write_text_file(Path(path), self.state.gauges.all(self._configuration, datetime.now(UTC)))
-        except (StateError, OSError) as error:
-            log.warning("The file of metrics (telemetry.prometheus_file) couldn't be written: %s", error)
-
-    def close(self) -> None:
-        """Log out everywhere and close the databases."""
-        with self._open:
-            self._close_list_view()
+        Raises:
+            CrmError: a file can't be removed.
+        """
+        remove_unused_copies(Path(self.configuration.storage.crm_copies), now)
 
 
 @dataclass(frozen=True)
@@ -201,29 +281,27 @@ class _ListView:
         return cls((settings.mandator, settings.name), context.__enter__(), context)
 
 
-def resources_definition(
-    configuration: Configuration, retry_policy: RetryPolicy | None = None
-) -> dg.ResourceDefinition:
-    """Return the resource `RESOURCES`: opened at its first use, closed when the run ends, in success or not."""
+def all_resources(configuration: Configuration, retry_policy: RetryPolicy | None = None) -> dict[str, object]:
+    """Return the resources of a configuration by their keys: one of each for a run, whatever uses it.
 
-    @dg.resource(description="The vendor, the CRM, the product's state and files")
-    def resources(context: dg.InitResourceContext) -> Iterator[Resources]:
-        run_id = context.run.run_id if context.run else ""
-        retries = retried_by_dagster(context.run.tags) if context.run else None
-        opened = Resources(configuration, run_id, retry_policy, retries=retries)
-        with exporting(configuration.telemetry.otlp), run_span(run_id) as run:
-            try:
-                opened.send_heartbeats()
-                yield opened
-            finally:
-                opened.write_metrics()
-                with run.current():
-                    opened.close()
+    Raises:
+        FileStorageError: no driver exists for the URL of the files, so that no run could pass on frames.
+    """
+    FileStorage(configuration.storage.frames)
+    run = RunResource.configure_at_launch(
+        configuration=configuration, retry_policy=retry_policy or retry_policies.DEFAULT_RETRY_POLICY
+    )
+    state = StateResource.configure_at_launch(configuration=configuration, run=run)
+    resources = {
+        "run": run,
+        "state": state,
+        "files": FilesResource(configuration=configuration),
+        "vendor": ConfiguredVendor(configuration=configuration, run=run),
+        "crm": ConfiguredCrm(configuration=configuration, state=state),
+        FRAMES: FramesResource(configuration=configuration),
+    }
+    return {resource_key(name, prefix=configuration.prefix): resource for name, resource in resources.items()}
 
-    return resources
 
-
-def resources_of(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Resources:
-    """Return the resources of the run in which an asset is materialized, or a step of a job is executed."""
-    opened: Resources = getattr(context.resources, RESOURCES)
-    return opened
+def _run_id(context: dg.InitResourceContext) -> str:
+    return context.run.run_id if context.run else ""

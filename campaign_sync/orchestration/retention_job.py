@@ -10,7 +10,8 @@ from campaign_sync.config import Configuration
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.names import mandators_by_value, name_in_dagster
 from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import FilesResource, StateResource
 from campaign_sync.orchestration.retention import Purge
 
 NAME = "campaign_sync_retention"
@@ -45,16 +46,16 @@ def retention_job(
 
     names = display_names(configuration, configuration.mandators)
 
-    @dg.op(name="campaign_sync_purge", required_resource_keys={RESOURCES}, out=dg.Out(dg.Nothing))
-    def purge(context: dg.OpExecutionContext) -> None:
-        ports = resources_of(context)
+    @dg.op(name=name_in_dagster("campaign_sync_purge", prefix=configuration.prefix), out=dg.Out(dg.Nothing))
+    @with_resources(configuration.prefix)
+    def purge(context: dg.OpExecutionContext, state: StateResource, files: FilesResource) -> None:
         purged = Purge(
             configuration,
             own,
             context.instance,
             location_of(context.run),
-            ports.state,
-            ports.frames,
+            state.open(),
+            files.open(),
             datetime.now(UTC),
             context.log.info,
         ).everything()

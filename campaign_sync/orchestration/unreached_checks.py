@@ -10,17 +10,18 @@ import dagster as dg
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
-from campaign_sync.orchestration.resources import resources_of
+from campaign_sync.orchestration.resources import StateResource
 from campaign_sync.storage.errors import StateError
 
 
 def report_unevaluated(
-    context: dg.AssetExecutionContext, reason: str, *, own: bool, evaluated: Collection[str] = ()
+    context: dg.AssetExecutionContext, state: StateResource, reason: str, *, own: bool, evaluated: Collection[str] = ()
 ) -> None:
     """Report the checks of downstream assets in this run as not evaluated.
 
     Args:
         context: of the asset that failed, or whose check has stopped the others.
+        state: says what the lists hold.
         reason: why, as part of a sentence without personal data.
         own: whether the asset's own checks weren't evaluated either.
         evaluated: names of its own checks that were evaluated.
@@ -35,7 +36,7 @@ def report_unevaluated(
                     check_name=key.name,
                     passed=False,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=f"not evaluated, because {reason.rstrip('.')}.{_list_contents(context, key.asset_key)}",
+                    description=f"not evaluated, because {reason.rstrip('.')}.{_list_contents(state, key.asset_key)}",
                     metadata={"run": context.run.run_id},
                 )
             )
@@ -53,15 +54,15 @@ def _downstream(context: dg.AssetExecutionContext) -> Iterator[dg.AssetKey]:
                 yield child
 
 
-def _list_contents(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
+def _list_contents(state: StateResource, key: dg.AssetKey) -> str:
     """Return a sentence on what a recipient list holds by its last proof; an empty text for other assets."""
     name = asset_name(key)
     if name.kind is not AssetKind.RECIPIENT_LIST or name.recipient_list is None:
         return ""
-    ports = resources_of(context)
     try:
-        unfinished = ports.state.replacements.incomplete(name.mandator, name.recipient_list)
-        proven = ports.state.replacements.last_proven(name.mandator, name.recipient_list)
+        replacements = state.open().replacements
+        unfinished = replacements.incomplete(name.mandator, name.recipient_list)
+        proven = replacements.last_proven(name.mandator, name.recipient_list)
     except StateError:
         return " Whether its last proof holds isn't known: the state database can't be asked."
     if unfinished:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,6 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
-from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.replacement.preflight_checks import check_context
 from campaign_sync.replacement.selected_people import list_opt_in
@@ -50,6 +49,7 @@ from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
 from campaign_sync_tests.benchmarks.generated_data import installation
 from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
+from campaign_sync_tests.opened import opened
 
 GOAL_SECONDS = 15.0
 """The limit of orchestration, for 50 small lists."""
@@ -95,29 +95,27 @@ def _without(rig: Installation) -> None:
     configuration = rig.configuration
     settings = configuration.mandators["nord"]
     run_id = f"naive {time.monotonic()}"
-    with run_span(run_id), closing(Resources(configuration, run_id)) as ports:
-        state, frames = ports.state, ports.frames
+    with run_span(run_id), opened(configuration) as resources:
+        state, frames = resources.state, resources.files
+        replacer = resources.replacer(run_id)
         with asset_span(run_id, AssetName("nord", AssetKind.SUPPRESSION_STATE), 1):
-            fetching = FeedbackFetcher("nord", settings, lambda: ports.vendor("nord"), state, frames, run_id)
+            fetching = FeedbackFetcher("nord", settings, resources.vendor, state, frames, run_id)
             for reader in settings.feedback.readers:
                 list(fetching.fetch(reader, lambda _: None))
             pending = read_pending(state, frames, "nord", settings)
-            FeedbackWriteBack("nord", ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback).run(
-                pending
-            )
-            with ports.crm.snapshot() as crm:
+            FeedbackWriteBack("nord", resources.crm, state, frames, resources.vendor, settings.feedback).run(pending)
+            with resources.crm.snapshot() as crm:
                 suppressed = current_suppression(crm, state, "nord")
-        replacer = ports.replacer("nord", run_id, lambda _: None)
         for name in settings.lists:
             listed = list_settings(configuration, "nord", name)
             with asset_span(run_id, AssetName("nord", AssetKind.RECIPIENT_LIST, name), 1):
                 columns = sorted(set(listed.schema.attributes.values()) - set(SELECTION_COLUMNS))
-                with ports.list_view(listed, is_last=True) as crm:
+                with resources.crm.snapshot([listed.schema.opt_in_id]) as crm:
                     picked = pd.concat(crm.select(listed.pick, listed.schema.opt_in_id, columns), ignore_index=True)
                     selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id))
                     state.rejections.record("nord", name, selected.rejections, run_id)
                     frozen = build_snapshot(selected.rows, listed.schema, list_opt_in(crm, listed))
-                    around = check_context(listed, ports.vendor("nord"), crm, state, run_id)
+                    around = check_context(listed, resources.vendor(), crm, state, run_id)
                 assert all(outcome.passed for outcome in check_snapshot(frozen.rows, listed.schema, around))
                 now = replacer.now()
                 file = frames.write_frame(f"snapshots/nord/{name}", now, frozen.rows)

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -40,9 +40,9 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
-from campaign_sync.orchestration.resources import Resources
 from campaign_sync_tests.benchmarks.generated_data import installation
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation
+from campaign_sync_tests.opened import opened
 
 SAMPLE_PAGES = 3
 ROWS_PER_PERSON = 10
@@ -88,9 +88,9 @@ def measured(rows: int) -> tuple[list[Part], float]:
     with installation_with_feedback(rows) as rig:
         configuration = rig.configuration
         settings = configuration.mandators["nord"]
-        with closing(Resources(configuration)) as ports:
-            state, frames = ports.state, ports.frames
-            ports.vendor("nord")
+        with opened(configuration) as resources:
+            state, frames = resources.state, resources.files
+            resources.vendor()
 
             def part(name: str, work: Callable[[], object]) -> object:
                 Path("/proc/self/clear_refs").write_text("5")  # resets the peak
@@ -102,7 +102,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
                 return result
 
             def fetch() -> int:
-                fetching = FeedbackFetcher("nord", settings, lambda: ports.vendor("nord"), state, frames, "benchmark")
+                fetching = FeedbackFetcher("nord", settings, resources.vendor, state, frames, "benchmark")
                 return sum(
                     fetched.rows
                     for reader in settings.feedback.readers
@@ -111,15 +111,15 @@ def measured(rows: int) -> tuple[list[Part], float]:
 
             def take() -> None:
                 pending = read_pending(state, frames, "nord", settings)
-                FeedbackWriteBack(
-                    "nord", ports.crm, state, frames, lambda: ports.vendor("nord"), settings.feedback
-                ).run(pending)
+                FeedbackWriteBack("nord", resources.crm, state, frames, resources.vendor, settings.feedback).run(
+                    pending
+                )
 
             assert part("fetch and keep", fetch) == rows
             pending = part("read", lambda: read_pending(state, frames, "nord", settings))
             del pending
             part("read and write to the CRM", take)
-            with ports.crm.snapshot() as crm:
+            with resources.crm.snapshot() as crm:
                 part("suppression", lambda: current_suppression(crm, state, "nord"))
             again = state.feedback_imports.pending("nord")
             assert not again, "the CRM hasn't taken everything"

@@ -15,7 +15,11 @@ from dagster.components.core.component_tree import ComponentTreeException
 from dagster_dg_cli.cli import cli
 
 from campaign_sync.config import ConfigurationError
+from campaign_sync.crm.port import Crm
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.orchestration.resources import CrmResource, VendorResource
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
+from campaign_sync_tests.opened import opened
 
 # Dagster itself passes the parameter when it hands on a check of an asset that isn't materialized here.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `execution_type` of function `AssetsDefinition")
@@ -120,7 +124,43 @@ def test_the_other_teams_jobs_keep_their_own_executor_and_resources(project: Pat
     assert definitions.executor is None
     assert definitions.resolve_job_def("nord_daily_replace").executor_def is dg.in_process_executor
     assert definitions.resolve_job_def("crm_refresh").executor_def is not dg.in_process_executor
-    assert set(definitions.resources or {}) == {"campaign_sync", "campaign_sync_frames"}
+    assert all(key.startswith("campaign_sync_") for key in definitions.resources or {})
+
+
+class PreparedCrm(CrmResource):
+    """A CRM that a test has prepared, instead of the configured one."""
+
+    prepared: dg.ResourceDependency[Crm]
+
+    def open(self) -> Crm:
+        return self.prepared
+
+
+class PreparedVendor(VendorResource):
+    """A simulated vendor, which a test is logged in to, instead of the configured one."""
+
+    prepared: dg.ResourceDependency[Optimizely]
+
+    def login(self, mandator: str) -> Optimizely:
+        return self.prepared
+
+
+def test_a_test_of_the_other_team_replaces_vendor_and_crm_for_all_assets(
+    installation: Installation, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTIMIZELY_URL", "http://127.0.0.1:1/soap11")
+    monkeypatch.setenv("CRM_URL", "sqlite:////nowhere/crm.db")
+    job = definitions_of(project).resolve_job_def("nord_daily_replace")
+    with opened(installation.configuration) as prepared:
+        result = job.execute_in_process(
+            resources={
+                "campaign_sync_crm": PreparedCrm(prepared=prepared.crm),
+                "campaign_sync_vendor": PreparedVendor(prepared=prepared.vendor()),
+            }
+        )
+
+    assert result.success
+    assert "person1@example.org" in installation.addresses()
 
 
 def test_a_customer_of_the_shop_is_in_the_list_after_the_crm_and_then_the_list_were_refreshed(

@@ -12,13 +12,13 @@ import pytest
 from tenacity import wait_none
 
 from campaign_sync.optimizely import session
-from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement import list_writer
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import Recipient, VendorState
 from campaign_sync_tests.faults.proxy import Proxy, proxied
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
+from campaign_sync_tests.opened import Opened, opened
 
 BEFORE: list[Recipient] = [
     {"id": "old@example.com", "attributes": {"Vorname": "Olga"}},
@@ -42,14 +42,14 @@ def prepare(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """The resources of a run, and the settings of its list."""
+    """What a run opens, and the settings of its list."""
 
-    resources: Resources
+    resources: Opened
     list_settings: ListSettings
 
     def replace(self) -> None:
         """Replace the newsletter, as its asset does."""
-        self.resources.replacer("nord", str(uuid4()), lambda _: None).replace(self.list_settings)
+        self.resources.replacer(str(uuid4())).replace(self.list_settings)
 
 
 class ProxiedInstallation:
@@ -67,11 +67,8 @@ class ProxiedInstallation:
         """Yield a run with these settings of the section `optimizely`."""
         self.installation.settings["optimizely"] |= optimizely
         configuration = self.installation.configuration
-        resources = Resources(configuration)
-        try:
+        with opened(configuration) as resources:
             yield Run(resources, list_settings(configuration, "nord", "newsletter"))
-        finally:
-            resources.close()
 
 
 @contextmanager

@@ -11,13 +11,13 @@ import time_machine
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.orchestration.asset_keys import asset_key
-from campaign_sync.orchestration.resources import Resources
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox import list_order
 from campaign_sync.sandbox.vendor_state import Recipient
 from campaign_sync.telemetry.metrics import LIST_DRIFTED
 from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
+from campaign_sync_tests.opened import opened
 
 PEOPLE = 12
 
@@ -39,23 +39,20 @@ def check_drift(
 
     `place` is the first row of the page, or the last possible one; `meanwhile` is called while the list is read.
     """
-    ports = Resources(installation.configuration)
 
     def first_row(places: int) -> int:
         meanwhile()
         return min(place, places - 1)
 
-    try:
+    with opened(installation.configuration) as resources:
         drift_check = DriftCheck(
-            lambda: ports.vendor("nord"),
-            lambda opt_in_ids: ports.crm.snapshot(opt_in_ids),
-            ports.state,
-            ports.frames,
+            resources.vendor,
+            lambda opt_in_ids: resources.crm.snapshot(opt_in_ids),
+            resources.state,
+            resources.files,
             place=first_row,
         )
         return drift_check.check(list_settings(installation.configuration, "nord", "newsletter"))
-    finally:
-        ports.close()
 
 
 def remove_people(installation: Installation, *numbers: int) -> None:

@@ -12,7 +12,8 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.telemetry.spans import note_rows
 
 _WARN = dg.AssetCheckSeverity.WARN
@@ -33,7 +34,6 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={crm_kind, "report"},
         description=asset_description(
             f"The CRM compared with Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
@@ -63,8 +63,15 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             ),
         ],
     )
-    def compare(context: dg.AssetExecutionContext) -> Materialized:
-        ports = resources_of(context)
+    @with_resources(settings.prefix)
+    def compare(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        vendor: VendorResource,
+        crm: CrmResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
         asked = 0
 
         def on_rows(rows: int) -> None:
@@ -72,9 +79,9 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             asked += rows
             report(Progress(mandator, "audit", "ask the vendor", asked, None))
 
-        with translate_errors(context) as attempt:
-            opt_outs = VendorOptOuts(mandator, ports.crm, ports.state, ports.frames)
-            result = UnsubscribeAudit(settings, ports.vendor(mandator), opt_outs, on_rows).run()
+        with translate_errors(context, run, state) as attempt:
+            opt_outs = VendorOptOuts(mandator, crm.open(), state.open(), files.open())
+            result = UnsubscribeAudit(settings, vendor.login(mandator), opt_outs, on_rows).run()
             report(Progress(mandator, "audit", "audited", result.asked, result.asked))
             note_rows(result.asked)
         incomplete = (

@@ -18,7 +18,8 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
 
@@ -52,7 +53,6 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
         description=asset_description(
             f"{_WHO[kind].format(called=called)}: everything reported since the last import, as received.",
@@ -66,11 +66,18 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             for name, texts in CHECKS.items()
         ],
     )
-    def fetch(context: dg.AssetExecutionContext) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt:
+    @with_resources(settings.prefix)
+    def fetch(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        vendor: VendorResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt:
+            database, storage = state.open(), files.open()
             fetcher = FeedbackFetcher(
-                mandator, settings, lambda: ports.vendor(mandator), ports.state, ports.frames, context.run.run_id
+                mandator, settings, lambda: vendor.login(mandator), database, storage, context.run.run_id
             )
             fetched: list[FeedbackImport] = []
 
@@ -84,11 +91,11 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             rows = sum(window.rows for window in fetched)
             report(Progress(mandator, kind.value, "fetched", rows, rows))
             note_rows(rows)
-            imports = ports.state.feedback_imports
+            imports = database.feedback_imports
             pending = [window for reader in readers for window in imports.uncommitted(mandator, reader)]
-            preview = preview_imports(pending, ports.state, ports.frames, mandator, settings)
+            preview = preview_imports(pending, database, storage, mandator, settings)
             # Delivered files arrive also while the vendor's API fails.
-            now = datetime.now(UTC) if settings.feedback.files else vendor_time(False, ports.vendor(mandator))
+            now = datetime.now(UTC) if settings.feedback.files else vendor_time(False, vendor.login(mandator))
             read = [(window, preview.read[window.id]) for window in pending]
             ages = [reader_freshness(mandator, reader, imports, read) for reader in readers]
         return dg.MaterializeResult(

@@ -14,7 +14,8 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, seen_in, table
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.replacement.drift_check import DriftCheck
 from campaign_sync.replacement.list_settings import list_settings
 
@@ -33,7 +34,6 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=configuration.prefix),
-        required_resource_keys={RESOURCES},
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=configuration.prefix)],
         description=asset_description(
@@ -56,14 +56,21 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             )
         ],
     )
-    def list_drift(context: dg.AssetExecutionContext) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt:
+    @with_resources(configuration.prefix)
+    def list_drift(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        vendor: VendorResource,
+        crm: CrmResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt:
             drift_check = DriftCheck(
-                lambda: ports.vendor(mandator),
-                lambda opt_in_ids: ports.crm.snapshot(opt_in_ids),
-                ports.state,
-                ports.frames,
+                lambda: vendor.login(mandator),
+                lambda opt_in_ids: crm.open().snapshot(opt_in_ids),
+                state.open(),
+                files.open(),
             )
             lists = [list_settings(configuration, mandator, name) for name in settings.lists]
             drifts = {recipient_list.name: drift_check.check(recipient_list) for recipient_list in lists}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,8 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
@@ -56,7 +58,6 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={"table"},
         op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix)],
@@ -81,12 +82,28 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
             for name, texts in CHECKS.items()
         ],
     )
-    def recipient_list(context: dg.AssetExecutionContext) -> Iterator[Materialized | dg.AssetCheckResult]:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt:
-            replayed = _replayed(ports, settings, context.run.tags.get(REPLAY_TAG))
+    @with_resources(settings.prefix)
+    def recipient_list(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        vendor: VendorResource,
+        crm: CrmResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Iterator[Materialized | dg.AssetCheckResult]:
+        with translate_errors(context, run, state) as attempt:
+            replayed = _replayed(state, settings, context.run.tags.get(REPLAY_TAG))
             try:
-                outcome = _replacer(ports, settings, context).replace(settings, replayed)
+                with _incomplete_lists(settings, state):
+                    replacer = ListReplacer(
+                        vendor.login(mandator),
+                        crm.open(),
+                        state.open(),
+                        files.open(),
+                        context.run.run_id,
+                        on_wait=context.log.info,
+                    )
+                outcome = replacer.replace(settings, replayed)
             except (ReplacementRefusedError, IncompleteListError) as error:
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
@@ -102,25 +119,25 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
     return recipient_list
 
 
-def _replayed(ports: Resources, settings: ListSettings, snapshot_id: str | None) -> StoredSnapshot | None:
+def _replayed(state: StateResource, settings: ListSettings, snapshot_id: str | None) -> StoredSnapshot | None:
     if snapshot_id is None:
         return None
-    snapshot = ports.state.snapshots.get(snapshot_id)
-    if snapshot is None or snapshot_id not in ports.state.replacements.proven_snapshots(
-        settings.mandator, settings.name
-    ):
+    database = state.open()
+    snapshot = database.snapshots.get(snapshot_id)
+    if snapshot is None or snapshot_id not in database.replacements.proven_snapshots(settings.mandator, settings.name):
         raise ReplacementRefusedError(
             f"{settings} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
         )
     return snapshot
 
 
-def _replacer(ports: Resources, settings: ListSettings, context: dg.AssetExecutionContext) -> ListReplacer:
-    """Return what replaces the list. If that can't be opened and the list is incomplete, the error says so."""
+@contextmanager
+def _incomplete_lists(settings: ListSettings, state: StateResource) -> Iterator[None]:
+    """Let the error say so if the list is incomplete, and what would complete it can't be opened."""
     try:
-        return ports.replacer(settings.mandator, context.run.run_id, context.log.info)
+        yield
     except (CrmError, OptimizelyError) as error:
-        unfinished = ports.state.replacements.incomplete(settings.mandator, settings.name)
+        unfinished = state.open().replacements.incomplete(settings.mandator, settings.name)
         if unfinished is None:
             raise
         raise still_incomplete(settings, unfinished, error) from None

@@ -13,7 +13,8 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.mandator_days import reported_day, unfinished_days
 from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
@@ -38,7 +39,6 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
     @dg.asset(
         key=asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix),
         group_name=name_in_dagster(mandator, prefix=configuration.prefix),
-        required_resource_keys={RESOURCES},
         kinds={"report", "file"},
         metadata={"mandator": called},
         description=asset_description(
@@ -48,16 +48,22 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
         ),
     )
-    def report(context: dg.AssetExecutionContext) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt:
+    @with_resources(configuration.prefix)
+    def report(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt:
+            database, storage = state.open(), files.open()
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists, prefix=configuration.prefix)
             now = datetime.now(UTC)
-            today = unfinished_days(configuration, context.instance, ports.state, [mandator], now).get(mandator)
+            today = unfinished_days(configuration, context.instance, database, [mandator], now).get(mandator)
             missing = reported_day(today)
-            gathered = gather(configuration, mandator, ports.state, ports.frames, now, attempts, missing)
-            addresses = publish(gathered, mandator, configuration.reports, ports.frames)
+            gathered = gather(configuration, mandator, database, storage, now, attempts, missing)
+            addresses = publish(gathered, mandator, configuration.reports, storage)
         _link_from_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
         return dg.MaterializeResult(

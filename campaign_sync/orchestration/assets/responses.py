@@ -14,7 +14,8 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
 from campaign_sync.responses.response_import import ResponseImportSummary, import_responses
@@ -59,23 +60,29 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={"parquet"},
         description=description,
         metadata={"mandator": called, "readers": reader, "folder": dataset_folder(mandator, kind)},
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
-    def responses(context: dg.AssetExecutionContext) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt:
-            state, frames, vendor = ports.state, ports.frames, ports.vendor(mandator)
+    @with_resources(settings.prefix)
+    def responses(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        vendor: VendorResource,
+        crm: CrmResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt:
+            database, storage, optimizely = state.open(), files.open(), vendor.login(mandator)
             fetched: list[ImportWindow] = []
 
             def on_rows(rows: int) -> None:
                 before = sum(window.rows for window in fetched)
                 report(Progress(mandator, kind.value, "fetch", before + rows, None))
 
-            fetcher = ResponseFetcher(mandator, settings, vendor, state, frames, context.run.run_id)
+            fetcher = ResponseFetcher(mandator, settings, optimizely, database, storage, context.run.run_id)
             for window in fetcher.fetch(reader, on_rows):
                 fetched.append(window)  # noqa: PERF402 - on_rows counts them as they come
 
@@ -83,7 +90,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
                 report(Progress(mandator, kind.value, "store", done, None))
 
             summary = import_responses(
-                mandator, reader, settings, lambda: ports.crm, state, frames, lambda: vendor, on_responses
+                mandator, reader, settings, crm.open, database, storage, lambda: optimizely, on_responses
             )
             done = summary.new + summary.known_before
             report(Progress(mandator, kind.value, "stored", done, done))

@@ -17,7 +17,8 @@ from campaign_sync.orchestration.metadata import (
     seen_in,
 )
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
+from campaign_sync.orchestration.resources import CrmResource, RunResource, StateResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.list_settings import ListSettings
@@ -62,11 +63,10 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={crm_kind, "parquet"},
         op_tags=turn.op_tags(AssetKind.SELECTION),
         ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix))},
-        io_manager_key=FRAMES,
+        io_manager_key=resource_key(FRAMES, prefix=settings.prefix),
         dagster_type=FRAME,
         description=asset_description(
             f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
@@ -90,19 +90,26 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
             for name, check in checks.items()
         ],
     )
-    def selection(context: dg.AssetExecutionContext, suppression_state: pd.DataFrame) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt, ports.list_view(settings, is_last=False) as crm:
-            known = ports.state.known_withdrawals.count(mandator, opt_in_id)
-            selected = select_people(crm, ports.state, settings, suppression_state, known)
+    @with_resources(settings.prefix)
+    def selection(
+        context: dg.AssetExecutionContext,
+        suppression_state: pd.DataFrame,
+        run: RunResource,
+        crm: CrmResource,
+        state: StateResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt, crm.list_view(settings, is_last=False) as view:
+            database = state.open()
+            known = database.known_withdrawals.count(mandator, opt_in_id)
+            selected = select_people(view, database, settings, suppression_state, known)
             split, excluded, outcomes = selected.split, selected.excluded, selected.outcomes
-            ports.state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
+            database.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
             note_rows(len(split.rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             if stopped:
-                report_unevaluated(context, f"{', '.join(stopped)} of the selection stops the list", own=False)
-            results = [check_result(outcome, key, split.rows, ports.state.pseudonyms) for outcome in outcomes]
+                report_unevaluated(context, state, f"{', '.join(stopped)} of the selection stops the list", own=False)
+            results = [check_result(outcome, key, split.rows, database.pseudonyms) for outcome in outcomes]
         return dg.MaterializeResult(
             data_version=seen_in(context),
             value=FrameHandover(split.rows),
@@ -113,7 +120,7 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
                 **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
                 **{f"in {place}": count for place, count in excluded.counts.items()},
                 "seconds": attempt.seconds,
-                **copy_metadata(crm.copy_times),
+                **copy_metadata(view.copy_times),
                 **reasons(split.rejections),
                 **{
                     f"selected: {entity_type}": int(count)

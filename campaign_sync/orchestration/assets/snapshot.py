@@ -14,7 +14,8 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, declared_columns, reasons
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, resources_of
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.frozen_rows import freeze_rows
@@ -65,7 +66,6 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={"pandera", "parquet"},
         op_tags=turn.op_tags(AssetKind.SNAPSHOT),
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix))},
@@ -95,22 +95,30 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
             for name in CHECK_NAMES
         ],
     )
-    def snapshot(context: dg.AssetExecutionContext, selection: pd.DataFrame) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt, ports.list_view(settings, is_last=True) as crm:
-            state, vendor = ports.state, ports.vendor(mandator)
+    @with_resources(settings.prefix)
+    def snapshot(
+        context: dg.AssetExecutionContext,
+        selection: pd.DataFrame,
+        run: RunResource,
+        vendor: VendorResource,
+        crm: CrmResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt, crm.list_view(settings, is_last=True) as view:
+            database, optimizely = state.open(), vendor.login(mandator)
             now = datetime.now(UTC)
-            frozen = freeze_rows(crm, vendor, state, settings, selection, now, context.run.run_id)
-            frozen.size.record(settings, state)
+            frozen = freeze_rows(view, optimizely, database, settings, selection, now, context.run.run_id)
+            frozen.size.record(settings, database)
             split, rows = frozen.split, frozen.split.rows
             note_rows(len(rows))
             stopped = [outcome.name for outcome in frozen.outcomes if outcome.stops]
             note_stopped(stopped)
             now = datetime.now(UTC)
-            file = ports.frames.write_frame(f"snapshots/{mandator}/{settings.name}", now, rows)
-            state.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
-            times = crm.copy_times
-            stored = state.snapshots.add(
+            file = files.open().write_frame(f"snapshots/{mandator}/{settings.name}", now, rows)
+            database.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
+            times = view.copy_times
+            stored = database.snapshots.add(
                 mandator,
                 settings.name,
                 len(rows),
@@ -120,9 +128,9 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 people_of=times.people if times else None,
                 consents_of=times.consents if times else None,
             )
-            results = [check_result(outcome, key, rows, state.pseudonyms) for outcome in frozen.outcomes]
+            results = [check_result(outcome, key, rows, database.pseudonyms) for outcome in frozen.outcomes]
             if stopped:
-                report_unevaluated(context, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
+                report_unevaluated(context, state, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(stored.digest),

@@ -38,7 +38,8 @@ from campaign_sync.orchestration.feedback_checks import (
 from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resources import RESOURCES, Resources, resources_of
+from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
+from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
 
@@ -68,10 +69,9 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
-        required_resource_keys={RESOURCES},
         kinds={crm_kind, "parquet"},
         deps=[asset_key(mandator, AssetKind(kind), prefix=settings.prefix) for kind in FeedbackKind],
-        io_manager_key=FRAMES,
+        io_manager_key=resource_key(FRAMES, prefix=settings.prefix),
         dagster_type=FRAME,
         description=asset_description(
             f"Who may not be written to by {called}, and why. All fetched feedback is written to the CRM first.",
@@ -87,38 +87,45 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
             if name != "attributed" or opt_in_readers
         ],
     )
-    def suppression_state(context: dg.AssetExecutionContext) -> Materialized:
-        ports = resources_of(context)
-        with translate_errors(context) as attempt:
-            state, feedback = ports.state, settings.feedback
-            pending = read_pending(state, ports.frames, mandator, settings)
+    @with_resources(settings.prefix)
+    def suppression_state(
+        context: dg.AssetExecutionContext,
+        run: RunResource,
+        vendor: VendorResource,
+        crm: CrmResource,
+        state: StateResource,
+        files: FilesResource,
+    ) -> Materialized:
+        with translate_errors(context, run, state) as attempt:
+            database, storage, feedback = state.open(), files.open(), settings.feedback
+            pending = read_pending(database, storage, mandator, settings)
             report(Progress(mandator, "suppression_state", "write to the CRM", 0, None))
             begun = datetime.now(UTC)
             written = FeedbackWriteBack(
                 mandator,
-                ports.crm,
-                state,
-                ports.frames,
-                lambda: ports.vendor(mandator),
+                crm.open(),
+                database,
+                storage,
+                lambda: vendor.login(mandator),
                 feedback,
                 settings.opt_ins_of_lists if settings.unsubscribe_lists == "per_list" else {},
             ).run(pending)
-            _remove_unused_copies(context, ports)
-            vendor = ports.vendor(mandator)
-            released = recheck_blocklist(mandator, vendor, state.blocked_addresses)
+            _remove_unused_copies(context, crm)
+            optimizely = vendor.login(mandator)
+            released = recheck_blocklist(mandator, optimizely, database.blocked_addresses)
             opt_in_ids = {recipient_list.opt_in_id for recipient_list in settings.lists.values()}
-            accepted = _forget_accepted(state, context.run.run_id, mandator, settings)
+            accepted = _forget_accepted(database, context.run.run_id, mandator, settings)
             utc_now = datetime.now(UTC)
-            with ports.crm.snapshot() as crm:
-                known = current_suppression(crm, state, mandator)
-                frame = add_vanished(crm, state, mandator, opt_in_ids, known, utc_now)
-                activity = watch_consents(crm, state, mandator, opt_in_ids, utc_now)
-            outdated = count_outdated(state.write_backs.unsubscribes(mandator, begun), frame)
-            now = vendor_time(feedback.files is not None, vendor)
-            until = state.feedback_imports.committed_until(mandator)
+            with crm.open().snapshot() as view:
+                known = current_suppression(view, database, mandator)
+                frame = add_vanished(view, database, mandator, opt_in_ids, known, utc_now)
+                activity = watch_consents(view, database, mandator, opt_in_ids, utc_now)
+            outdated = count_outdated(database.write_backs.unsubscribes(mandator, begun), frame)
+            now = vendor_time(feedback.files is not None, optimizely)
+            until = database.feedback_imports.committed_until(mandator)
             age = judge_age(mandator, feedback.readers, feedback.age_limits, until, now)
-            silences = find_silent_readers(mandator, feedback, state.feedback_imports, vendor, now)
-            to_crm, to_absence = measure_delays(mandator, settings.lists, state, utc_now)
+            silences = find_silent_readers(mandator, feedback, database.feedback_imports, optimizely, now)
+            to_crm, to_absence = measure_delays(mandator, settings.lists, database, utc_now)
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
             note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
@@ -185,9 +192,9 @@ def _attributions(pending: PendingFeedback, written: WriteBackSummary) -> dict[s
     }
 
 
-def _remove_unused_copies(context: dg.AssetExecutionContext, ports: Resources) -> None:
+def _remove_unused_copies(context: dg.AssetExecutionContext, crm: CrmResource) -> None:
     """Remove unused copies of the CRM. What can't be removed stops no list: the next run tries it again."""
     try:
-        ports.remove_unused_copies(datetime.now(UTC))
+        crm.remove_unused_copies(datetime.now(UTC))
     except CrmError as error:
         context.log.warning(str(error))

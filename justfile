@@ -27,6 +27,10 @@ test-all:
 bench name *arguments:
     uv run python -m campaign_sync_tests.benchmarks.{{name}} {{arguments}}
 
+# the documents as a site, which a browser shows while they are written
+site:
+    uv run zensical serve
+
 # renew what is generated in docs: the diagram of imports in architecture.md
 docs:
     uv run python -m campaign_sync_tests.import_graph

@@ -149,6 +149,28 @@ def check(
 
 
 @app.command()
+def plan(
+    mandator: Mandator,
+    lists: Annotated[
+        list[str] | None, typer.Option("--list", autocompletion=complete_list, help="Only this list; may be repeated.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, without anything of the people.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.")] = None,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 3 if a run would be admitted and change a list.")
+    ] = False,
+) -> None:
+    """Show what a replacement of the lists would do now, and whether it would be refused. Changes nothing."""
+    configuration = load_configuration(whole=False)
+    require_lists(configuration, mandator, lists or [])
+    from campaign_sync.cli.plan import print_plan
+
+    raise typer.Exit(
+        print_plan(configuration, mandator, lists, Terminal(), as_json=as_json, file=output, exit_code=exit_code)
+    )
+
+
+@app.command()
 def alarms(
     test: Annotated[bool, typer.Option("--test", help="Send a test through every channel.")] = False,
 ) -> None:

@@ -147,15 +147,34 @@ def add_vanished(
     """
     frames = [suppressed]
     for opt_in_id in sorted(set(opt_in_ids).union(suppressed["opt_in_id"].dropna() if remember else ())):
-        memory = WithdrawalHistory(state, mandator, opt_in_id, suppressed, now)
-        if opt_in_id not in opt_in_ids:
-            memory.remember()
-            continue
-        if memory.lacks:
-            for people in consenting_people(crm, opt_in_id):
-                memory.compare(people)
-        frames.append(memory.recall(remember=remember).vanished)
+        if opt_in_id in opt_in_ids:
+            frames.append(
+                compare_withdrawals(crm, state, mandator, opt_in_id, suppressed, now, remember=remember).vanished
+            )
+        else:
+            WithdrawalHistory(state, mandator, opt_in_id, suppressed, now).remember()
     return concat_suppressions(frames)
+
+
+def compare_withdrawals(
+    crm: CrmSnapshot,
+    state: State,
+    mandator: str,
+    opt_in_id: str,
+    suppressed: pd.DataFrame,
+    now: datetime,
+    *,
+    remember: bool = True,
+) -> WithdrawalComparison:
+    """Compare the remembered withdrawals of an opt-in with the suppressions that the CRM shows now.
+
+    With `remember`, the withdrawals that it shows are remembered.
+    """
+    memory = WithdrawalHistory(state, mandator, opt_in_id, suppressed, now)
+    if memory.lacks:
+        for people in consenting_people(crm, opt_in_id):
+            memory.compare(people)
+    return memory.recall(remember=remember)
 
 
 def concat_suppressions(suppressed: Sequence[pd.DataFrame]) -> pd.DataFrame:

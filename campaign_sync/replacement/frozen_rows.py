@@ -41,7 +41,7 @@ def freeze_rows(
     settings: ListSettings,
     selection: pd.DataFrame,
     now: datetime,
-    *run_ids: str,
+    run_id: str,
 ) -> FrozenRows:
     """Map, normalize, de-duplicate and check the selected people. Records nothing.
 
@@ -52,7 +52,7 @@ def freeze_rows(
         settings: the list.
         selection: the rows of the selection.
         now: the present moment.
-        run_ids: the runs whose permission to replace the list by an implausible size would hold.
+        run_id: the run whose permission to replace the list by an implausible size would hold.
 
     Raises:
         CrmError, OptimizelyError, StateError: something can't be read.
@@ -60,7 +60,7 @@ def freeze_rows(
     schema = settings.schema
     split = build_snapshot(selection, schema, list_opt_in(crm, settings))
     rows = split.rows
-    context = check_context(settings, vendor, crm, state, *run_ids, before_preflight=True)
+    context = check_context(settings, vendor, crm, state, run_id, before_preflight=True)
     not_utf8 = int((split.rejections["reason"] == Reason.NOT_UTF8.value).sum())
     encoding = check_encoding(not_utf8, len(rows), not_utf8_columns(selection, schema) if not_utf8 else None)
     outcomes = [merge_outcomes(outcome, encoding) for outcome in check_snapshot(rows, schema, context)]

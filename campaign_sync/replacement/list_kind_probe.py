@@ -18,6 +18,8 @@ from campaign_sync.storage.recipient_lists import ListKind, RecipientListStates
 NAME = "list_kind"
 """The name of this check."""
 
+_VOUCHED = "the configuration vouches that it is a regular list; no canary_address is set"
+
 
 def known_opt_in_list(settings: ListSettings, lists: RecipientListStates) -> CheckOutcome | None:
     """Return the refusal of a list that a canary has shown to be an opt-in list; None for all others."""
@@ -31,13 +33,22 @@ def known_opt_in_list(settings: ListSettings, lists: RecipientListStates) -> Che
     )
 
 
+def expected_list_kind(settings: ListSettings, lists: RecipientListStates) -> CheckOutcome:
+    """Return what is known of the list's kind before `probe_list_kind` finds it out, which changes the list."""
+    if settings.mandator_settings.canary_address is None:
+        return CheckOutcome(NAME, True, _VOUCHED)
+    known = lists.kind(settings.recipient_list_id)
+    so_far = f"so far it was shown to be {known}" if known else "no canary has shown it yet"
+    return known_opt_in_list(settings, lists) or CheckOutcome(NAME, True, f"the run finds it out by a canary; {so_far}")
+
+
 def probe_list_kind(
     settings: ListSettings, vendor: Optimizely, lists: RecipientListStates, now: datetime
 ) -> CheckOutcome:
     """Find out the list's kind, remember it, and leave the canary as it was: unsubscribed, and in no list."""
     canary, list_id = settings.mandator_settings.canary_address, settings.recipient_list_id
     if canary is None:
-        return CheckOutcome(NAME, True, "the configuration vouches that it is a regular list; no canary_address is set")
+        return CheckOutcome(NAME, True, _VOUCHED)
     if not vendor.unsubscribes.contains_all([canary])[0]:
         return CheckOutcome(
             NAME,

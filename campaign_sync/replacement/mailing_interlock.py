@@ -77,21 +77,44 @@ def wait_for_mailings(settings: ListSettings, vendor: Optimizely, on_wait: Calla
     waited, announced = timedelta(0), None
     while (current := _uses(settings, vendor)).uses:
         next_use = _longest(current.uses)
-        if waited + max(next_use.earliest_end, POLL_INTERVAL) > settings.mandator_settings.mailings.max_wait:
+        if _takes_too_long(settings, next_use, waited):
             return _end_of_wait(settings, current, waited)
         if next_use.description != announced:
             on_wait(f"{settings} waits: {next_use.description}")
             announced = next_use.description
         sleep(POLL_INTERVAL.total_seconds())
         waited += POLL_INTERVAL
+    return Wait(_quiet(settings, current, waited), waited)
+
+
+def mailings_now(settings: ListSettings, vendor: Optimizely) -> CheckOutcome:
+    """Return what waiting for mailings would begin with if the list were replaced now, or what it would end with."""
+    if not settings.mandator_settings.mailings.watch:
+        return CheckOutcome(NAME, True, f"mailings.watch is off for {settings.mandator}")
+    current = _uses(settings, vendor)
+    if not current.uses:
+        return _quiet(settings, current, timedelta(0))
+    next_use = _longest(current.uses)
+    if next_use.endless or _takes_too_long(settings, next_use, timedelta(0)):
+        return _end_of_wait(settings, current, timedelta(0)).outcome
+    limit = settings.mandator_settings.mailings.max_wait
+    summary = f"{next_use.description}; a run waits for that, and is refused if it takes longer than max_wait ({limit})"
+    return CheckOutcome(NAME, False, summary, warning=True)
+
+
+def _takes_too_long(settings: ListSettings, use: _Use, waited: timedelta) -> bool:
+    return waited + max(use.earliest_end, POLL_INTERVAL) > settings.mandator_settings.mailings.max_wait
+
+
+def _quiet(settings: ListSettings, current: _Uses, waited: timedelta) -> CheckOutcome:
     quiet = f"no mailing uses the list now or within {settings.mandator_settings.mailings.quiet_before_mailing}"
     summary = f"{quiet}{f', after waiting {waited}' if waited else ''}"
     if current.campaigns_are_shown:
-        return Wait(CheckOutcome(NAME, True, "; ".join([summary, *current.notes])), waited)
+        return CheckOutcome(NAME, True, "; ".join([summary, *current.notes]))
     if settings.mandator_settings.mailings.smart_campaigns == "refuse":
         remedy = f"set {_setting(settings)} to warn, or ask the vendor's support to show them"
-        return Wait(CheckOutcome(NAME, False, f"{NOT_SHOWN}; {remedy}"), waited)
-    return Wait(CheckOutcome(NAME, True, f"{summary}; {NOT_SHOWN}"), waited)
+        return CheckOutcome(NAME, False, f"{NOT_SHOWN}; {remedy}")
+    return CheckOutcome(NAME, True, f"{summary}; {NOT_SHOWN}")
 
 
 def mailings_before_clear(settings: ListSettings, vendor: Optimizely, passed: Collection[int]) -> CheckOutcome:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from campaign_sync.crm.port import Crm
+from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, merge_outcomes
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests, row_digests
@@ -23,6 +23,7 @@ from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_l
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.live_suppression import (
     PEOPLE_COLUMNS,
+    LiveCrmSuppression,
     OptOutRecorder,
     check_unsubscribe_lists,
     live_crm_suppression,
@@ -68,8 +69,17 @@ class PreflightResult:
 
 
 @dataclass(frozen=True)
+class CrmComparison:
+    """How a snapshot compares with the CRM."""
+
+    in_crm: LiveCrmSuppression
+    context: CheckContext
+    """What the checks of the snapshot compare it with."""
+
+
+@dataclass(frozen=True)
 class Findings:
-    """What was found of a snapshot by comparing it with CRM and vendor. Nothing of it is recorded yet."""
+    """What was found of a snapshot by comparing it with CRM and vendor. It isn't recorded yet."""
 
     people: pd.DataFrame
     """Everybody in the snapshot, columns `PEOPLE_COLUMNS`."""
@@ -164,14 +174,13 @@ class Preflight:
             )
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
-        findings = self.examine(
-            settings,
-            self.frames.read_frame(stored.file, stored.digest),
-            stored.created_at,
-            self._not_utf8(settings, stored),
-            inherited,
-            replaying=replayed is not None,
-        )
+        snapshot = self.frames.read_frame(stored.file, stored.digest)
+        with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
+            in_crm = self.compare_with_crm(crm, settings, snapshot, inherited)
+        frozen_at, not_utf8 = stored.created_at, self._not_utf8(settings, stored)
+        people = [snapshot]
+        del snapshot  # so that `examine` lets go of it
+        findings = self.examine(settings, people.pop(), in_crm, frozen_at, not_utf8, replaying=replayed is not None)
         self.state.rejections.record(settings.mandator, settings.name, findings.dropped, self.run_id)
         findings.size.record(settings, self.state)
         require_passed(settings, findings.outcomes)
@@ -181,43 +190,69 @@ class Preflight:
         recorder.record_live_opt_outs(settings, findings.people, findings.at_vendor, findings.vendor_now)
         columns = find_columns(settings, self.vendor, findings.rows)
         digests = row_digests(findings.rows, columns.snapshot_columns)
-        plan = self._plan(columns, stored, findings.rows, digests, unfinished)
+        plan = self.steps(
+            columns,
+            stored.id,
+            findings.rows,
+            digests,
+            unfinished,
+            lambda: read_list(columns, self.vendor, digests),
+        )
         return PreflightResult(
             columns, stored, findings.rows, digests, plan, findings.outcomes, findings.dropped, findings.context
+        )
+
+    def compare_with_crm(
+        self,
+        crm: CrmSnapshot,
+        settings: ListSettings,
+        snapshot: pd.DataFrame,
+        inherited: str | None = None,
+        *,
+        remember: bool = True,
+    ) -> CrmComparison:
+        """Compare a snapshot with the CRM as it is now. Nothing is recorded without `remember`.
+
+        Args:
+            crm: the CRM at this moment.
+            settings: the list.
+            snapshot: the rows.
+            inherited: the run whose permission to replace the list by an implausible size holds as well.
+            remember: whether the withdrawals that the CRM shows are remembered.
+
+        Raises:
+            OptimizelyError, CrmError, StateError: something can't be reached.
+        """
+        in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now(), remember=remember)
+        runs = (self.run_id, inherited)
+        return CrmComparison(
+            in_crm, check_context(settings, self.vendor, crm, self.state, *runs, suppressed=in_crm.suppressed)
         )
 
     def examine(
         self,
         settings: ListSettings,
         snapshot: pd.DataFrame,
+        compared: CrmComparison,
         frozen_at: datetime,
         not_utf8: int,
-        inherited: str | None = None,
         *,
         replaying: bool = False,
-        remember: bool = True,
     ) -> Findings:
-        """Compare a snapshot with CRM and vendor as they are now, and check what may be sent of it.
-
-        Nothing is recorded but, with `remember`, the withdrawals that the CRM shows.
+        """Compare a snapshot with the vendor as it is now, and check what may be sent of it. Records nothing.
 
         Args:
             settings: the list.
             snapshot: the rows.
+            compared: how they compare with the CRM.
             frozen_at: when they were frozen.
-            not_utf8: how many rows it was left without because a text isn't UTF-8 in the CRM.
-            inherited: the run whose permission to replace the list by an implausible size holds as well.
-            replaying: whether it is replayed on demand, and may be of any age.
-            remember: whether the withdrawals that the CRM shows are remembered.
+            not_utf8: how many rows were left out because a text isn't UTF-8 in the CRM.
+            replaying: whether they are replayed on demand, and may be of any age.
 
         Raises:
-            OptimizelyError, CrmError, StateError: something can't be reached.
+            OptimizelyError, StateError: something can't be reached.
         """
-        with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
-            in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now(), remember=remember)
-            context = check_context(
-                settings, self.vendor, crm, self.state, self.run_id, inherited, suppressed=in_crm.suppressed
-            )
+        in_crm, context = compared.in_crm, compared.context
         vendor_now = vendor_time(settings.feedback_by_files, self.vendor)
 
         on_rows = rows_of(settings, "look once more", len(snapshot))
@@ -251,27 +286,36 @@ class Preflight:
         rejected = self.state.rejections.counts(stored.run_id, settings.mandator, settings.name)
         return rejected.get((Stage.SNAPSHOT, Reason.NOT_UTF8), 0)
 
-    def _plan(
+    def steps(
         self,
         columns: ReadColumns,
-        stored: StoredSnapshot,
+        snapshot_id: str | None,
         rows: pd.DataFrame,
         digests: RowDigests,
         unfinished: Replacement | None,
+        read: Callable[[], ListContents],
     ) -> Plan:
-        if columns.settings.recipient_list.strategy == "differential":
-            return difference(columns, rows, digests, read_list(columns, self.vendor, digests))
-        return (self._resume(columns, stored, digests, unfinished) if unfinished else None) or refill(rows)
+        """Return what has to be done to the list.
 
-    def _resume(
-        self, columns: ReadColumns, stored: StoredSnapshot, digests: RowDigests, unfinished: Replacement
-    ) -> Plan | None:
-        """Plan to continue a fill; without ids only of a list that was filled from nothing by these rows.
+        Args:
+            columns: by which the list can be read.
+            snapshot_id: the snapshot that the rows are of; None for one that isn't stored.
+            rows: those that may be sent.
+            digests: theirs, by `columns.snapshot_columns`.
+            unfinished: the replacement that left the list incomplete, if it is.
+            read: reads the list.
 
-        Attributes don't show an address.
+        Raises:
+            ReplacementRefusedError: the list doesn't allow the strategy.
+            OptimizelyError: it can't be read.
         """
-        same_rows = unfinished.snapshot_id == stored.id and self.state.replacements.cleared_for(unfinished)
-        return resume(digests, read_list(columns, self.vendor, digests)) if columns.id_attribute or same_rows else None
+        if columns.settings.recipient_list.strategy == "differential":
+            return difference(columns, rows, digests, read())
+        if unfinished is None:
+            return refill(rows)
+        # Attributes don't show an address: without ids only a list that was filled from nothing by these rows goes on.
+        same_rows = unfinished.snapshot_id == snapshot_id and self.state.replacements.cleared_for(unfinished)
+        return (resume(digests, read()) if columns.id_attribute or same_rows else None) or refill(rows)
 
 
 def find_columns(settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame) -> ReadColumns:

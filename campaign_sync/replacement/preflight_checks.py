@@ -20,6 +20,9 @@ from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
 from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.state import State
 
+FEEDBACK = "feedback"
+"""The name of the check that feedback has reached the CRM lately."""
+
 HISTORY = 14
 """How many proven replacements the median size is taken of."""
 
@@ -163,11 +166,11 @@ def _check_feedback(settings: ListSettings, imports: FeedbackImports, vendor_now
     remedy = f"materialize {settings.mandator}'s bounces, unsubscribes and suppression_state"
     waiting = imports.uncommitted_count(settings.mandator)
     if waiting:
-        return CheckOutcome("feedback", False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
+        return CheckOutcome(FEEDBACK, False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
     feedback, until = settings.mandator_settings.feedback, imports.committed_until(settings.mandator)
     verdict = judge_age(settings.mandator, tuple(feedback.readers), feedback.age_limits, until, vendor_now)
     warning = verdict.freshness is Freshness.WARNING
-    return CheckOutcome("feedback", verdict.freshness is Freshness.FRESH, verdict.message, warning=warning)
+    return CheckOutcome(FEEDBACK, verdict.freshness is Freshness.FRESH, verdict.message, warning=warning)
 
 
 def _hours(seconds: float) -> str:

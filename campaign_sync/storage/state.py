@@ -29,6 +29,7 @@ from campaign_sync.storage.response_imports import ResponseImports
 from campaign_sync.storage.run_heartbeats import RunHeartbeats
 from campaign_sync.storage.state_view import StateView, read_view
 from campaign_sync.storage.tables import setting, size_acceptance, withdrawal_acceptance
+from campaign_sync.storage.unsaved_memory import UnsavedFeedback, UnsavedObservations
 from campaign_sync.storage.unshown_feedback import UnshownFeedback
 from campaign_sync.storage.upsert import insert_missing
 from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
@@ -37,14 +38,18 @@ from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
 class State:
     """The state database, by its parts. See the class of each."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, remembers: bool = True) -> None:
         """Open the database, and create the tables of a new one.
+
+        Args:
+            url: of the database.
+            remembers: whether what the CRM shows of consents is stored. A plan only judges it, and forgets it.
 
         Raises:
             RevisionError: its tables belong to another version.
             StateError: it can't be opened.
         """
-        self._engine = open_database(url)
+        self._engine, self._remembers = open_database(url), remembers
         self.feedback_imports = FeedbackImports(self._engine)
         self.response_imports = ResponseImports(self._engine)
         self.write_backs = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
@@ -54,7 +59,9 @@ class State:
         self.list_unsubscribes = ListUnsubscribes(self._engine)
         self.known_withdrawals = KnownWithdrawals(self._engine)
         self.consent_activities = ConsentActivities(self._engine)
-        self.consent_observations = ConsentObservations(self._engine)
+        self.consent_observations = (
+            ConsentObservations(self._engine) if remembers else UnsavedObservations(self._engine)
+        )
         self.snapshots = Snapshots(self._engine)
         self.replacement_history = ReplacementHistory(self._engine)
         self.report_queries = ReportQueries(self._engine)
@@ -70,10 +77,13 @@ class State:
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
         """Pseudonyms of people, by a key that never leaves this database."""
+        new, stored = secrets.token_bytes(32), select(setting.c.value).where(setting.c.name == "pseudonym_key")
+        if not self._remembers:  # without a key nothing has a pseudonym yet, so any will do
+            with self._engine.connect() as connection:
+                return Pseudonyms(connection.execute(stored).scalar() or new)
         with self._engine.begin() as connection:
-            insert_missing(connection, setting, [{"name": "pseudonym_key", "value": secrets.token_bytes(32)}])
-            key = connection.execute(select(setting.c.value).where(setting.c.name == "pseudonym_key")).scalar_one()
-        return Pseudonyms(key)
+            insert_missing(connection, setting, [{"name": "pseudonym_key", "value": new}])
+            return Pseudonyms(connection.execute(stored).scalar_one())
 
     def consent_memory(self, *, accept_undated: bool = False, read_only: bool = False) -> RememberedConsents:
         """Return the memory for a CRM that shows states of consents. See `RememberedConsents`.
@@ -82,7 +92,8 @@ class State:
             accept_undated: whether `crm.undated_regrant` is `accept`.
             read_only: whether it is for answering a question, and nothing may be remembered.
         """
-        unshown = UnshownFeedback(self._engine, self.pseudonyms.of)
+        feedback = UnshownFeedback if self._remembers else UnsavedFeedback
+        unshown = feedback(self._engine, self.pseudonyms.of)
         return RememberedConsents(
             self.consent_observations,
             unshown,

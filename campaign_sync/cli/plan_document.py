@@ -1,0 +1,171 @@
+"""The plan of a mandator's lists as JSON, without anything of the people in it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from campaign_sync.inquiry.list_plan import Changes, ListPlan, PlannedCheck
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckDocument(_Model):
+    """A check that the replacement would make."""
+
+    step: Literal["selection", "snapshot", "gate"]
+    name: str
+    verdict: Literal["passed", "warning", "condition", "refuses"]
+    """`condition`: it fails now, and the run sees to it before."""
+    summary: str
+
+
+class ReasonDocument(_Model):
+    """How many people a reason concerns."""
+
+    step: str
+    reason: str
+    people: int
+
+
+class DepartureDocument(_Model):
+    """How many recipients leave for a reason."""
+
+    why: str
+    people: int
+
+
+class AttributeDocument(_Model):
+    """In how many rows an attribute changes."""
+
+    attribute: str
+    people: int
+
+
+class ChangesDocument(_Model):
+    """What would be different in the list."""
+
+    compared_with: Literal["proof", "list"]
+    proven_at: datetime | None
+    joined: int
+    refused_before: list[DepartureDocument]
+    """Those among the joined whom the vendor refused at the last proof."""
+    left: list[DepartureDocument]
+    changed: int
+    changed_attributes: list[AttributeDocument]
+
+
+class SizeDocument(_Model):
+    """A size that the rows are measured against."""
+
+    rows: int
+    origin: str
+
+
+class LimitsDocument(_Model):
+    """The limits of the list. Shares: 0.2 is 20 %."""
+
+    min_rows: int
+    max_rows: int | None
+    max_shrink: float
+    max_growth: float
+
+
+class ListPlanDocument(_Model):
+    """What the next replacement of a list would do. Fields are null where it couldn't be planned to that point."""
+
+    list: str
+    recipient_list_id: int
+    planned_at: datetime
+    verdict: Literal["would_run", "would_be_refused"]
+    has_changes: bool
+    problem: str | None
+    incomplete_since: datetime | None
+    checks: "Sequence[CheckDocument]"
+    picked: int | None
+    selected: int | None
+    rejected: "Sequence[ReasonDocument]"
+    rows: int | None
+    in_list: int | None
+    limits: LimitsDocument
+    measured_against: "Sequence[SizeDocument]"
+    changes: ChangesDocument | None
+    not_compared: str | None
+    expected_seconds: float | None
+    """How long filling and proof may take."""
+
+
+class PlanDocument(_Model):
+    """What `campaign-sync plan --json` prints."""
+
+    format: Literal[1] = 1
+    mandator: str
+    lists: Sequence[ListPlanDocument]
+
+
+def plan_document(mandator: str, plans: Sequence[ListPlan]) -> PlanDocument:
+    """Return the plans of a mandator's lists as a document."""
+    return PlanDocument(mandator=mandator, lists=[_list(plan) for plan in plans])
+
+
+def _list(plan: ListPlan) -> ListPlanDocument:
+    limits, baselines = plan.settings.schema.limits, plan.context.baselines if plan.context else ()
+    return ListPlanDocument(
+        list=plan.settings.name,
+        recipient_list_id=plan.settings.recipient_list_id,
+        planned_at=plan.planned_at,
+        verdict="would_be_refused" if plan.is_refused else "would_run",
+        has_changes=plan.has_changes,
+        problem=plan.problem,
+        incomplete_since=plan.incomplete_since,
+        checks=[_check(check) for check in plan.checks],
+        picked=plan.picked,
+        selected=plan.selected,
+        rejected=[
+            ReasonDocument(step=stage, reason=reason, people=people)
+            for (stage, reason), people in plan.rejected.items()
+        ],
+        rows=plan.rows,
+        in_list=plan.in_list,
+        limits=LimitsDocument(**vars(limits)),
+        measured_against=[SizeDocument(rows=baseline.rows, origin=baseline.origin) for baseline in baselines],
+        changes=_changes(plan.changes) if plan.changes else None,
+        not_compared=plan.not_compared,
+        expected_seconds=round(plan.expected_time.total_seconds(), 1) if plan.expected_time is not None else None,
+    )
+
+
+def _check(check: PlannedCheck) -> CheckDocument:
+    outcome = check.outcome
+    return CheckDocument(
+        step=check.stage.value,
+        name=outcome.name,
+        verdict=(
+            "passed"
+            if outcome.passed
+            else "refuses"
+            if check.refuses
+            else "condition"
+            if check.is_condition
+            else "warning"
+        ),
+        summary=outcome.summary,
+    )
+
+
+def _changes(changes: Changes) -> ChangesDocument:
+    return ChangesDocument(
+        compared_with="proof" if changes.proven_at else "list",
+        proven_at=changes.proven_at,
+        joined=changes.joined,
+        refused_before=[DepartureDocument(why=why, people=people) for why, people in changes.refused_before.items()],
+        left=[DepartureDocument(why=why, people=people) for why, people in changes.left.items()],
+        changed=changes.changed,
+        changed_attributes=[
+            AttributeDocument(attribute=attribute, people=people)
+            for attribute, people in changes.changed_attributes.items()
+        ],
+    )

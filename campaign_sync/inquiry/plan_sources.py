@@ -1,0 +1,37 @@
+"""What a plan reads: CRM and vendor as they are now, and our own state as a run would find it."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from tempfile import TemporaryDirectory
+
+from campaign_sync.config import Configuration
+from campaign_sync.crm.open import open_crm
+from campaign_sync.inquiry.list_plan import ListPlanner
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.storage.database import READY, probe_database
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.state import State
+
+
+@contextmanager
+def open_planner(configuration: Configuration, vendor: Optimizely) -> Iterator[ListPlanner]:
+    """Open what plans the lists of the mandator that the vendor's session is of. Nothing is remembered of it.
+
+    Raises:
+        StateError: the state database can't be used.
+        CrmError: the CRM can't be reached, or lacks what is configured.
+    """
+    with _state(configuration.storage.state_url.get_secret_value()) as state:
+        accepts = configuration.crm.undated_regrant == "accept"
+        crm = open_crm(configuration, state.consent_memory(accept_undated=accepts))
+        crm.check()
+        yield ListPlanner(vendor, crm, state, FileStorage(configuration.storage.frames))
+
+
+@contextmanager
+def _state(url: str) -> Iterator[State]:
+    """Open the state database without remembering anything; an empty one if the first run would create it."""
+    with ExitStack() as opened:
+        if probe_database(url) != READY:
+            url = f"sqlite:///{opened.enter_context(TemporaryDirectory())}/state.db"
+        yield opened.enter_context(State(url, remembers=False))

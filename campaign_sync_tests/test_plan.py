@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from sqlalchemy import update
 
 from campaign_sync.cli.plan_document import PlanDocument
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
+from campaign_sync.orchestration.run_failures import MonitoredAssets
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation, running_installation
 from campaign_sync_tests.storage.test_unsaved_memory import contents
 from campaign_sync_tests.test_cli import campaign_sync
@@ -84,6 +86,25 @@ def test_the_day_after_becomes_what_was_planned(installation: Installation) -> N
     ]
     assert (planned["picked"], planned["selected"], planned["rows"], planned["in_list"]) == (5, 4, 3, 5)
     assert planned["expected_seconds"] is not None
+
+    definitions = installation.definitions
+    planned_keys = {spec.key for spec in definitions.resolve_all_asset_specs() if spec.key.path[-1].endswith("_plan")}
+    assert planned_keys == {dg.AssetKey(["nord", "newsletter_plan"]), dg.AssetKey(["sued", "newsletter_plan"])}
+    assert not planned_keys & {
+        key
+        for job in definitions.resolve_all_job_defs()
+        if not job.name.startswith("__")
+        for key in job.asset_layer.selected_asset_keys
+    }
+    assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
+    assert not planned_keys & set(MonitoredAssets.of("nord", assets).assets), "a failed plan is no incident of its list"
+    shown = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=[dg.AssetKey(["nord", "newsletter_plan"])]
+    )
+    (event,) = shown.get_asset_materialization_events()
+    on_page = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert on_page["verdict"] == "would run"
+    assert [on_page[name] for name in ("joins", "leaves", "changes", "rows to send", "in list now")] == [1, 3, 1, 3, 5]
 
     installation.vendor.repair()
     installation.day()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from campaign_sync.inquiry.list_plan import Changes, ListPlan, PlannedCheck
+from campaign_sync.inquiry.list_plan import Changes, ListPlan, PlannedCheck, Verdict
 
 
 class _Model(BaseModel):
@@ -18,8 +18,7 @@ class CheckDocument(_Model):
 
     step: Literal["selection", "snapshot", "gate"]
     name: str
-    verdict: Literal["passed", "warning", "condition", "refuses"]
-    """`condition`: it fails now, and the run sees to it before."""
+    verdict: Verdict
     summary: str
 
 
@@ -140,20 +139,7 @@ def _list(plan: ListPlan) -> ListPlanDocument:
 
 def _check(check: PlannedCheck) -> CheckDocument:
     outcome = check.outcome
-    return CheckDocument(
-        step=check.stage.value,
-        name=outcome.name,
-        verdict=(
-            "passed"
-            if outcome.passed
-            else "refuses"
-            if check.refuses
-            else "condition"
-            if check.is_condition
-            else "warning"
-        ),
-        summary=outcome.summary,
-    )
+    return CheckDocument(step=check.stage.value, name=outcome.name, verdict=check.verdict, summary=outcome.summary)
 
 
 def _changes(changes: Changes) -> ChangesDocument:

@@ -22,15 +22,19 @@ class AssetKind(StrEnum):
     SELECTION = "selection"
     SNAPSHOT = "snapshot"
     RECIPIENT_LIST = "recipient_list"
+    PLAN = "plan"
 
 
 LIST_CHAIN: Final = (AssetKind.SELECTION, AssetKind.SNAPSHOT, AssetKind.RECIPIENT_LIST)
-"""The assets of every recipient list, in their order. No other asset's name ends in one of these kinds."""
+"""The assets that lead to every recipient list, in their order."""
+
+OF_LISTS: Final = (*LIST_CHAIN, AssetKind.PLAN)
+"""The assets that every recipient list has. No other asset's name ends in one of these kinds."""
 
 
 @dataclass(frozen=True)
 class AssetName:
-    """The name of an asset. `recipient_list` is None unless the kind is one of `LIST_CHAIN`; `prefix` may be empty."""
+    """The name of an asset. `recipient_list` is None unless the kind is one of `OF_LISTS`; `prefix` may be empty."""
 
     mandator: str
     kind: AssetKind
@@ -38,7 +42,7 @@ class AssetName:
     prefix: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
-        if (self.kind in LIST_CHAIN) != bool(self.recipient_list):
+        if (self.kind in OF_LISTS) != bool(self.recipient_list):
             raise ValueError(f"{self.kind} with the recipient list {self.recipient_list!r} is the name of no asset")
 
     @classmethod
@@ -50,7 +54,7 @@ class AssetName:
         """
         *prefixes, mandator, last = path
         (prefix,) = prefixes or ("",)
-        for kind in LIST_CHAIN:
+        for kind in OF_LISTS:
             if last.endswith(f"_{kind}"):
                 return cls(mandator, kind, last.removesuffix(f"_{kind}"), prefix=prefix)
         return cls(mandator, AssetKind(last), prefix=prefix)

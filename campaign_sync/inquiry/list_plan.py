@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Literal
 from uuid import uuid4
 
 import pandas as pd
@@ -44,6 +45,10 @@ TWICE = "is in the list twice"
 """Why a second row of a person leaves who stays."""
 
 
+Verdict = Literal["passed", "warning", "condition", "refuses"]
+"""What a check means for a replacement. `condition`: it fails now, and a run sees to it before."""
+
+
 @dataclass(frozen=True)
 class PlannedCheck:
     """A check that the replacement would make, and the step that makes it."""
@@ -60,6 +65,13 @@ class PlannedCheck:
     def refuses(self) -> bool:
         """Whether the replacement would be refused because of it."""
         return self.outcome.stops and not self.is_condition
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it means for the replacement."""
+        if self.outcome.passed:
+            return "passed"
+        return "refuses" if self.refuses else "condition" if self.is_condition else "warning"
 
 
 @dataclass(frozen=True)

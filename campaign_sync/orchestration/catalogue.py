@@ -15,7 +15,9 @@ from campaign_sync.orchestration.asset_keys import asset_name
 _DAILY_PATH = frozenset({AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES, AssetKind.SUPPRESSION_STATE, *LIST_CHAIN})
 """Assets without which no list is replaced."""
 
-_WITHOUT_PEOPLE = frozenset({AssetKind.CONFIGURATION, AssetKind.AUDIT, AssetKind.LIST_DRIFT, AssetKind.REPORT})
+_WITHOUT_PEOPLE = frozenset(
+    {AssetKind.CONFIGURATION, AssetKind.AUDIT, AssetKind.LIST_DRIFT, AssetKind.PLAN, AssetKind.REPORT}
+)
 """Assets that keep counts only. All others keep data about persons."""
 
 _NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}

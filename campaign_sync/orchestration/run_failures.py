@@ -38,10 +38,14 @@ class MonitoredAssets:
 
     @classmethod
     def of(cls, mandator: str, assets: Sequence[dg.AssetsDefinition]) -> "MonitoredAssets":
-        """Return the keys of these definitions, without checks whose incidents come from elsewhere."""
+        """Return the keys of these definitions, without checks whose incidents come from elsewhere, and plans.
+
+        A plan is of a list, and says nothing of whether that is replaced.
+        """
+        keys = (key for asset in assets for key in asset.keys)
         return cls(
             mandator,
-            tuple(key for asset in assets for key in asset.keys),
+            tuple(key for key in keys if asset_name(key).kind is not AssetKind.PLAN),
             tuple(key for asset in assets for key in asset.check_keys if key.name not in CHECKS_WITH_INCIDENTS),
         )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from campaign_sync import definitions
 from campaign_sync.config.field_types import KEY_PATTERN
-from campaign_sync.domain.asset_names import LIST_CHAIN, AssetKind, AssetName
+from campaign_sync.domain.asset_names import OF_LISTS, AssetKind, AssetName
 from campaign_sync.orchestration.asset_keys import asset_key, asset_name, feedback_keys, list_keys, replacement_keys
 
 PRODUCT = Path(definitions.__file__).parent
@@ -29,8 +29,8 @@ NAMES = st.builds(
 
 
 def names_of(prefix: str, mandator: str, lists: list[str]) -> Iterator[AssetName]:
-    yield from (AssetName(mandator, kind, prefix=prefix) for kind in AssetKind if kind not in LIST_CHAIN)
-    yield from (AssetName(mandator, kind, name, prefix=prefix) for name in lists for kind in LIST_CHAIN)
+    yield from (AssetName(mandator, kind, prefix=prefix) for kind in AssetKind if kind not in OF_LISTS)
+    yield from (AssetName(mandator, kind, name, prefix=prefix) for name in lists for kind in OF_LISTS)
 
 
 @given(st.just("") | NAMES, NAMES, st.lists(NAMES, unique=True, max_size=6))
@@ -43,11 +43,11 @@ def test_a_key_stands_for_one_asset(prefix: str, mandator: str, lists: list[str]
 
 @pytest.mark.parametrize("name", ["x", "x_snapshot", "snapshot", "suppression", "list", *AssetKind])
 def test_a_list_may_be_called_like_an_asset(name: str) -> None:
-    keys = {asset_key("nord", kind, name): kind for kind in LIST_CHAIN}
+    keys = {asset_key("nord", kind, name): kind for kind in OF_LISTS}
 
     assert {key: asset_name(key).kind for key in keys} == keys
     assert {asset_name(key).recipient_list for key in keys} == {name}
-    assert not keys.keys() & {asset_key("nord", kind) for kind in AssetKind if kind not in LIST_CHAIN}
+    assert not keys.keys() & {asset_key("nord", kind) for kind in AssetKind if kind not in OF_LISTS}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from campaign_sync.domain.feedback import FeedbackKind
 from campaign_sync.orchestration.assets.audit import audit_asset
 from campaign_sync.orchestration.assets.bounces_unsubscribes import feedback_asset
 from campaign_sync.orchestration.assets.list_drift import list_drift_asset
+from campaign_sync.orchestration.assets.list_plan import list_plan_asset
 from campaign_sync.orchestration.assets.recipient_list import recipient_list_asset
 from campaign_sync.orchestration.assets.report import report_asset
 from campaign_sync.orchestration.assets.responses import response_assets
@@ -39,6 +40,7 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
                 selection_asset(recipient_list, crm_kind, turns[recipient_list.name]),
                 snapshot_asset(recipient_list, turns[recipient_list.name]),
                 recipient_list_asset(recipient_list, turns[recipient_list.name]),
+                list_plan_asset(configuration, recipient_list),
             )
         ),
         *([report] if report else []),

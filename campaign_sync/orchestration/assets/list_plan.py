@@ -1,0 +1,109 @@
+"""The asset that shows what the next replacement of a list would do. It is materialized on request only."""
+
+from typing import Any
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.printable_text import printable
+from campaign_sync.domain.rejection import describe_reason
+from campaign_sync.inquiry.list_plan import Changes, ListPlan
+from campaign_sync.inquiry.plan_sources import open_planner
+from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.errors import translate_errors
+from campaign_sync.orchestration.metadata import Materialized, pick_metadata, seen_in, table
+from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import RunResource, StateResource, VendorResource
+from campaign_sync.replacement.list_settings import ListSettings
+
+
+def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.AssetsDefinition:
+    """Return the asset `[mandator, "<list>_plan"]`, which depends on nothing and on which nothing depends."""
+    mandator = settings.mandator
+
+    @dg.asset(
+        key=asset_key(mandator, AssetKind.PLAN, settings.name, prefix=settings.prefix),
+        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+        kinds={"report"},
+        description=asset_description(
+            f"What a replacement of “{settings.display_name}” of {settings.mandator_display_name} would do at the "
+            "moment at which this was materialized. Materialize it to see it for now; it changes nothing, and no job "
+            "does it by itself.",
+            "people who would join, leave or change, compared with its last proof or with what was read back of it, "
+            "and the rows that would be sent. A plan that would be refused is green all the same: `verdict` says it.",
+            "vendor, CRM or state couldn't be read. The run's error says what to correct. The list isn't concerned.",
+        ),
+        metadata={
+            "mandator": settings.mandator_display_name,
+            "list": settings.display_name,
+            "recipient list id": str(settings.recipient_list_id),
+            "opt-in": settings.schema.opt_in_id,
+            **pick_metadata(settings),
+        },
+    )
+    @with_resources(settings.prefix)
+    def plan(
+        context: dg.AssetExecutionContext, run: RunResource, vendor: VendorResource, state: StateResource
+    ) -> Materialized:
+        with (
+            translate_errors(context, run, state) as attempt,
+            open_planner(configuration, vendor.login(mandator)) as planner,
+        ):
+            planned = planner.plan(settings)
+        return dg.MaterializeResult(
+            data_version=seen_in(context), metadata={**_metadata(planned), "seconds": attempt.seconds}
+        )
+
+    return plan
+
+
+def _metadata(plan: ListPlan) -> dict[str, Any]:
+    """Return what the asset's page shows; numbers are plotted over all plans."""
+    refusing = [plan.problem] if plan.problem else []
+    refusing += [f"{check.outcome.name}: {check.outcome.summary}" for check in plan.checks if check.refuses]
+    verdict = "; ".join(["would be refused", *dict.fromkeys(refusing)]) if plan.is_refused else "would run"
+    counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
+    return {
+        "verdict": printable(verdict),
+        **{name: count for name, count in counts.items() if count is not None},
+        **(_changes(plan.changes) if plan.changes else {}),
+        **({"not compared": printable(plan.not_compared)} if plan.not_compared else {}),
+        **({"expected seconds": round(plan.expected_time.total_seconds(), 1)} if plan.expected_time else {}),
+        **_tables(plan),
+    }
+
+
+def _changes(changes: Changes) -> dict[str, Any]:
+    return {
+        "compared with": f"the proof of {changes.proven_at:%Y-%m-%d %H:%M} UTC" if changes.proven_at else "the list",
+        "joins": changes.joined,
+        "leaves": sum(changes.left.values()),
+        "changes": changes.changed,
+    }
+
+
+def _tables(plan: ListPlan) -> dict[str, Any]:
+    checks = [
+        {
+            "step": check.stage.value,
+            "check": check.outcome.name,
+            "verdict": check.verdict,
+            "found": check.outcome.summary,
+        }
+        for check in plan.checks
+    ]
+    rejected = [
+        {"step": stage, "reason": describe_reason(reason), "people": people}
+        for (stage, reason), people in plan.rejected.items()
+    ]
+    details: list[tuple[str, str, int]] = []
+    if changes := plan.changes:
+        details += [("leave", why, people) for why, people in changes.left.items()]
+        details += [("change", attribute, people) for attribute, people in changes.changed_attributes.items()]
+        details += [("join, refused last time", why, people) for why, people in changes.refused_before.items()]
+    named = [{"change": change, "why": why, "people": people} for change, why, people in details]
+    tables: dict[str, list[Any]] = {"checks": checks, "not sent": rejected, "changes by reason or attribute": named}
+    return {name: table(records) for name, records in tables.items() if records}

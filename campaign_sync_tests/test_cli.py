@@ -13,8 +13,9 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -287,23 +288,54 @@ def test_a_port_in_use_is_reported_before_a_day_is_simulated(tmp_path: Path) -> 
     assert not (tmp_path / ".campaign_sync").exists()
 
 
-@pytest.mark.long
 def test_two_demonstrations_started_at_once_simulate_two_successive_days(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
-        started = [pool.submit(campaign_sync, tmp_path, "demo", new_python=True) for _ in range(2)]
+        started = [pool.submit(campaign_sync, tmp_path, "demo", "--days", "2", new_python=True) for _ in range(2)]
     both = [future.result() for future in started]
 
     assert [done.returncode for done in both] == [0, 0], [done.stdout + done.stderr for done in both]
     days = {re.findall(r"Day (\d+)", done.stdout)[0]: done.stdout.splitlines() for done in both}
-    assert sorted(days) == ["1", "2"]
-    tables = [[cells(line) for line in days[day] if "equal" in line] for day in ("1", "2")]
-    for first, second in zip(*tables, strict=True):
-        name, selected, suppressed, rejected, sent, in_list, proof = second
+    assert sorted(days) == ["14", "15"]
+    tables = [[cells(line) for line in days[day] if "equal" in line] for day in ("14", "15")]
+    assert [row[0] for row in tables[0]] == ["newsletter", "produktnews", "newsletter"], "the fourth is refused"
+    of_first = {row[1]: row for row in tables[0]}
+    for name, selected, suppressed, rejected, sent, in_list, proof in tables[1]:
         numbers = [int(text.replace(",", "")) for text in (selected, suppressed, rejected, in_list)]
         assert numbers[0] == sum(numbers[1:]), "every selected person is in the list or rejected"
-        assert (name, proof) == (first[0], f"✓ {in_list} equal")
-        assert suppressed != first[2]
+        assert proof == f"✓ {in_list} equal", name
         assert int(sent.replace(",", "")) >= numbers[3]
+        assert selected not in of_first or suppressed != of_first[selected][2]
+
+
+@pytest.mark.long
+def test_the_demonstration_has_fourteen_days_of_their_own_and_answers_questions_about_them(tmp_path: Path) -> None:
+    demo = campaign_sync(tmp_path, "demo", new_python=True)
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "partner_snapshot: plausible_size – the list shrinks by 41% " in demo.stdout
+    (proof,) = re.findall(r"demo (prove \S+ --at \S+)", demo.stdout)
+    (why,) = re.findall(r"demo (why \S+)", demo.stdout)
+    answers = {question: campaign_sync(tmp_path, "demo", *question.split()) for question in (why, proof)}
+    assert "✗ no   why      selection: unsubscribed" in answers[why].stdout
+    assert re.search(r"nord/newsletter +✓ yes", answers[proof].stdout)
+    days = [campaign_sync(tmp_path, "demo", "diff", "nord", "newsletter", str(day)) for day in last_days(13)]
+    assert [done.returncode for done in days] == [0] * 13, "a proof of each day"
+    accepted = campaign_sync(
+        tmp_path, "demo", "run", "sued", "--list", "partner", "--accept-size", "Die Partner sind jetzt woanders"
+    )
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+
+
+def test_a_question_about_no_demonstration_says_how_to_start_it(tmp_path: Path) -> None:
+    done = campaign_sync(tmp_path, "demo", "why", "person@example.org")
+
+    assert done.returncode == 2
+    assert "run `campaign-sync demo` first" in done.stderr
+
+
+def last_days(number: int) -> list[date]:
+    today = datetime.now(ZoneInfo("Europe/Berlin")).date()
+    return [today - timedelta(days=ago) for ago in range(number, 0, -1)]
 
 
 def halve(installation: Installation) -> None:

@@ -257,17 +257,27 @@ def report(
     write_report(configuration, mandator, _language(configuration, language, output), output, Terminal())
 
 
-@app.command()
+@app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def demo(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[COMMAND]…", help="Instead, a command on the demonstration's data, like `why ADDRESS`."
+        ),
+    ] = None,
     ui: Annotated[bool, typer.Option("--ui", help="Leave sandbox and Dagster's UI running until Ctrl-C.")] = False,
     port: Annotated[int, typer.Option(help="The UI's port.")] = 3000,
+    days: Annotated[int, typer.Option(min=1, max=14, help="How many days the first demonstration has.")] = 14,
 ) -> None:
-    """Replace the lists of two demonstration mandators in a sandbox on this machine. Every further run is a new day."""
-    from campaign_sync.cli.demo import run_demo
+    """Replace the lists of two invented mandators on this machine: for the last fourteen days, then for another one."""
+    from campaign_sync.cli.demo import run_demo, use_demo
 
+    if command:
+        with use_demo():
+            raise typer.Exit(app(command, standalone_mode=False) or NOTHING_WRONG)
     if ui:
         _require_free(port)
-    raise typer.Exit(NOTHING_WRONG if run_demo(Terminal(), ui_port=port if ui else None) else SOMETHING_FAILED)
+    raise typer.Exit(NOTHING_WRONG if run_demo(Terminal(), port if ui else None, days) else SOMETHING_FAILED)
 
 
 @app.command()

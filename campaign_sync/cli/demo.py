@@ -1,31 +1,49 @@
-"""`campaign-sync demo`: real daily replacements between a pretend CRM and a pretend vendor. Each run is a day."""
+"""`campaign-sync demo`: daily replacements between a pretend CRM and a pretend vendor, and questions about them.
 
+The first one has fourteen days, thirteen of which have passed: real runs, at the time of those days. Every further one
+is another day.
+"""
+
+import multiprocessing
 import os
-import subprocess
-import sys
+import signal
 import webbrowser
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from importlib.resources import files
+from io import StringIO
+from itertools import repeat
 from pathlib import Path
+from uuid import uuid4
 
+import dagster as dg
+import time_machine
 from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.cli.dev import dagster_services
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
+from campaign_sync.cli.in_process_run import execute_in_process
 from campaign_sync.cli.next_steps import NextSteps
 from campaign_sync.cli.run import run_daily_replacement
 from campaign_sync.config import Configuration, SqlSettings, load_configuration
-from campaign_sync.replacement.list_settings import list_settings
-from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
+from campaign_sync.orchestration.asset_keys import replacement_keys
+from campaign_sync.sandbox.demo_crm import DAMAGED_ON, UNSUBSCRIBED_ON
+from campaign_sync.sandbox.demo_night import Night, let_pass
+from campaign_sync.sandbox.demo_people import LEAVER
+from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import VendorState
 from campaign_sync.storage.database import upgrade_database
 from campaign_sync.storage.private_files import folder_lock, write_atomically
 
 FOLDER = Path(".campaign_sync/demo")
+
+DAYS = DAMAGED_ON
+"""The day that is today when the demonstration begins. One of its lists is refused."""
 
 _CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
 _NEXT_STEPS = NextSteps(
@@ -33,56 +51,61 @@ _NEXT_STEPS = NextSteps(
     ui="`campaign-sync demo --ui`",
     if_dead="remove .campaign_sync/demo to start the demonstration again",
 )
-_PUBLISHED_LATE = 4
-"""How many of a day's unsubscribes the vendor's export job hasn't written yet, so that only a live query shows them."""
+_DAY = FOLDER / "day"
+_STARTS = time(4, 30)
+"""When the run of a day that has passed begins, by its mandator's clocks."""
 
 
-def run_demo(console: Console, ui_port: int | None) -> bool:
-    """Simulate one day of both mandators; with a port, leave sandbox and UI running. Returns whether all is proven.
+def run_demo(console: Console, ui_port: int | None, days: int = DAYS) -> bool:
+    """Simulate the next day of both mandators, the first time after those that have passed.
 
-    A second command that is started meanwhile waits, and simulates the next day.
+    A second command that is started meanwhile waits, and simulates the day after it.
+
+    Args:
+        console: shows progress and outcome.
+        ui_port: where to leave the UI running, with the vendor; None for neither.
+        days: how many days the first demonstration has, up to 14.
+
+    Returns:
+        Whether every list is proven but the one that is refused on purpose.
     """
     with ExitStack() as simulation:
         with console.status(f"Waiting for another `campaign-sync demo` in {FOLDER}"):
             simulation.enter_context(folder_lock(FOLDER))
-        use_instance(FOLDER / "dagster")
-        with _sandbox() as base_url:
-            proven = _simulate_day(console, base_url)
+        with _demonstration() as (vendor, configuration):
+            night, as_intended = _simulate(console, vendor, configuration, days)
             simulation.close()
             if ui_port is None:
-                _print_next_steps(console)
+                _print_next_steps(console, night, days)
             else:
                 _leave_running(console, ui_port)
-    return proven
+    return as_intended
 
 
-def _simulate_day(console: Console, base_url: str) -> bool:
-    """Simulate the next day. Returns whether all lists are proven."""
-    configuration_file, day = FOLDER / "campaign_sync.yaml", _next_day()
-    configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text())
-    os.environ |= _environment(base_url, configuration_file)
-    configuration = load_configuration()
-    upgrade_database(configuration.storage.state_url.get_secret_value())  # the demonstration's own
-    console.rule(f"Day {day}")
-    with console.status("A night in the CRM and at the vendor" if day > 1 else "Making a CRM of 50,000 people"):
-        _change_crm_and_vendor(day, configuration)
-    write_atomically(FOLDER / "day", str(day).encode())
-    proven = [
-        run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS, in_process=True)
-        for mandator in configuration.mandators
-    ]
-    return all(proven)
+@contextmanager
+def use_demo() -> Iterator[None]:
+    """Let commands use the configuration, the Dagster instance and the vendor of the demonstration.
+
+    Raises:
+        CommandError: there is none yet.
+    """
+    if not _DAY.exists():
+        raise CommandError("there is no demonstration here yet; run `campaign-sync demo` first")
+    with _demonstration():
+        yield
 
 
-def _next_day() -> int:
-    file = FOLDER / "day"
-    return int(file.read_text()) + 1 if file.exists() else 1
-
-
-def _previous_day() -> datetime:
-    """Return the moment at which the day before was simulated."""
-    file = FOLDER / "day"
-    return datetime.fromtimestamp(file.stat().st_mtime if file.exists() else 0, UTC)
+@contextmanager
+def _demonstration() -> Iterator[tuple[VendorState, Configuration]]:
+    """Serve the vendor, and name it, the configuration and the Dagster instance in the environment."""
+    use_instance(FOLDER / "dagster")
+    configuration_file = FOLDER / "campaign_sync.yaml"
+    configuration_file.write_text((files("campaign_sync.sandbox") / "demo.yaml").read_text("utf-8"), "utf-8")
+    with closing(VendorState(FOLDER / "sandbox.db")) as vendor, serve(vendor) as base_url:
+        os.environ |= _environment(base_url, configuration_file)
+        configuration = load_configuration()
+        upgrade_database(configuration.storage.state_url.get_secret_value())  # the demonstration's own
+        yield vendor, configuration
 
 
 def _environment(base_url: str, configuration_file: Path) -> dict[str, str]:
@@ -97,67 +120,90 @@ def _environment(base_url: str, configuration_file: Path) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _sandbox() -> Iterator[str]:
-    """Run the sandbox in a process of its own, and yield its base URL."""
-    command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(FOLDER / "sandbox.db")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - a fixed command
-        try:
-            base_url = process.stdout.readline().strip() if process.stdout else ""
-            if not base_url:
-                raise CommandError("the sandbox didn't start; its message is above", SOMETHING_FAILED)
-            yield base_url
-        finally:
-            process.terminate()
+def _simulate(console: Console, vendor: VendorState, configuration: Configuration, days: int) -> tuple[Night, bool]:
+    """Simulate the days that have passed, if they haven't been yet, and another one.
+
+    A day counts as simulated from its beginning: after an interrupt, the next command goes on with the day after.
+
+    Returns:
+        The last night, and whether every list is proven but the one that is refused on purpose.
+    """
+    last, previous = _last_day(days)
+    if last < DAYS - 1:
+        last, previous = DAYS - 1, _simulate_past_days(console, vendor, configuration, last + 1, previous)
+    night = Night(last + 1, datetime.now(UTC), previous)
+    console.rule(f"Day {night.day}: {night.moment.astimezone():%A, %d %B %Y}")
+    with console.status("A night in the CRM and at the vendor"):
+        _let_pass(night, vendor, configuration)
+    refused = [
+        mandator
+        for mandator in configuration.mandators
+        if not run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS, in_process=True)
+    ]
+    return night, refused == (["sued"] if _is_damaged(night) else [])
 
 
-def _change_crm_and_vendor(day: int, configuration: Configuration) -> None:
-    """Create the CRM and the vendor's lists on the first day, and change the CRM on every other; publish feedback."""
-    crm_url = _crm_url(configuration)
-    if day == 1:
-        create_demo_crm(crm_url)
-    else:
-        advance_demo_crm(crm_url, day)
-    with closing(VendorState(FOLDER / "sandbox.db")) as vendor:
-        if day == 1:
-            _create_lists(vendor, configuration)
-        for mandator in configuration.mandators:
-            _publish_feedback(vendor, configuration, mandator, day)
+def _simulate_past_days(
+    console: Console, vendor: VendorState, configuration: Configuration, first: int, previous: datetime | None
+) -> datetime:
+    """Simulate the days from `first` to yesterday, each at its own time. Returns when yesterday's runs began.
+
+    The mandators' runs are processes: clocks are set for a process as a whole, and theirs take one processor each.
+    """
+    zone = next(iter(configuration.mandators.values())).zone
+    today = datetime.now(zone).date()
+    workers = ProcessPoolExecutor(
+        len(configuration.mandators),
+        multiprocessing.get_context("spawn"),
+        signal.signal,
+        (signal.SIGINT, signal.SIG_IGN),
+    )
+    with workers, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=DAYS - first)
+        for day in range(first, DAYS):
+            start = datetime.combine(today - timedelta(days=DAYS - day), _STARTS, zone)
+            night = Night(day, start.astimezone(UTC), previous)
+            progress.update(task, description=f"{start:%A, %d %B}: {'four lists' if previous else 'a new CRM'}")
+            with time_machine.travel(night.moment):
+                _let_pass(night, vendor, configuration)
+                proven = list(workers.map(_run_in_the_past, configuration.mandators, repeat(night.moment)))
+            if not all(proven):
+                raise CommandError(
+                    f"a list of the demonstration wasn't proven on day {day}; remove {FOLDER} to start it again",
+                    SOMETHING_FAILED,
+                )
+            previous = night.moment
+            progress.advance(task)
+    return previous or datetime.now(UTC)
 
 
-def _crm_url(configuration: Configuration) -> str:
-    if not isinstance(configuration.crm, SqlSettings):
+def _run_in_the_past(mandator: str, moment: datetime) -> bool:
+    """Run the daily job of a mandator at a time that has passed. Returns whether it succeeded. Runs in a worker."""
+    configuration, unseen = load_configuration(), Console(file=StringIO())
+    with time_machine.travel(moment), dg.DagsterInstance.get() as instance:
+        keys = replacement_keys(mandator, list(configuration.mandators[mandator].lists), prefix=configuration.prefix)
+        result = execute_in_process(instance, configuration, mandator, keys, unseen, _NEXT_STEPS, run_id=str(uuid4()))
+    return result.success
+
+
+def _last_day(days: int) -> tuple[int, datetime | None]:
+    """Return the newest day that was simulated, and when its runs began; before the first of `days`, None."""
+    if not _DAY.exists():
+        return DAYS - days, None
+    day, _, moment = _DAY.read_text().partition(" ")
+    try:
+        return int(day), datetime.fromisoformat(moment)
+    except ValueError:
+        raise CommandError(f"{FOLDER} is of another version; remove it to start the demonstration again") from None
+
+
+def _let_pass(night: Night, vendor: VendorState, configuration: Configuration) -> None:
+    crm = configuration.crm
+    if not isinstance(crm, SqlSettings):
         raise CommandError("the demonstration's CRM is a SQL database; start it without a configuration of yours")
-    return configuration.crm.url.get_secret_value()
-
-
-def _create_lists(vendor: VendorState, configuration: Configuration) -> None:
-    for mandator, settings in configuration.mandators.items():
-        vendor.add_mandator(settings.mandator_id, _CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
-        if settings.canary_address:
-            vendor.unsubscribe(settings.mandator_id, settings.canary_address)
-        for name, recipient_list in settings.lists.items():
-            chosen = list_settings(configuration, mandator, name)
-            attributes = chosen.schema.list_attributes
-            vendor.add_list(settings.mandator_id, recipient_list.recipient_list_id, chosen.pick.name, attributes)
-
-
-def _publish_feedback(vendor: VendorState, configuration: Configuration, mandator: str, day: int) -> None:
-    """Let people unsubscribe, bounce and be blocked at the vendor, and publish most of it as feedback."""
-    mandator_id = configuration.mandators[mandator].mandator_id
-    people = demo_addresses(_crm_url(configuration), day, mandator)
-    now = datetime.now(UTC)
-    happened = str(int(max(now - timedelta(hours=3), _previous_day() + timedelta(seconds=1)).timestamp() * 1000))
-    for address in people.unsubscribed:
-        vendor.unsubscribe(mandator_id, address)
-    for address in people.bounced:
-        vendor.bounce(mandator_id, address)
-    for pattern in people.blocked_patterns:
-        vendor.block(mandator_id, pattern)
-    published, late = people.unsubscribed[:-_PUBLISHED_LATE], people.unsubscribed[-_PUBLISHED_LATE:]
-    vendor.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in published])
-    vendor.publish(mandator_id, "getUnsubscribes", [[address, happened] for address in late], now + timedelta(hours=6))
-    vendor.publish(mandator_id, "getOutBounces", [[address, happened] for address in people.bounced])
+    credentials = (_CREDENTIALS["DEMO_USERNAME"], _CREDENTIALS["DEMO_PASSWORD"])
+    let_pass(night, crm.url.get_secret_value(), vendor, configuration, credentials)
+    write_atomically(_DAY, f"{night.day} {night.moment.isoformat()}".encode())
 
 
 def _leave_running(console: Console, port: int) -> None:
@@ -171,14 +217,26 @@ def _leave_running(console: Console, port: int) -> None:
         services.wait()
 
 
-def _print_next_steps(console: Console) -> None:
+def _is_damaged(night: Night) -> bool:
+    return night.day == DAMAGED_ON and night.previous is not None
+
+
+def _print_next_steps(console: Console, night: Night, days: int) -> None:
+    steps = [("diff nord newsletter", "who joined and who left since the proof before, and why")]
+    if night.day >= UNSUBSCRIBED_ON:
+        steps.insert(0, (f"why {LEAVER}", "a person who unsubscribed: since when she is in no list, and why"))
+    if night.day == DAYS and DAYS - days + 1 < UNSUBSCRIBED_ON:
+        before = (night.moment.astimezone() - timedelta(days=DAYS - UNSUBSCRIBED_ON + 1)).date()
+        steps.insert(1, (f"prove {LEAVER} --at {before}", "on which consent she was in which list the day before"))
+    if _is_damaged(night):
+        purpose = "accept the list that was refused; the next day it is right again, and nothing is to be accepted"
+        steps.append(("run sued --list partner --accept-size REASON", purpose))
+    steps.append(("--ui", "another day, then lists, checks and plots of all days in Dagster's UI"))
     console.print(
         Text.from_markup(
             "\n[bold]What next[/bold]\n"
-            "  uv run --no-dev campaign-sync demo        the next day: people left, bounced and joined, numbers move\n"
-            "  uv run --no-dev campaign-sync demo --ui   one more day, then assets, checks and plots in Dagster's UI\n"
-            "  docs/configuration.md                     your own mandators and lists\n"
-            f"  rm -r {FOLDER!s:<36}forget the demonstration"
+            + "".join(f"  uv run --no-dev campaign-sync demo {step}\n      {purpose}\n" for step, purpose in steps)
+            + f"  rm -r {FOLDER}\n      forget the demonstration"
         ),
         highlight=False,
         soft_wrap=True,

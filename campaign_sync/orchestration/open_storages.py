@@ -8,9 +8,11 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
@@ -115,6 +117,10 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
 class PatientRunStorage(SqliteRunStorage):
     """The runs. Dagster's own storage waits only five seconds for another process that writes."""
+
+    def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
+        """Add a run, created by the clock of this process, which dates its events as well, not by the database's."""
+        return self.add_historical_run(dagster_run, datetime.now(UTC))
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -1,13 +1,13 @@
 """The demonstration CRM: invented people, their consents, and what changes from one day to the next.
 
-Everything follows from the seed and the day, never from the clock, so that every demonstration is the same.
+Everything but the dates of new consents follows from the seed and the day, so that every demonstration is the same.
 """
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 from sqlalchemy import (
     Column,
@@ -44,6 +44,7 @@ _OPT_INS = (
 _MARKETING_LISTS = (
     ("ML-1", "Newsletter Nord", None, "static", None),
     ("ML-2", "Partner Süd", "account", "static", None),
+    ("ML-4", "Partner Süd (Kopie)", "account", "static", None),
     (
         *("ML-3", "Newsletter Süd", "contact", "dynamic"),
         "SELECT id AS entity_id FROM contact WHERE country = 'DE' AND postal_code >= '70000'",
@@ -63,6 +64,10 @@ _REPORT_VIEW = (
 )
 
 
+UNSUBSCRIBED_ON, DAMAGED_ON, REPAIRED_ON = 12, 14, 15
+"""The days on which `demo_people.LEAVER` unsubscribes, and on which partners get into a wrong list and out of it."""
+
+
 @dataclass(frozen=True)
 class DemoFeedback:
     """The vendor's feedback of one day: normalized addresses, and patterns of its blocklist."""
@@ -72,7 +77,7 @@ class DemoFeedback:
     blocked_patterns: list[str]
 
 
-def create_demo_crm(url: str, people: int = 50_000, seed: int = 1) -> None:
+def create_demo_crm(url: str, people: int = 10_000, seed: int = 1) -> None:
     """Create the demonstration CRM as it is on day one. An existing one isn't changed.
 
     Args:
@@ -93,12 +98,15 @@ def create_demo_crm(url: str, people: int = 50_000, seed: int = 1) -> None:
         _fill(connection, people, _random(seed))
 
 
-def advance_demo_crm(url: str, day: int) -> None:
+def advance_demo_crm(url: str, day: int, moment: datetime) -> None:
     """Apply the changes of a day: new people, consents given and withdrawn, people who moved. Idempotent.
+
+    On day 14 two fifths of the partners get into a wrong marketing list by mistake, and on day 15 back.
 
     Args:
         url: a demonstration CRM.
         day: 2 for the day after its creation.
+        moment: when consents are given and withdrawn.
 
     Raises:
         CrmError: it can't be reached, or isn't a demonstration CRM.
@@ -115,7 +123,11 @@ def advance_demo_crm(url: str, day: int) -> None:
         members = _members("ML-1", [(EntityType.CONTACT, contact_id) for contact_id in north])
         connection.execute(insert(schema.marketing_list_member), members)
         _move(connection, rng.sample(contacts, len(contacts) // 250 + 1), rng)
-        _change_consents(connection, day, north, south, rng)
+        _change_consents(connection, day, moment, north, south, rng)
+        if day == DAMAGED_ON:
+            _move_partners(connection, "ML-2", "ML-4")
+        elif day == REPAIRED_ON:
+            _move_partners(connection, "ML-4", "ML-2")
 
 
 def demo_addresses(url: str, day: int, mandator: str) -> DemoFeedback:
@@ -130,8 +142,9 @@ def demo_addresses(url: str, day: int, mandator: str) -> DemoFeedback:
     _random(mandator).shuffle(addresses)
     start = (day - 1) * 40 % max(1, len(addresses) - 40)
     todays = addresses[start : start + 40]
+    leaver = [demo_people.LEAVER] if mandator == "nord" and day == UNSUBSCRIBED_ON else []
     return DemoFeedback(
-        unsubscribed=todays[: rng.randint(16, 26)],
+        unsubscribed=[*leaver, *todays[: rng.randint(16, 26)]],
         bounced=todays[26 : 26 + rng.randint(6, 12)],
         blocked_patterns=[*([f"*@{demo_people.THROWAWAY_DOMAIN}"] if day == 1 else []), *todays[39:]],
     )
@@ -163,6 +176,7 @@ def _fill(connection: Connection, size: int, rng: random.Random) -> None:
     )
     northern = int(size * 0.26)
     rows = demo_people.people(EntityType.CONTACT, contacts, northern, rng)
+    rows[1] |= {"first_name": "Jördis", "last_name": "Übermut", "email": demo_people.LEAVER}
     lead_rows = demo_people.people(EntityType.LEAD, leads, len(leads) // 2, rng)
     for contact, lead in list(zip(rows, lead_rows, strict=False))[::25]:
         lead["email"] = contact["email"]  # a lead that became a contact and was never removed
@@ -243,9 +257,16 @@ def _move(connection: Connection, contact_ids: list[str], rng: random.Random) ->
     )
 
 
-def _change_consents(connection: Connection, day: int, north: list[str], south: list[str], rng: random.Random) -> None:
+def _move_partners(connection: Connection, source: str, target: str) -> None:
+    member = schema.marketing_list_member
+    is_chosen = (member.c.marketing_list_id == source) & (func.substr(member.c.entity_id, -1) >= "6")
+    connection.execute(update(member).where(is_chosen).values(marketing_list_id=target))
+
+
+def _change_consents(
+    connection: Connection, day: int, moment: datetime, north: list[str], south: list[str], rng: random.Random
+) -> None:
     """Add the consents of newcomers, some withdrawals at the service desk, and some renewed consents."""
-    moment = DAY_ONE + timedelta(days=day, hours=9)
     events = [
         consent_event((EntityType.CONTACT, contact_id), opt_in_id, ConsentKind.GRANTED, moment, "form:website")
         for opt_in_id, contact_ids in (("newsletter-nord", north), ("newsletter-sued", south))
@@ -291,4 +312,4 @@ def _addresses_at_creation(connection: Connection, mandator: str) -> list[str]:
             if (entity_type, entity_id) in writable:
                 with suppress(InvalidAddressError):
                     addresses.add(normalize_address(email))
-    return sorted(addresses)
+    return sorted(addresses - {demo_people.LEAVER})

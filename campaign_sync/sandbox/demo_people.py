@@ -24,6 +24,8 @@ _DOMAINS = (
     *("mail.example.org", "post.example.net", "büro.example.com", "müller-beispiel.example", "bäckerei-süd.example"),
 )
 THROWAWAY_DOMAIN = "wegwerf.example"
+LEAVER = "joerdis.uebermut@example.org"
+"""A person of the northern newsletter who unsubscribes after some days."""
 NORTH = (("20095", "Hamburg"), ("28195", "Bremen"), ("24103", "Kiel"), ("10115", "Berlin"), ("50667", "Köln"))
 SOUTH = (("80331", "München"), ("70173", "Stuttgart"), ("90402", "Nürnberg"), ("97070", "Würzburg"), ("89073", "Ulm"))
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ë": "e"})

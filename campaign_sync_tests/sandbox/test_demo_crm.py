@@ -1,6 +1,7 @@
 """The demonstration CRM: always the same, with the data errors of a real one."""
 
 import unicodedata
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -50,7 +51,7 @@ def kept(url: str, pick: Pick, mandator: str) -> pd.DataFrame:
 
 def test_it_works_on_every_database(database_url: str) -> None:
     create_demo_crm(database_url, people=500)
-    advance_demo_crm(database_url, 2)
+    advance_demo_crm(database_url, 2, DAY_ONE + timedelta(days=2))
     SqlCrm(database_url).check()
     assert demo_addresses(database_url, 2, "sued").unsubscribed
     assert all(len(picked(database_url, pick)) for pick in LISTS)
@@ -67,8 +68,8 @@ def test_the_same_seed_makes_the_same_people(demo_url: str, sqlite_url: str) -> 
     create_demo_crm(other, people=5_000)
     create_demo_crm(other, people=5_000)
     for day in (2, 3):
-        advance_demo_crm(demo_url, day)
-        advance_demo_crm(other, day)
+        advance_demo_crm(demo_url, day, DAY_ONE + timedelta(days=day))
+        advance_demo_crm(other, day, DAY_ONE + timedelta(days=day))
     for table in schema.metadata.sorted_tables:
         assert rows(demo_url, table) == rows(other, table)
 
@@ -104,7 +105,7 @@ def test_its_people_are_invented(demo_url: str) -> None:
 
 def test_a_day_brings_new_people_withdrawals_and_moves(demo_url: str) -> None:
     before = {pick: set(picked(demo_url, pick)["entity_id"]) for pick in LISTS}
-    advance_demo_crm(demo_url, 2)
+    advance_demo_crm(demo_url, 2, DAY_ONE + timedelta(days=2))
     after = {pick: set(picked(demo_url, pick)["entity_id"]) for pick in LISTS}
     nord, _, sued, _ = LISTS
     assert after[nord] > before[nord]
@@ -115,9 +116,9 @@ def test_a_day_brings_new_people_withdrawals_and_moves(demo_url: str) -> None:
 
 
 def test_a_day_is_applied_once(demo_url: str) -> None:
-    advance_demo_crm(demo_url, 2)
+    advance_demo_crm(demo_url, 2, DAY_ONE + timedelta(days=2))
     events = rows(demo_url, schema.consent_event)
-    advance_demo_crm(demo_url, 2)
+    advance_demo_crm(demo_url, 2, DAY_ONE + timedelta(days=2))
     assert rows(demo_url, schema.consent_event) == events
 
 
@@ -125,7 +126,7 @@ def test_a_demonstration_of_an_earlier_version_must_be_restarted(demo_url: str) 
     with crm_engine(demo_url).begin() as connection:
         connection.exec_driver_sql("ALTER TABLE consent_event DROP COLUMN text_version")
     with pytest.raises(CrmError, match=r"remove \.campaign_sync/demo to start again"):
-        advance_demo_crm(demo_url, 2)
+        advance_demo_crm(demo_url, 2, DAY_ONE + timedelta(days=2))
 
 
 def test_the_feedback_of_a_day_does_not_depend_on_earlier_imports(demo_url: str) -> None:
@@ -135,7 +136,7 @@ def test_the_feedback_of_a_day_does_not_depend_on_earlier_imports(demo_url: str)
         [Unsubscribe(address, DAY_ONE, "nord", "optimizely:test") for address in first.unsubscribed]
     )
     crm.record_bounces([Bounce(address, DAY_ONE, "nord", "optimizely:test") for address in first.bounced])
-    advance_demo_crm(demo_url, 2)
+    advance_demo_crm(demo_url, 2, DAY_ONE + timedelta(days=2))
     assert demo_addresses(demo_url, 1, "nord") == first
     second = demo_addresses(demo_url, 2, "nord")
     assert not set(first.unsubscribed + first.bounced) & set(second.unsubscribed + second.bounced)
@@ -162,4 +163,4 @@ def test_no_people_are_invented_in_a_real_crm(sqlite_url: str) -> None:
     with pytest.raises(CrmError, match="holds people already"):
         create_demo_crm(sqlite_url)
     with pytest.raises(CrmError, match="isn't a demonstration CRM"):
-        advance_demo_crm(sqlite_url, 2)
+        advance_demo_crm(sqlite_url, 2, DAY_ONE + timedelta(days=2))

@@ -26,10 +26,11 @@ def incomplete_lists(
     view: StateView,
     late: Collection[str],
     gives_up: Callable[[str, Replacement], bool],
+    hindrance: Callable[[], str | None],
 ) -> Iterator[Incident]:
     """Yield the incomplete lists that no living run is replacing; of those in `late`, all.
 
-    `gives_up` returns whether no further automatic attempt is made.
+    `gives_up` returns whether no further automatic attempt is made, `hindrance` what keeps any from being made.
     """
     settings = configuration.mandators[mandator]
     for name, list_settings in settings.lists.items():
@@ -40,14 +41,15 @@ def incomplete_lists(
         if name not in late and list_settings.recipient_list_id in view.locks.living:
             continue
         given_up = not settings.automation.repair or gives_up(name, unfinished)
+        hindered = None if given_up else hindrance()
         yield Incident(
             mandator,
             Subject.of_list(name),
-            IncidentKind.UNREPAIRED if given_up else IncidentKind.INCOMPLETE,
+            IncidentKind.UNREPAIRED if given_up or hindered else IncidentKind.INCOMPLETE,
             since,
             f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
             "cleared and isn't full again.",
-            _incomplete_remedy(mandator, name, state.attempts if given_up else None),
+            _incomplete_remedy(mandator, name, state.attempts if given_up else None, hindered),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
 
@@ -193,9 +195,18 @@ def named(settings: MandatorSettings, mandator: str, name: str) -> str:
     return f"“{title}” ({mandator}/{name})" if title else f"{mandator}/{name}"
 
 
-def _incomplete_remedy(mandator: str, name: str, attempts: int | None) -> str:
-    """Return what to do about an incomplete list; `attempts` is how many failed if no further one is made."""
+def _incomplete_remedy(mandator: str, name: str, attempts: int | None, hindrance: str | None) -> str:
+    """Return what to do about an incomplete list.
+
+    `attempts` is how many failed if no further one is made, `hindrance` what keeps any from being made, and the remedy.
+    """
     again = f"`campaign-sync run {mandator} --list {name}`"
+    if hindrance:
+        return (
+            "Send nothing to it until the all-clear: part of its people are missing. Nothing repairs it automatically, "
+            f"because {hindrance}: then it is repaired within minutes. If not, run {again} and see {MANUAL}, "
+            "“A list is INCOMPLETE”."
+        )
     if attempts is None:
         return (
             "Send nothing to it until the all-clear: part of its people are missing. It is usually repaired "

@@ -18,6 +18,7 @@ from campaign_sync.domain.readiness import Attempt
 from campaign_sync.domain.url import ENCODING_HINT, is_ambiguous
 from campaign_sync.orchestration.embedded_storage import EmbeddedStorage
 from campaign_sync.orchestration.mandator_days import MandatorDay, unfinished_days
+from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_submission import is_daemon_up
 from campaign_sync.sqlite import remedy
@@ -70,8 +71,12 @@ def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Att
 
 def known_day(configuration: Configuration, mandator: str, state: State) -> MandatorDay | None:
     """Return the newest day of a mandator, if something has failed on it and Dagster's instance can be read."""
-    days = _read(lambda instance: unfinished_days(configuration, instance, state, [mandator], datetime.now(UTC)))
-    return (days or {}).get(mandator)
+
+    def read(instance: dg.DagsterInstance) -> dict[str, MandatorDay]:
+        hindrances = RepairHindrances(configuration, instance, in_service=False)
+        return unfinished_days(configuration, instance, state, [mandator], datetime.now(UTC), hindrances)
+
+    return (_read(read) or {}).get(mandator)
 
 
 def _read(read: Callable[[dg.DagsterInstance], Known]) -> Known | None:

@@ -18,6 +18,7 @@ from campaign_sync.orchestration.incident_check import CheckedIncidents, Dagster
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks
 from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.repair_hindrances import ALARM_SENSOR
 from campaign_sync.orchestration.run_failures import MonitoredAssets
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
@@ -52,7 +53,7 @@ def alarm_sensor(
     reader = DagsterReader(monitored.values())
 
     @dg.sensor(
-        name=name_in_dagster("campaign_sync_alarms", prefix=configuration.prefix),
+        name=name_in_dagster(ALARM_SENSOR, prefix=configuration.prefix),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

@@ -12,6 +12,7 @@ VERSIONS = ">=1.13.27,<1.14"
 try:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
     from dagster._core.events import RunFailureReason
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, SensorInstigatorData
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
     from dagster._core.storage.base_storage import DagsterStorage
     from dagster._core.storage.event_log import SqlEventLogStorage
@@ -34,7 +35,10 @@ __all__ = [
     "ConfigurableClassData",
     "DagsterSqliteStorage",
     "DagsterStorage",
+    "InstigatorState",
+    "InstigatorType",
     "RunFailureReason",
+    "SensorInstigatorData",
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
     "SqliteEventLogStorage",

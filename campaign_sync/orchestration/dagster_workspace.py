@@ -11,13 +11,12 @@ from warnings import catch_warnings, simplefilter
 
 import dagster as dg
 
-from campaign_sync.orchestration.dagster_internals import VERSIONS
+from campaign_sync.orchestration.dagster_internals import VERSIONS, InstigatorType, SensorInstigatorData
 
 try:
     from dagster._core.definitions.selector import JobSubsetSelector
     from dagster._core.remote_origin import CodeLocationOrigin, RemoteRepositoryOrigin
     from dagster._core.remote_representation.code_location import CodeLocation
-    from dagster._core.scheduler.instigation import InstigatorType, SensorInstigatorData
     from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
     from dagster._core.workspace.load_target import WorkspaceLoadTarget
 except ImportError as error:

@@ -1,7 +1,7 @@
 """The check for incidents: of what Dagster knows and what the state database knows, one mandator after the other."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, partial
 
@@ -17,7 +17,7 @@ from campaign_sync.alerts.detection import (
     old_feedback,
     replaced_since,
 )
-from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
@@ -25,6 +25,7 @@ from campaign_sync.orchestration.configuration_sensor import configuration_incid
 from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
 from campaign_sync.orchestration.mandator_days import MandatorDay, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import outcome
+from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.repair_sensor import is_given_up
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
@@ -86,9 +87,10 @@ def check_incidents(
     """
     view = state.view()  # after Dagster's runs: see `StateView`
     # Rarely needed, and then once for all mandators.
-    days = cache(lambda: unfinished_days(configuration, dagster.instance, state, monitored.keys(), now))
+    hindrances = RepairHindrances(configuration, dagster.instance)
+    days = cache(lambda: unfinished_days(configuration, dagster.instance, state, monitored.keys(), now, hindrances))
     results = {
-        mandator: outcome(partial(_detect, configuration, of_mandator, dagster, view, days, now))
+        mandator: outcome(partial(_detect, configuration, of_mandator, dagster, state, view, days, hindrances, now))
         for mandator, of_mandator in monitored.items()
     }
     errors = {mandator: error for mandator, error in results.items() if isinstance(error, Exception)}
@@ -103,8 +105,10 @@ def _detect(
     configuration: Configuration,
     monitored: MonitoredAssets,
     dagster: KnownToDagster,
+    state: State,
     view: StateView,
     days: Callable[[], Mapping[str, MandatorDay]],
+    hindrances: RepairHindrances,
     now: datetime,
 ) -> DetectedIncidents:
     """Return what is wrong with a mandator now; `days` returns the newest days of all mandators."""
@@ -122,7 +126,12 @@ def _detect(
         prefix=settings.prefix,
     )
     passing = [
-        *failed_steps(newest_runs, dagster.step_failures, partial(_incomplete, mandator, settings.lists, view)),
+        *failed_steps(
+            newest_runs,
+            dagster.step_failures,
+            partial(_incomplete, mandator, settings.lists, view),
+            lambda run: state.acceptances_of(mandator, {run.run_id, run.parent_run_id or "", run.root_run_id or ""}),
+        ),
         *failed_checks(monitored, dagster.checks.latest),
         *not_as_proven(configuration, mandator, view, attempts, now, planned_expectations(settings, now)),
     ]
@@ -133,6 +142,7 @@ def _detect(
             view,
             {incident.subject.name for incident in late},
             lambda name, unfinished: is_given_up(dagster.instance, view, name, unfinished, settings.prefix),
+            lambda: hindrances.of(mandator),
         ),
         *doubtful_lists(configuration, mandator, view),
         *old_feedback(configuration, mandator, view, now, planned_pause(settings, now)),
@@ -141,11 +151,12 @@ def _detect(
         # A run may be repairing the others just now.
         *(incident for incident in passing if incident.subject not in in_progress),
     ]
-    if any(incident.kind is IncidentKind.DIED for incident in incidents) and _is_completed_later(
-        settings, days().get(mandator)
-    ):
-        incidents = [incident for incident in incidents if incident.kind is not IncidentKind.DIED]
-        in_progress.add(RUN)
+    if any(incident.kind is IncidentKind.DIED for incident in incidents) and (today := days().get(mandator)):
+        if today.is_completed_later:
+            incidents = [incident for incident in incidents if incident.kind is not IncidentKind.DIED]
+            in_progress.add(RUN)
+        elif today.hindrance:
+            incidents = [_with_hindrance(incident, today.hindrance) for incident in incidents]
     unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(mandator, view)
     unsettled |= left_behind(configuration, mandator, view)
     unsettled |= newest_runs.without_run() & known_from_runs(mandator, view)
@@ -156,6 +167,8 @@ def _incomplete(mandator: str, lists: Iterable[str], view: StateView) -> set[Sub
     return {Subject.of_list(name) for name in lists if view.of_list(mandator, name).incomplete}
 
 
-def _is_completed_later(settings: MandatorSettings, today: MandatorDay | None) -> bool:
-    """Return whether a further run makes what a run has left that died, so that people needn't do anything."""
-    return settings.automation.repair and today is not None and today.completion.stage.is_ahead
+def _with_hindrance(incident: Incident, hindrance: str) -> Incident:
+    """Return the incident of a run that died with why nothing completes the day; others as they are."""
+    if incident.kind is not IncidentKind.DIED:
+        return incident
+    return replace(incident, remedy=f"Nothing follows automatically, because {hindrance}. {incident.remedy}")

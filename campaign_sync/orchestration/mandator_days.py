@@ -1,7 +1,7 @@
 """The newest day of each mandator, derived from Dagster's runs of it and from the journal."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -31,6 +31,7 @@ from campaign_sync.orchestration.daily_replacement import (
 from campaign_sync.orchestration.dead_runs import awaits_retry
 from campaign_sync.orchestration.errors import RETRYABLE
 from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
+from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.reports.daily_report import UnfinishedDay
 from campaign_sync.storage.state import State
@@ -62,14 +63,34 @@ class MandatorDay:
     """What completes it, as of now."""
     prefix: str = ""
     """Of its names in Dagster."""
+    hindrance: str | None = None
+    """Why what is ahead isn't done, and what to do, from `RepairHindrances`."""
+
+    @property
+    def is_completed_later(self) -> bool:
+        """Whether a further run will be started without a person."""
+        return self.completion.stage.is_ahead and self.hindrance is None
 
 
 def unfinished_days(
-    configuration: Configuration, instance: DagsterInstance, state: State, mandators: Collection[str], now: datetime
+    configuration: Configuration,
+    instance: DagsterInstance,
+    state: State,
+    mandators: Collection[str],
+    now: datetime,
+    hindrances: RepairHindrances | None = None,
 ) -> dict[str, MandatorDay]:
     """Return the newest day of each of these mandators of which a run has failed or was cancelled.
 
     Days on which nothing failed have no list that further runs would complete; they cost one statement in all.
+
+    Args:
+        configuration: has the mandators.
+        instance: has their runs.
+        state: has what these did.
+        mandators: keys of the configuration.
+        now: the current time.
+        hindrances: of the completion of days; None for what does that itself.
     """
     if not mandators:
         return {}
@@ -90,7 +111,10 @@ def unfinished_days(
         planned_for = _newest_day(of_mandator)
         if planned_for is not None:
             of_day = [record for record in of_mandator if _day_of(record.dagster_run) == planned_for]
-            days[mandator] = _mandator_day(configuration, instance, view, mandator, planned_for, of_day, now)
+            today = _mandator_day(configuration, instance, view, mandator, planned_for, of_day, now)
+            if hindrances and today.completion.stage.is_ahead:
+                today = replace(today, hindrance=hindrances.of(mandator))
+            days[mandator] = today
     return days
 
 
@@ -120,7 +144,7 @@ def reported_day(today: MandatorDay | None) -> UnfinishedDay | None:
         return None
     incomplete = DayOutcome.INCOMPLETE
     missing = [name for name, outcome in today.day.missing.items() if outcome is not incomplete]
-    ahead = today.completion.stage.is_ahead
+    ahead = today.is_completed_later
     refused = [name for name in missing if not ahead or today.day.outcomes[name] is DayOutcome.REFUSED]
     return UnfinishedDay(today.planned_at, tuple(name for name in missing if name not in refused), tuple(refused))
 

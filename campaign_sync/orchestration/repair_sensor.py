@@ -19,6 +19,7 @@ from campaign_sync.orchestration.mandator_days import MandatorDay, completing_ru
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
+from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR, RepairHindrances
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
@@ -29,10 +30,6 @@ from campaign_sync.storage.state_view import StateView
 
 REPAIR_TAG = "campaign_sync/repairs"
 """Tag of the runs that this sensor starts: the unfinished replacement that they repair."""
-
-
-REPAIR_SENSOR = "campaign_sync_repair"
-"""The sensor whose state says from which code location a mandator is served, and by which configuration."""
 
 
 def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) -> dg.SensorDefinition | None:
@@ -95,22 +92,22 @@ def is_repair_ahead(
     view: StateView,
     mandator: str,
     today: MandatorDay | None,
+    hindrances: RepairHindrances,
 ) -> bool:
     """Return whether a further run of a mandator that isn't busy will be started without a person.
 
     `today` is the mandator's newest day, if something has failed on it.
     """
     settings = configuration.mandators[mandator]
-    if not settings.automation.repair or lacking_secrets(instance, mandator, settings):
-        return False
-    if today and today.completion.stage.is_ahead:
+    if today and today.is_completed_later:
         return True
     incomplete = {name: view.of_list(mandator, name).incomplete for name in settings.lists}
-    return any(
+    repaired = any(
         not is_given_up(instance, view, name, unfinished, settings.prefix)
         for name, unfinished in incomplete.items()
         if unfinished
     )
+    return repaired and hindrances.of(mandator) is None
 
 
 def _repair(

@@ -17,6 +17,7 @@ from campaign_sync.orchestration.descriptions import asset_description, display_
 from campaign_sync.orchestration.mandator_days import unfinished_days
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.repair_hindrances import REPORT_SENSOR, RepairHindrances
 from campaign_sync.orchestration.repair_sensor import is_repair_ahead
 from campaign_sync.orchestration.run_tags import job_tags
 from campaign_sync.storage.state import State
@@ -56,7 +57,7 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         return None
 
     @dg.sensor(
-        name=name_in_dagster("campaign_sync_reports", prefix=configuration.prefix),
+        name=name_in_dagster(REPORT_SENSOR, prefix=configuration.prefix),
         jobs=list(jobs.values()),
         minimum_interval_seconds=240,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -83,13 +84,15 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
 def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, mandators: Collection[str]) -> set[str]:
     """Return the mandators of which a run is queued or under way, or will be without a person."""
     busy = busy_mandators(instance, mandators, configuration.prefix)
+    hindrances = RepairHindrances(configuration, instance)
     with State(configuration.storage.state_url.get_secret_value()) as state:
-        days = unfinished_days(configuration, instance, state, set(mandators) - busy, datetime.now(UTC))
+        days = unfinished_days(configuration, instance, state, set(mandators) - busy, datetime.now(UTC), hindrances)
         view = state.view()  # after Dagster's runs: see `StateView`
     return busy | {
         mandator
         for mandator in mandators
-        if mandator not in busy and is_repair_ahead(configuration, instance, view, mandator, days.get(mandator))
+        if mandator not in busy
+        and is_repair_ahead(configuration, instance, view, mandator, days.get(mandator), hindrances)
     }
 
 

@@ -18,6 +18,7 @@ from campaign_sync.orchestration.dagster_internals import (
     RunFailureReason,
 )
 from campaign_sync.orchestration.daily_replacement import BUSY
+from campaign_sync.storage.state import Acceptances
 
 RETRY_GRACE = timedelta(minutes=3)
 """How long after a run died Dagster may still start it again by itself."""
@@ -112,6 +113,7 @@ def failed_steps(
     newest: NewestRuns,
     step_failures: Callable[[dg.RunRecord], Mapping[str, dg.EventLogEntry]],
     incomplete: Callable[[], Collection[Subject]] = tuple,
+    accepted: Callable[[DagsterRun], Acceptances] = lambda _: Acceptances(),
 ) -> Iterator[Incident]:
     """Yield incidents of assets that failed in their newest run, and of runs that ended without a failed step.
 
@@ -119,6 +121,7 @@ def failed_steps(
         newest: the runs of a mandator.
         step_failures: returns the failure of each failed step of a run.
         incomplete: returns the lists that have an incident of their own, which says more than that of a dead run.
+        accepted: returns what people had accepted for a run that died.
     """
     for record in newest.runs.values():
         run = record.dagster_run
@@ -139,7 +142,7 @@ def failed_steps(
         if missing and died and datetime.now(UTC) - ended.astimezone(UTC) > RETRY_GRACE:
             covered = incomplete()
             if left := [key for key in missing if newest.monitored.subject(key) not in covered]:
-                yield _dead_run(newest.monitored, left, run, ended)
+                yield _dead_run(newest.monitored, left, run, ended, accepted(run))
 
 
 def failed_checks(
@@ -185,7 +188,14 @@ def _step_failure(
     )
 
 
-def _dead_run(monitored: MonitoredAssets, assets: Sequence[dg.AssetKey], run: DagsterRun, ended: datetime) -> Incident:
+def _dead_run(
+    monitored: MonitoredAssets,
+    assets: Sequence[dg.AssetKey],
+    run: DagsterRun,
+    ended: datetime,
+    accepted: Acceptances,
+) -> Incident:
+    subjects = {monitored.subject(key) for key in assets}
     return Incident(
         monitored.mandator,
         RUN,
@@ -193,24 +203,32 @@ def _dead_run(monitored: MonitoredAssets, assets: Sequence[dg.AssetKey], run: Da
         ended,
         f"A run of {monitored.mandator} ended without saying why, at {ended.astimezone(UTC):%Y-%m-%d %H:%M} UTC: its "
         "process was killed, took too long, or the machine was restarted.",
-        _consequence(monitored, {monitored.subject(key) for key in assets}),
+        _consequence(monitored, subjects, _options(accepted, {subject.name for subject in subjects})),
         f"/runs/{run.run_id}",
     )
 
 
-def _consequence(monitored: MonitoredAssets, subjects: Collection[Subject]) -> str:
+def _options(accepted: Acceptances, lists: Collection[str]) -> list[str]:
+    """Return the options of `campaign-sync run` by which what was accepted for these lists is accepted again."""
+    given = {"--accept-size": accepted.sizes, "--accept-withdrawals": accepted.withdrawals}
+    return [f"{option} REASON" for option, of_lists in given.items() if not of_lists.isdisjoint(lists)]
+
+
+def _consequence(monitored: MonitoredAssets, subjects: Collection[Subject], options: Sequence[str] = ()) -> str:
     lists = sorted(subject.name for subject in subjects if subject.is_list)
-    again = " ".join(["campaign-sync run", monitored.mandator, *(f"--list {name}" for name in lists)])
+    again = " ".join(["campaign-sync run", monitored.mandator, *(f"--list {name}" for name in lists), *options])
+    held = " What was accepted for the run that died holds for no other run than Dagster's retry." if options else ""
+    whole_day = f"campaign-sync run {monitored.mandator}"
     withdrawn = "people who withdrew a consent in the CRM since then would still be mailed"
     if FEEDBACK in subjects:
         return (
             "No list of the mandator is replaced until this is corrected: lists keep the people of their last proof, "
-            f"and {withdrawn}. When it is corrected, run `campaign-sync run {monitored.mandator}`."
+            f"and {withdrawn}. When it is corrected, run `{again if options else whole_day}`.{held}"
         )
     if lists:
         return (
             f"Unless another notice says otherwise, {' and '.join(lists)} still holds the people of its last proof, "
-            f"so {withdrawn}. When the cause is corrected, run `{again}`."
+            f"so {withdrawn}. When the cause is corrected, run `{again}`.{held}"
         )
     return "Lists aren't concerned; the run's page has the details."
 

@@ -11,7 +11,7 @@ from campaign_sync.domain.mandator_cursors import parse_cursors
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.repair_sensor import REPAIR_SENSOR
+from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.storage.state import State
 

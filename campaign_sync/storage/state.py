@@ -1,6 +1,8 @@
 """The state database: everything the product remembers from day to day."""
 
 import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -33,6 +35,16 @@ from campaign_sync.storage.unsaved_memory import UnsavedFeedback, UnsavedObserva
 from campaign_sync.storage.unshown_feedback import UnshownFeedback
 from campaign_sync.storage.upsert import insert_missing
 from campaign_sync.storage.vendor_unsubscribes import UnsubscribedRecipients
+
+
+@dataclass(frozen=True)
+class Acceptances:
+    """The lists for which people accepted something, once, for runs."""
+
+    sizes: frozenset[str] = frozenset()
+    """By `--accept-size`."""
+    withdrawals: frozenset[str] = frozenset()
+    """By `--accept-withdrawals`."""
 
 
 class State:
@@ -113,6 +125,17 @@ class State:
             for table in (size_acceptance, withdrawal_acceptance):
                 accepted = connection.execute(select(table).where(table.c.run_id == died)).mappings().all()
                 insert_missing(connection, table, [{**row, "run_id": retry} for row in accepted])
+
+    def acceptances_of(self, mandator: str, run_ids: Collection[str]) -> Acceptances:
+        """Return what people accepted for these runs, without withdrawals that were forgotten by it already."""
+        sizes, withdrawals = (
+            select(table.c.list).where(table.c.mandator == mandator, table.c.run_id.in_(run_ids))
+            for table in (size_acceptance, withdrawal_acceptance)
+        )
+        unused = withdrawals.where(withdrawal_acceptance.c.withdrawals.is_(None))
+        with self._engine.connect() as connection:
+            accepted = (frozenset(connection.execute(query).scalars()) for query in (sizes, unused))
+            return Acceptances(*accepted)
 
     def view(self) -> StateView:
         """Return the state of all mandators and lists at one moment. See `StateView` for what agrees with what."""

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.remote_representation.external import RemoteSensor
 from dagster._core.scheduler.instigation import InstigatorTick
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -42,6 +44,12 @@ class Daemon:
         for _ in execute_sensor_iteration(self._workspace, logging.getLogger("sensors"), None, None):
             pass
 
+    def sensor(self, name: str) -> RemoteSensor:
+        """Return a sensor, as the daemon knows it."""
+        (location,) = self._workspace.create_request_context().code_locations
+        (repository,) = location.get_repositories().values()
+        return repository.get_sensor(name)
+
     def ticks(self, name: str) -> list[InstigatorTick]:
         """Return the ticks of a schedule or sensor, the newest first."""
         (location,) = self._workspace.create_request_context().code_locations
@@ -63,7 +71,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch, **mandator: object) -> Iterator[Daemon]:
+def daemon(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, instance_settings: dict[str, Any] = NOWHERE, **mandator: object
+) -> Iterator[Daemon]:
     """Yield daemons over a configuration of the mandator nord with these settings and a list."""
     recipient_list = {
         "recipient_list_id": 11,
@@ -93,7 +103,7 @@ def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch, **mandator: object) ->
         InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="campaign_sync.definitions"))
     )
     with (
-        dg.instance_for_test(overrides=NOWHERE) as instance,
+        dg.instance_for_test(overrides=instance_settings) as instance,
         create_test_daemon_workspace_context(target, instance) as workspace,
     ):
         yield Daemon(instance, workspace)

@@ -1,6 +1,7 @@
 """Notices of incidents: one when an incident begins, when it gets worse, and when it is over."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,15 @@ from typing import Any
 import dagster as dg
 import pytest
 import time_machine
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy import create_engine
 
 from campaign_sync.domain.asset_names import AssetKind
@@ -17,8 +26,12 @@ from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
+from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
-from campaign_sync.storage.recipient_lists import PartialFill
+from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_steps
+from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
+from campaign_sync.storage.recipient_lists import PartialFill, SizeAcceptance
+from campaign_sync.storage.state import State
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 from campaign_sync_tests.orchestration.event_log import LOST_CHECK, plan_check_without_result
@@ -194,6 +207,38 @@ def test_a_run_whose_process_died_sends_a_notice_unless_it_is_retried_at_once(al
         assert alarms.tick() == ["All clear: a run of nord"]
 
 
+def test_the_notice_of_a_run_that_died_says_what_has_to_be_accepted_again(alarms: AlarmSensor) -> None:
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    run = alarms.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"})
+    lists = [asset_key("nord", AssetKind.RECIPIENT_LIST, name) for name in LISTS]
+    with alarms.shop.state() as state:
+        for run_id, name in ((run.run_id, "newsletter"), ("another", "products")):
+            state.recipient_lists.accept_size(
+                SizeAcceptance(run_id, "nord", name, "a person", "sale", datetime.now(UTC))
+            )
+            withdrawals = WithdrawalAcceptance(run_id, "nord", name, "a person", "restored", datetime.now(UTC))
+            state.known_withdrawals.accept(withdrawals)
+        options = "--accept-size REASON --accept-withdrawals REASON"
+        assert options in remedy_of_a_dead_run(alarms, state, run, lists)
+        state.known_withdrawals.forget_accepted(replace(withdrawals, run_id=run.run_id, list="newsletter"), "any")
+        text = remedy_of_a_dead_run(alarms, state, run, lists)
+        assert "run `campaign-sync run nord --list newsletter --list products --accept-size REASON`. What was" in text
+        assert "--accept" not in remedy_of_a_dead_run(alarms, state, run, lists[1:])
+
+
+def remedy_of_a_dead_run(alarms: AlarmSensor, state: State, run: dg.DagsterRun, assets: list[dg.AssetKey]) -> str:
+    alarms.instance.report_run_failed(run, "its process is gone")
+    record = alarms.instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))[0]
+    newest = NewestRuns(
+        MonitoredAssets("nord", tuple(assets), ()), dict.fromkeys(assets, run.run_id), {run.run_id: record}, ()
+    )
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        (incident,) = failed_steps(
+            newest, lambda _: {}, accepted=lambda died: state.acceptances_of("nord", {died.run_id})
+        )
+    return incident.remedy
+
+
 def test_a_run_that_died_sends_no_notice_once_its_retry_has_made_the_rest(alarms: AlarmSensor) -> None:
     """Dagster's retry plans only what the run hasn't made, so the rest still has the dead run as its newest."""
     died = alarms.run()
@@ -213,6 +258,34 @@ def test_a_run_that_died_sends_no_notice_while_a_further_run_is_to_complete_its_
         assert alarms.tick() == []
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=3)):
         assert alarms.tick() == ["Alarm: a run of nord died"], "it is too late for further runs"
+
+
+def test_no_alarm_promises_a_repair_while_none_can_follow(alarms: AlarmSensor) -> None:
+    job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
+    tags = {MANDATOR_TAG: "nord", PLANNED_FOR: datetime.now(UTC).isoformat(timespec="minutes")}
+    run = alarms.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    alarms.instance.report_run_failed(run, "its process is gone")
+    with dg.instance_for_test() as switches, time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
+        alarms.instance._schedule_storage = switches.schedule_storage
+        assert alarms.tick() == []
+        stop_repair(switches)
+        assert alarms.tick() == ["Alarm: a run of nord died"]
+        assert "because the sensor campaign_sync_repair is switched off. Switch it on" in alarms.text
+        alarms.leave_incomplete()
+        assert {*alarms.tick()} == {
+            "All clear: a run of nord",
+            *(f"Alarm: nord/{name} stays INCOMPLETE" for name in LISTS),
+        }
+        assert "Nothing repairs it automatically, because the sensor campaign_sync_repair is" in alarms.text
+
+
+def stop_repair(instance: dg.DagsterInstance) -> None:
+    """Let a person have stopped the repair sensor in the UI."""
+    target = LoadableTargetOrigin(module_name="definitions")
+    repository = RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target), "__repository__")
+    origin = repository.get_instigator_origin(REPAIR_SENSOR)
+    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.STOPPED, SensorInstigatorData())
+    instance.add_instigator_state(state)
 
 
 def test_an_incomplete_list_that_a_dead_run_has_left_is_one_incident(alarms: AlarmSensor) -> None:

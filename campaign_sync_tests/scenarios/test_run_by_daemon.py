@@ -12,7 +12,7 @@ import pytest
 
 from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
 from campaign_sync.orchestration.dagster_workspace import served_sensors
-from campaign_sync.orchestration.repair_sensor import REPAIR_SENSOR
+from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR
 from campaign_sync_tests import terminal
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, Installation
 from campaign_sync_tests.stack import free_port

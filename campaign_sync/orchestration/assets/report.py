@@ -13,6 +13,7 @@ from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.mandator_days import reported_day, unfinished_days
 from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource
 from campaign_sync.orchestration.run_attempts import newest_attempts
@@ -60,8 +61,9 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             lists = list(configuration.mandators[mandator].lists)
             attempts = newest_attempts(context.instance, mandator, lists, prefix=configuration.prefix)
             now = datetime.now(UTC)
-            today = unfinished_days(configuration, context.instance, database, [mandator], now).get(mandator)
-            missing = reported_day(today)
+            hindrances = RepairHindrances(configuration, context.instance)
+            days = unfinished_days(configuration, context.instance, database, [mandator], now, hindrances)
+            missing = reported_day(days.get(mandator))
             gathered = gather(configuration, mandator, database, storage, now, attempts, missing)
             addresses = publish(gathered, mandator, configuration.reports, storage)
         _link_from_daily_run(context, next(iter(addresses.values())))

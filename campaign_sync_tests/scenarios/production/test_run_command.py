@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from campaign_sync.orchestration.repair_sensor import REPAIR_SENSOR
+from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR
 from campaign_sync_tests import terminal
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER
 from campaign_sync_tests.scenarios.production.installation import ProductionInstallation

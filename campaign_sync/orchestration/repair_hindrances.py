@@ -1,0 +1,105 @@
+"""What hinders all repairs of lists and completions of days: a sensor that doesn't run, or secrets that are missing."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.domain.mandator_cursors import parse_cursors
+from campaign_sync.orchestration.dagster_internals import InstigatorState, InstigatorType, SensorInstigatorData
+from campaign_sync.orchestration.mandator_secrets import lacking_secrets
+from campaign_sync.orchestration.names import name_in_dagster
+
+REPAIR_SENSOR = "campaign_sync_repair"
+"""The sensor whose state says from which code location a mandator is served, and by which configuration."""
+
+ALARM_SENSOR, REPORT_SENSOR = "campaign_sync_alarms", "campaign_sync_reports"
+
+MISSED_TICKS = 5
+"""After this number of ticks of another sensor without any of its own, a sensor doesn't run.
+
+Ticks are counted, and no time is measured: while the daemon is down or the machine is suspended there are none.
+"""
+
+
+class RepairHindrances:
+    """What hinders the repair of lists, and the completion of days, of the mandators of a code location."""
+
+    def __init__(self, configuration: Configuration, instance: dg.DagsterInstance, *, in_service: bool = True) -> None:
+        """Begin without anything read.
+
+        Args:
+            configuration: has the mandators.
+            instance: has the sensors.
+            in_service: whether this process has the secrets that runs have; a command need not have them.
+        """
+        self._configuration, self._instance, self._in_service = configuration, instance, in_service
+        self._of_sensor: dict[str, str | None] = {}
+
+    def of(self, mandator: str) -> str | None:
+        """Return why nothing follows for a mandator by itself and what to do, without a full stop; None if it does."""
+        settings = self._configuration.mandators[mandator]
+        if not settings.automation.repair:
+            return f"mandators.{mandator}.automation.repair is off"
+        lacking = lacking_secrets(self._instance, mandator, settings) if self._in_service else None
+        return lacking or self._sensor_hindrance(mandator)
+
+    def _sensor_hindrance(self, mandator: str) -> str | None:
+        """Return why the sensor that serves a mandator doesn't run. Its cursor says which mandators it serves."""
+        sensors = self._sensors(REPAIR_SENSOR)
+        serving = [state for state in sensors if parse_cursors(_data(state).cursor, {mandator})]
+        problems = [self._problem(state) for state in serving or sensors]
+        return problems[0] if problems and all(problems) else None
+
+    def _problem(self, state: InstigatorState) -> str | None:
+        key = state.selector_id + state.instigator_origin_id
+        if key not in self._of_sensor:
+            self._of_sensor[key] = self._read_problem(state)
+        return self._of_sensor[key]
+
+    def _read_problem(self, state: InstigatorState) -> str | None:
+        name = state.instigator_name
+        if not state.is_running:
+            return f"the sensor {name} is switched off. Switch it on, on the page Automation of Dagster's UI"
+        ticked_at = _active_at(state)
+        if ticked_at is None or not self._is_silent(state, ticked_at):
+            return None
+        moment = datetime.fromtimestamp(ticked_at, UTC)
+        return (
+            f"the sensor {name} hasn't run since {moment:%Y-%m-%d %H:%M} UTC, though others have. See its ticks on the "
+            "page Automation of Dagster's UI, and restart Dagster's daemon"
+        )
+
+    def _is_silent(self, state: InstigatorState, ticked_at: float) -> bool:
+        for other in (*self._sensors(ALARM_SENSOR), *self._sensors(REPORT_SENSOR)):
+            if other.repository_selector_id == state.repository_selector_id and (_active_at(other) or 0) > ticked_at:
+                ticks = self._instance.get_ticks(
+                    other.instigator_origin_id, other.selector_id, after=ticked_at, limit=MISSED_TICKS
+                )
+                return len(ticks) >= MISSED_TICKS
+        return False
+
+    def _sensors(self, name: str) -> Sequence[InstigatorState]:
+        """Return the sensors of this name in all code locations, the one that ticked last first."""
+        name = name_in_dagster(name, prefix=self._configuration.prefix)
+        return [state for state in self._all_sensors if state.instigator_name == name]
+
+    @cached_property
+    def _all_sensors(self) -> Sequence[InstigatorState]:
+        if self._instance.schedule_storage is None:  # of a process that executes a run without a daemon
+            return []
+        states = self._instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+        return sorted(states, key=lambda state: _active_at(state) or 0, reverse=True)
+
+
+def _data(state: InstigatorState) -> SensorInstigatorData:
+    return state.instigator_data if isinstance(state.instigator_data, SensorInstigatorData) else SensorInstigatorData()
+
+
+def _active_at(state: InstigatorState) -> float | None:
+    """Return when the newest tick of a sensor began, or when it was switched on since; None if that isn't known."""
+    data = _data(state)
+    moments = (data.last_tick_start_timestamp, data.last_tick_timestamp, data.last_sensor_start_timestamp)
+    return max((moment for moment in moments if moment), default=None)

@@ -45,4 +45,4 @@ USER 10001:10001
 WORKDIR /var/lib/campaign_sync
 VOLUME /var/lib/campaign_sync
 EXPOSE 3000 4000
-CMD ["dagster", "code-server", "start", "-h", "0.0.0.0", "-p", "4000", "-m", "campaign_sync.definitions"]
+CMD ["campaign-sync-code-server", "-h", "0.0.0.0", "-p", "4000", "-m", "campaign_sync.definitions"]

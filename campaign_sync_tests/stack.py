@@ -95,6 +95,24 @@ class Stack:
             _kill(pid)
         process.wait()
 
+    def restart_when_it_ends(self, name: str, *, kill: int) -> None:
+        """Kill a process that one of them needs, wait until that ends by itself, and start it again.
+
+        A service manager ends what is left of the service before it starts it again.
+        """
+        left = descendants(self.pid(name))
+        _kill(kill)
+        self._processes.pop(name).wait(PATIENCE)
+        for pid in left:
+            _kill(pid)
+        self.start(name)
+
+    def start_all(self) -> None:
+        """Start all processes, and wait until the definitions have been loaded."""
+        self.start("webserver")
+        self.until(self.loaded)  # one after the other: both create Dagster's tables
+        self.start("daemon")
+
     def stop(self) -> None:
         """Kill all that runs."""
         for name in list(self._processes):
@@ -148,13 +166,13 @@ class Stack:
 
 
 @contextmanager
-def stack(folder: Path, database_url: str, environment: Mapping[str, str]) -> Iterator[Stack]:
+def stack(
+    folder: Path, database_url: str, environment: Mapping[str, str], build: Callable[..., Stack] = Stack
+) -> Iterator[Stack]:
     """Yield the stack, started and with its definitions loaded. It is stopped afterwards in any case."""
-    built = Stack(folder, database_url, environment)
+    built = build(folder, database_url, environment)
     try:
-        built.start("webserver")
-        built.until(built.loaded)  # one after the other: both create Dagster's tables
-        built.start("daemon")
+        built.start_all()
         yield built
     finally:
         built.stop()

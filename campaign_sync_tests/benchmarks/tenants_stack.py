@@ -71,6 +71,12 @@ class ServedStack(Stack):
         """Return the environment of a process, whose name becomes libpq's application name."""
         return {**super().process_environment(name), "PGAPPNAME": name}
 
+    def start_all(self) -> None:
+        """Start all processes, the code server first, and wait until the definitions have been loaded."""
+        self.start("code")
+        self.until(self.serves_code)
+        super().start_all()
+
     def serves_code(self) -> bool:
         """Return whether the code server answers."""
         command = (self.programs / "dagster", "api", "grpc-health-check", "--port", str(self._code_port))
@@ -111,11 +117,7 @@ def served_stack(
     """Yield the stack of a project, started, with its definitions loaded. It is stopped afterwards in any case."""
     stack = ServedStack(project, folder, database_url, environment)
     try:
-        stack.start("code")
-        stack.until(stack.serves_code)
-        stack.start("webserver")
-        stack.until(stack.loaded)
-        stack.start("daemon")
+        stack.start_all()
         yield stack
     finally:
         stack.stop()

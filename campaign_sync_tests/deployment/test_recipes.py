@@ -128,6 +128,18 @@ def test_every_webserver_is_the_guarded_one() -> None:
     assert re.search(r"ENV PATH=/opt/campaign_sync/bin:", image)
 
 
+def test_every_code_server_ends_when_its_definitions_are_gone() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    unit = (ROOT / "deploy/systemd/campaign-sync-code.service").read_text()
+
+    module, _, function = scripts["campaign-sync-code-server"].partition(":")
+    assert callable(getattr(import_module(module), function))
+    assert re.findall(r"^ExecStart=\S+/([\w-]+)", unit, re.MULTILINE) == ["campaign-sync-code-server"]
+    assert 'CMD ["campaign-sync-code-server", ' in (ROOT / "Dockerfile").read_text()
+    assert COMPOSE["services"]["code"]["restart"] == "unless-stopped"
+    assert "Restart=on-failure" in unit
+
+
 def test_every_image_has_a_version() -> None:
     named = {service["image"] for service in COMPOSE["services"].values()}
     named |= {f"{image['repository']}:{image['tag']}" for image in _images(VALUES)}

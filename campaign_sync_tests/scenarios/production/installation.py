@@ -1,6 +1,6 @@
 """An installation with the production stack. Tests share it, because it takes seconds to start."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class ProductionInstallation:
 
 
 @contextmanager
-def production_installation(folder: Path) -> Iterator[ProductionInstallation]:
+def production_installation(folder: Path, build: Callable[..., Stack] = Stack) -> Iterator[ProductionInstallation]:
     """Yield two mandators on PostgreSQL: `sued` is replaced every minute, `nord` when a test starts it."""
     with (
         fresh_database() as crm_url,
@@ -46,5 +46,5 @@ def production_installation(folder: Path) -> Iterator[ProductionInstallation]:
         installation.settings["mandators"]["sued"]["schedule"] = "* * * * *"
         assert installation.configuration
         environment = {**installation.environment, "CAMPAIGN_SYNC_CONFIG": str(folder / "campaign_sync.yaml")}
-        with stack(folder, dagster_url, environment) as running:
+        with stack(folder, dagster_url, environment, build) as running:
             yield ProductionInstallation(installation, running, inbox)

@@ -1,15 +1,19 @@
-"""A day whose run workers are killed during a fill: it is finished, and people get exactly the alarms that are true."""
+"""A day of which processes are killed during a fill: it is finished, and the alarms are exactly those that are true."""
 
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from campaign_sync.orchestration.daily_replacement import PLANNED_FOR
 from campaign_sync.storage.tables import lease
+from campaign_sync_tests.benchmarks.tenants_stack import ServedStack
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, PRODUCTS
-from campaign_sync_tests.scenarios.production.installation import ProductionInstallation
-from campaign_sync_tests.stack import kill_worker
+from campaign_sync_tests.scenarios.production.installation import ProductionInstallation, production_installation
+from campaign_sync_tests.stack import ROOT, descendants, kill_worker
 from campaign_sync_tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("production")]
@@ -22,31 +26,97 @@ ROOT_RUN = "dagster/root_run_id"
 def test_people_get_an_alarm_of_the_list_and_its_all_clear_and_the_day_is_finished(
     production: ProductionInstallation, kills: int
 ) -> None:
-    begun, notices = datetime.now(UTC), len(production.inbox.posts)
-    delay_fills(production)
-    run_id = production.stack.launch("nord_daily_replace", {PLANNED_FOR: begun.isoformat(timespec="minutes")})
-    production.stack.until(lambda: production.filling(run_id))
+    kill_runs(production, partial(kill_run, production), kills)
 
-    def headlines() -> list[str]:
-        posts = production.inbox.posts[notices:]
-        return [post["headline"] for post in posts if "nord" in post["headline"]]
+
+def kill_runs(production: ProductionInstallation, kill: Callable[[], None], kills: int) -> None:
+    """Kill a planned run and then its retry, in the middle of their fills, and check what follows."""
+    begun, headlines = datetime.now(UTC), headlines_from_now(production)
+    run_id = fill(production, begun)
 
     # The retry has to wait for this run, so that the list stays incomplete until people know of it.
     production.installation.vendor.fault("getOutBounces", "delay", times=99, arg=PATIENCE)
     production.stack.launch("nord_feedback")
-    kill_run(production)
+    kill()
     production.stack.until(lambda: bool(headlines()))
     production.installation.vendor.repair()
     if kills == 2:
         delay_fills(production)
         production.stack.until(lambda: any(production.filling(retry) for retry in retries(production, run_id)))
-        kill_run(production)
+        kill()
         production.installation.vendor.repair()
 
     production.stack.until(lambda: finished(production, begun))
     assert headlines() == ["Alarm: nord/newsletter is INCOMPLETE", "All clear: nord/newsletter"]
     assert production.installation.addresses(NEWSLETTER) == production.installation.addresses(PRODUCTS) == ADDRESSES
     assert len(retries(production, run_id)) == 1
+
+
+class DeployedStack(ServedStack):
+    """Code server, webserver and daemon, as the files in `deploy` start them."""
+
+    def __init__(self, folder: Path, database_url: str, environment: Mapping[str, str]) -> None:
+        super().__init__(ROOT, folder, database_url, environment)
+
+    def commands(self) -> dict[str, list[str | Path]]:
+        """Return the command of each process."""
+        _, _, _, *options = super().commands()["code"]
+        return {**super().commands(), "code": [self.programs / "python", "-m", "campaign_sync.code_server", *options]}
+
+    def kill_definitions(self) -> None:
+        """Kill the process with the definitions, and with it its runs, as a machine without memory may."""
+        definitions, *_ = descendants(self.pid("code"))
+        self.restart_when_it_ends("code", kill=definitions)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionInstallation]:
+    with production_installation(tmp_path_factory.mktemp("deployed"), DeployedStack) as built:
+        yield built
+
+
+@pytest.mark.long
+def test_after_the_code_server_was_killed_twice_the_day_is_finished(deployed: ProductionInstallation) -> None:
+    assert isinstance(deployed.stack, DeployedStack)
+    kill_runs(deployed, deployed.stack.kill_definitions, kills=2)
+
+
+@pytest.mark.long
+def test_after_the_daemon_was_killed_twice_its_run_is_finished_without_an_alarm(
+    deployed: ProductionInstallation,
+) -> None:
+    begun, headlines = datetime.now(UTC), headlines_from_now(deployed)
+    run_id = fill(deployed, begun)
+    for _ in range(2):
+        deployed.stack.kill("daemon")
+        deployed.stack.start("daemon")
+        restarted = datetime.now(UTC)
+        deployed.stack.until(partial(alarms_checked_since, deployed, restarted))
+    deployed.installation.vendor.repair()
+
+    deployed.stack.until(lambda: finished(deployed, begun))
+    assert headlines() == []
+    assert deployed.installation.addresses(NEWSLETTER) == deployed.installation.addresses(PRODUCTS) == ADDRESSES
+    assert retries(deployed, run_id) == []
+
+
+def alarms_checked_since(production: ProductionInstallation, moment: datetime) -> bool:
+    with production.installation.state() as state:
+        checked = state.incidents.last_checks().get("nord")
+    return checked is not None and checked > moment
+
+
+def headlines_from_now(production: ProductionInstallation) -> Callable[[], list[str]]:
+    notices = len(production.inbox.posts)
+    return lambda: [post["headline"] for post in production.inbox.posts[notices:] if "nord" in post["headline"]]
+
+
+def fill(production: ProductionInstallation, begun: datetime) -> str:
+    """Start the day, and return its run once it has cleared a list and waits for the vendor."""
+    delay_fills(production)
+    run_id = production.stack.launch("nord_daily_replace", {PLANNED_FOR: begun.isoformat(timespec="minutes")})
+    production.stack.until(lambda: production.filling(run_id))
+    return run_id
 
 
 def delay_fills(production: ProductionInstallation) -> None:

@@ -50,7 +50,9 @@ class RepairHindrances:
         """Return why the sensor that serves a mandator doesn't run. Its cursor says which mandators it serves."""
         sensors = self._sensors(REPAIR_SENSOR)
         serving = [state for state in sensors if parse_cursors(_data(state).cursor, {mandator})]
-        problems = [self._problem(state) for state in serving or sensors]
+        if serving:  # that of a code location which has another name by now has older ticks
+            return self._problem(serving[0])
+        problems = [self._problem(state) for state in sensors]
         return problems[0] if problems and all(problems) else None
 
     def _problem(self, state: InstigatorState) -> str | None:

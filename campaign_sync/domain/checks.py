@@ -21,6 +21,9 @@ from campaign_sync.domain.text import format_row_count, name_spellings, normaliz
 LIST_PREFIX = "list:"
 """Prefix of the snapshot columns that are sent as list attributes, so that no attribute can hide a key column."""
 
+SIZE = "plausible_size"
+"""The check of the number of rows."""
+
 CHECK_NAMES = (
     "utf8",
     "technical_fields",
@@ -28,7 +31,7 @@ CHECK_NAMES = (
     "not_suppressed",
     "unique_recipients",
     "list_attributes",
-    "plausible_size",
+    SIZE,
 )
 
 READ_ONLY_ATTRIBUTES = frozenset(
@@ -137,7 +140,7 @@ def check_snapshot(frame: pd.DataFrame, list_schema: ListSchema, context: CheckC
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(list_schema).items()}
     outcomes["not_suppressed"] = run_schema("not_suppressed", NOT_SUPPRESSED, _with_reason(frame, context))
     outcomes["list_attributes"] = check_list_attributes(list_schema, context.vendor_attributes)
-    outcomes["plausible_size"] = check_size(entity_counts(frame), list_schema.limits, context)
+    outcomes[SIZE] = check_size(entity_counts(frame), list_schema.limits, context)
     return [outcomes[name] for name in CHECK_NAMES]
 
 
@@ -245,14 +248,12 @@ def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: C
     rows = sum(by_entity_type.values())
     violations, changes = limit_violations(rows, limits), change_violations(by_entity_type, limits, context.baselines)
     if violations or (changes and not context.size_accepted):
-        return CheckOutcome("plausible_size", False, "; ".join(violations or changes))
+        return CheckOutcome(SIZE, False, "; ".join(violations or changes))
     if changes:
         accepted = f"accepted this once by {context.size_accepted}"
-        return CheckOutcome("plausible_size", True, f"{'; '.join(changes)}; {accepted}")
+        return CheckOutcome(SIZE, True, f"{'; '.join(changes)}; {accepted}")
     against = " and ".join(f"{baseline.rows} ({baseline.origin})" for baseline in context.baselines)
-    return CheckOutcome(
-        "plausible_size", True, f"{rows} rows, measured against {against or 'an empty list without history'}"
-    )
+    return CheckOutcome(SIZE, True, f"{rows} rows, measured against {against or 'an empty list without history'}")
 
 
 def _with_reason(frame: pd.DataFrame, context: CheckContext) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Readiness of lists for mailing. The report, the commands and the alarms share this assessment."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,6 +49,23 @@ class Readiness(StrEnum):
 
 
 @dataclass(frozen=True)
+class CheckFinding:
+    """A check that failed or warned, and what it found, without personal data."""
+
+    asset: str
+    """Its asset without the mandator, like `newsletter_snapshot`."""
+    check: str
+    finding: str
+    """The check's own sentence."""
+    of_list: bool
+    """Whether it is a check of the list; False for one of the feedback, which all lists share."""
+
+    def __str__(self) -> str:
+        """Return the check and what it found."""
+        return f"{self.asset}/{self.check}: {self.finding}" if self.finding else f"{self.asset}/{self.check}"
+
+
+@dataclass(frozen=True)
 class Attempt:
     """The newest finished run that was to replace a list, with the results of its checks."""
 
@@ -55,10 +73,17 @@ class Attempt:
     ended_at: datetime
     replaced: bool
     """Whether the run replaced the list."""
-    failed_checks: tuple[str, ...] = ()
-    """Like `newsletter_snapshot: utf8`, without those that only warn."""
+    failed_checks: tuple[CheckFinding, ...] = ()
+    """Without those that only warn."""
     missing_checks: tuple[str, ...] = ()
-    """Checks without a result, although the run replaced the list."""
+    """Checks without a result, although the run replaced the list; like `newsletter_recipient_list/proof`."""
+    warnings: tuple[CheckFinding, ...] = ()
+    """Checks that stop nothing."""
+
+    @property
+    def refusals(self) -> tuple[CheckFinding, ...]:
+        """The checks of the list that kept the run from replacing it."""
+        return () if self.replaced else tuple(finding for finding in self.failed_checks if finding.of_list)
 
 
 @dataclass(frozen=True)
@@ -122,7 +147,10 @@ def _by_last_attempt(facts: ReadinessFacts) -> ReadinessStatus | None:
     attempt, proven_at = facts.attempt, facts.proven_at
     old = "it holds the people of its last proof, so who has opted out since may still be in it"
     if attempt and proven_at and not attempt.replaced and attempt.ended_at > proven_at:
-        return ReadinessStatus(Readiness.FAILED, proven_at, f"wasn't replaced by the newest run that was to: {old}")
+        message = f"wasn't replaced by the newest run that was to: {old}"
+        if attempt.refusals:
+            message += f". The run was refused: {_joined(attempt.refusals)}"
+        return ReadinessStatus(Readiness.FAILED, proven_at, message)
     if not facts.is_current:
         return ReadinessStatus(Readiness.OLD, proven_at, f"wasn't replaced in time: {old}")
     return None
@@ -136,7 +164,7 @@ def _by_feedback_and_checks(facts: ReadinessFacts, now: datetime) -> ReadinessSt
         message = f"is complete, but the feedback {age}: who has opted out since may still be in it"
         return ReadinessStatus(Readiness.FEEDBACK_OLD, since, message)
     if attempt and attempt.failed_checks:
-        message = f"is complete, but a check failed: {', '.join(attempt.failed_checks)}"
+        message = f"is complete, but a check failed: {_joined(attempt.failed_checks)}"
         return ReadinessStatus(Readiness.CHECK_FAILED, attempt.ended_at, message)
     if attempt and attempt.missing_checks:
         message = f"is complete, but a check has no result: {', '.join(attempt.missing_checks)}"
@@ -145,3 +173,7 @@ def _by_feedback_and_checks(facts: ReadinessFacts, now: datetime) -> ReadinessSt
         message = "is complete, but Dagster can't be asked whether a newer run was to replace it"
         return ReadinessStatus(Readiness.UNKNOWN, None, message)
     return ReadinessStatus(Readiness.READY, facts.proven_at, "is ready")
+
+
+def _joined(findings: Iterable[CheckFinding]) -> str:
+    return "; ".join(str(finding).rstrip(".") for finding in findings)

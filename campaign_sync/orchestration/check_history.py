@@ -8,7 +8,14 @@ import dagster as dg
 
 from campaign_sync.orchestration.asset_history import AssetHistory, batches
 from campaign_sync.orchestration.dagster_internals import AssetCheckExecutionRecord
-from campaign_sync.orchestration.run_logs import PlannedChecks, RunLogs, is_passed, is_settled, read_planned_checks
+from campaign_sync.orchestration.run_logs import (
+    CheckVerdict,
+    PlannedChecks,
+    RunLogs,
+    is_settled,
+    read_planned_checks,
+    verdict,
+)
 
 REREAD_AFTER = timedelta(minutes=10)
 """How old what is known of assets without a new run may become."""
@@ -26,14 +33,14 @@ class CheckHistory:
     ) -> None:
         """Begin with the history of the assets, and the newest execution of each of their checks."""
         self._instance, self._history, self._logs, self.latest = instance, history, logs, latest
-        self._by_run: defaultdict[str, dict[dg.AssetCheckKey, bool | None]] = defaultdict(dict)
+        self._by_run: defaultdict[str, dict[dg.AssetCheckKey, CheckVerdict | None]] = defaultdict(dict)
         for key, record in latest.items():
             evaluation = record.evaluation if record.event and record.event.dagster_event else None
-            passed = is_passed(evaluation) if isinstance(evaluation, dg.AssetCheckEvaluation) else None
-            self._by_run[record.run_id][key] = passed
+            result = verdict(evaluation) if isinstance(evaluation, dg.AssetCheckEvaluation) else None
+            self._by_run[record.run_id][key] = result
 
     def planned_in(self, run: dg.RunRecord, assets: Collection[dg.AssetKey]) -> PlannedChecks:
-        """Return the outcomes of the checks that a run planned, of at least these assets.
+        """Return the results of the checks that a run planned, of at least these assets.
 
         The run's log is read only if a later run has executed checks of these assets again.
         """

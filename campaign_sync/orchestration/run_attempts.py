@@ -8,7 +8,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.readiness import Attempt
+from campaign_sync.domain.readiness import Attempt, CheckFinding
 from campaign_sync.orchestration.asset_history import ENDED, AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key, list_keys
 from campaign_sync.orchestration.run_logs import PlannedChecks, read_planned_checks
@@ -67,8 +67,9 @@ def newest_attempts(
             if run.end_time
             else run.update_timestamp.astimezone(UTC),
             replaced=key in history.materialized,
-            failed_checks=_names(planned, outcome=False),
-            missing_checks=_names(planned, outcome=None),
+            failed_checks=_findings(planned, feedback, warning=False),
+            missing_checks=tuple(sorted("/".join(_name(key)) for key, result in planned.items() if result is None)),
+            warnings=_findings(planned, feedback, warning=True),
         )
     return attempts
 
@@ -84,7 +85,15 @@ def _ended_run(history: AssetHistory, key: dg.AssetKey) -> dg.RunRecord | None:
     return run if run and run.dagster_run.status in ENDED else None
 
 
-def _names(checks: PlannedChecks, outcome: bool | None) -> tuple[str, ...]:
-    """Return the checks with this outcome as `asset/check`, without the mandator."""
-    names = ("/".join([key.asset_key.path[-1], key.name]) for key, result in checks.items() if result is outcome)
-    return tuple(sorted(names))
+def _findings(checks: PlannedChecks, feedback: dg.AssetKey, *, warning: bool) -> tuple[CheckFinding, ...]:
+    """Return what checks found that failed, or with `warning` that only warned, by their names."""
+    return tuple(
+        CheckFinding(*_name(key), result.finding, of_list=key.asset_key != feedback)
+        for key, result in sorted(checks.items(), key=lambda item: _name(item[0]))
+        if result is not None and not result.passed and result.warning is warning
+    )
+
+
+def _name(key: dg.AssetCheckKey) -> tuple[str, str]:
+    """Return the names of asset and check, without the mandator."""
+    return key.asset_key.path[-1], key.name

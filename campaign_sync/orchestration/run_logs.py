@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -11,8 +11,21 @@ from dagster import DagsterEventType
 from campaign_sync.orchestration.asset_history import ENDED
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
 
-PlannedChecks = Mapping[dg.AssetCheckKey, bool | None]
-"""Whether each planned check passed or only warned; None for a check without a result."""
+
+class CheckVerdict(NamedTuple):
+    """The result of a check."""
+
+    passed: bool
+    warning: bool = False
+    """Whether it stops nothing though it didn't pass."""
+    finding: str = ""
+    """What it found, unless it passed."""
+
+
+_PASSED = CheckVerdict(passed=True)
+
+PlannedChecks = Mapping[dg.AssetCheckKey, CheckVerdict | None]
+"""The result of each planned check; None for a check without one."""
 
 SETTLED_AFTER = timedelta(minutes=2)
 """How long after its end a run's log may still grow: its process may die later than Dagster says so."""
@@ -57,8 +70,8 @@ def read_step_failures(instance: dg.DagsterInstance, run_id: str) -> dict[str, d
 
 
 def read_planned_checks(instance: dg.DagsterInstance, run_id: str) -> PlannedChecks:
-    """Return the outcomes of the checks that a run planned, without those that sensors evaluate as well."""
-    outcomes: dict[dg.AssetCheckKey, bool | None] = {}
+    """Return the results of the checks that a run planned, without those that sensors evaluate as well."""
+    outcomes: dict[dg.AssetCheckKey, CheckVerdict | None] = {}
     planned, evaluated = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION
     for entry in instance.all_logs(run_id, of_type={planned, evaluated}):
         event = entry.get_dagster_event()
@@ -66,10 +79,12 @@ def read_planned_checks(instance: dg.DagsterInstance, run_id: str) -> PlannedChe
             outcomes.setdefault(event.asset_check_planned_data.asset_check_key, None)
         else:
             evaluation = event.asset_check_evaluation_data
-            outcomes[evaluation.asset_check_key] = is_passed(evaluation)
+            outcomes[evaluation.asset_check_key] = verdict(evaluation)
     return {key: outcome for key, outcome in outcomes.items() if key.name not in CHECKS_OF_SENSORS}
 
 
-def is_passed(evaluation: dg.AssetCheckEvaluation) -> bool:
-    """Return whether a check passed or only warned."""
-    return evaluation.passed or evaluation.severity is not dg.AssetCheckSeverity.ERROR
+def verdict(evaluation: dg.AssetCheckEvaluation) -> CheckVerdict:
+    """Return the result of a check; of one that passed not its text, as many are kept."""
+    if evaluation.passed:
+        return _PASSED
+    return CheckVerdict(False, evaluation.severity is not dg.AssetCheckSeverity.ERROR, evaluation.description or "")

@@ -41,6 +41,8 @@ class Judged:
     status: ReadinessStatus
     drift: ListDrift | None
     """None for a list that was never proven."""
+    attempt: Attempt | None
+    """The newest run that was to replace it; None if none is known."""
 
 
 def judge_lists(
@@ -84,5 +86,5 @@ def judge_lists(
             drift=state.drift,
             partial_fill_since=state.partial_fill.found_at if state.partial_fill else None,
         )
-        judged.append(Judged(name, assess_readiness(facts, now), state.drift))
+        judged.append(Judged(name, assess_readiness(facts, now), state.drift, facts.attempt))
     return judged

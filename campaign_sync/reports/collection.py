@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.checks import SIZE
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import absence_reason, list_members
 from campaign_sync.domain.propagation import Delays
@@ -124,6 +125,8 @@ class _ListCollector:
             status=self._judged.status.readiness,
             since=self._judged.status.since,
             drift=self._judged.drift,
+            attempt=self._judged.attempt,
+            refused_people=self._refused_people(),
             people=newest.in_list if newest else None,
             before=before.in_list if before else None,
             before_at=before.proven_at if before else None,
@@ -135,6 +138,13 @@ class _ListCollector:
             refused_now=self._refused_by_code([entry for entry in replacements if last and entry.id == last.id]),
             refused_lately=self._refused_by_code([entry for entry in replacements if self._ended(entry) in days]),
         )
+
+    def _refused_people(self) -> int | None:
+        attempt = self._judged.attempt
+        if attempt is None or not any(finding.check == SIZE for finding in attempt.refusals):
+            return None
+        snapshot = self._state.snapshots.latest(self._mandator, self._name)
+        return snapshot.rows if snapshot and snapshot.run_id == attempt.run_id else None
 
     def _last_of_an_earlier_day(self, proven: Sequence[ProvenList]) -> ProvenList | None:
         return next((entry for entry in proven if self._day(entry.proven_at) < self._day(proven[0].proven_at)), None)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.propagation import Delays
-from campaign_sync.domain.readiness import Readiness
+from campaign_sync.domain.readiness import Attempt, CheckFinding, Readiness
 
 NOT_PICKED = "not_picked"
 """The reason of people who left without being rejected: the marketing list or report no longer includes them."""
@@ -71,6 +71,10 @@ class ListReport:
     """Since when the status holds; of a list that wasn't replaced, the time of its last proof."""
     drift: ListDrift | None
     """What was counted and read since its newest proof; None if it wasn't checked since."""
+    attempt: Attempt | None
+    """The newest run that was to replace it; None if none is known."""
+    refused_people: int | None
+    """How many that run would have sent, if their number was why it was refused."""
     people: int | None
     """How many the newest proof counted."""
     before: int | None
@@ -94,6 +98,11 @@ class ListReport:
     def ready(self) -> bool:
         """Whether mailings may be sent to it today."""
         return self.status is Readiness.READY
+
+    @property
+    def findings(self) -> tuple[CheckFinding, ...]:
+        """What checks of that run found: first those that failed, then those that warn."""
+        return (*self.attempt.failed_checks, *self.attempt.warnings) if self.attempt else ()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from campaign_sync.domain.readiness import Readiness
+from campaign_sync.reports.check_findings import refusal_reason
 from campaign_sync.reports.daily_report import ListReport, Report
 from campaign_sync.reports.localization import Localizer, PluralMessage, gettext_noop
 
@@ -126,4 +127,11 @@ def _name(entry: ListReport, report: Report, localizer: Localizer) -> str:
     if entry.since is None or message is None:
         return entry.display_name
     moment = localizer.time_or_date_time(entry.since, report.day)
+    reason = refusal_reason(entry, localizer) if entry.status is Readiness.FAILED else None
+    if entry.attempt and reason:
+        values = {"name": entry.display_name, "moment": moment, "reason": reason}
+        if entry.attempt.ended_at.astimezone(report.zone).date() == report.day:
+            return localizer.gettext("{name} (as of {moment}; today’s run was refused: {reason})", **values)
+        run = localizer.date_time(entry.attempt.ended_at)
+        return localizer.gettext("{name} (as of {moment}; the run of {run} was refused: {reason})", run=run, **values)
     return localizer.gettext(message, name=entry.display_name, moment=moment)

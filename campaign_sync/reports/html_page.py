@@ -6,6 +6,7 @@ from jinja2 import Environment, StrictUndefined
 
 from campaign_sync.config import Language
 from campaign_sync.domain.printable_text import printable
+from campaign_sync.reports.check_findings import feedback_findings
 from campaign_sync.reports.daily_report import ListReport, Report
 from campaign_sync.reports.headline import headline, missing_lists, severity
 from campaign_sync.reports.list_cards import list_card
@@ -37,6 +38,7 @@ def _page(report: Report, localizer: Localizer) -> Page:
         severity=severity(report),
         missing_lists=missing_lists(report, localizer),
         cards=[list_card(number, entry, report, localizer) for number, entry in enumerate(report.lists, start=1)],
+        feedback_findings=feedback_findings(report, localizer),
         reasons=reason_figures(report, localizer),
         opt_outs=opt_out_figures(report, localizer),
         proofs=_proofs(report, localizer),

@@ -6,6 +6,7 @@ from typing import Final
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.reports import charts
 from campaign_sync.reports.charts import ChartFrame, Point
+from campaign_sync.reports.check_findings import list_findings
 from campaign_sync.reports.daily_report import ListDay, ListReport, Report
 from campaign_sync.reports.localization import UNKNOWN, Localizer, gettext_noop
 from campaign_sync.reports.view_models import Figure, ListCard, Table
@@ -37,6 +38,7 @@ def list_card(number: int, entry: ListReport, report: Report, localizer: Localiz
         people_caption=_people_caption(entry, localizer),
         change=_change_text(entry, report, localizer),
         facts=_facts(entry, localizer),
+        findings=list_findings(entry, report, localizer),
         sizes=_sizes(number, entry, localizer),
         joined=localizer.number(movement.joined if movement else None),
         left=localizer.number(sum(movement.left.values()) if movement else None),

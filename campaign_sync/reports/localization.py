@@ -18,7 +18,7 @@ from babel.dates import format_date, format_skeleton, format_time
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 
 from campaign_sync.config import Language
@@ -76,6 +76,12 @@ class Localizer:
     def signed_number(self, value: int) -> str:
         """Return a change: +1,234, −5 or ±0."""
         return format_decimal(value, "+#,##0;−#,##0", locale=self._locale) if value else "±0"
+
+    def percent(self, share: float) -> str:
+        """Return 41 % or 41%, with a decimal if it is less than one."""
+        pattern = "#,##0%" if share >= 0.01 or not share else "#,##0.0%"
+        shown = format_percent(share, pattern, locale=self._locale)
+        return shown.replace("%", "\u00a0%") if self.language == "de" else shown
 
     def full_date(self, day: date) -> str:
         """Return Montag, 2. März 2026 or Monday, 2 March 2026."""

@@ -30,6 +30,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a check found that failed or warns."""
+
+    status: Literal["failed", "warning"]
+    status_text: str
+    title: str
+    sentence: str
+    """The check's own, in English."""
+    check: str
+    """Its name in Dagster's UI."""
+
+
+@dataclass(frozen=True)
+class FindingGroup:
+    """What checks of one run found."""
+
+    title: str
+    findings: Sequence[Finding]
+
+
+@dataclass(frozen=True)
 class ListCard:
     """The card of one list."""
 
@@ -41,6 +62,7 @@ class ListCard:
     change: str
     facts: Sequence[tuple[str, str]]
     """Name and value."""
+    findings: FindingGroup | None
     sizes: Figure
     joined: str
     left: str
@@ -61,6 +83,7 @@ class Page:
     missing_lists: Sequence[str]
     """What is to be said of lists that the day planned, and that aren't there."""
     cards: Sequence[ListCard]
+    feedback_findings: FindingGroup | None
     reasons: Sequence[Figure]
     """Why people aren't in the lists."""
     opt_outs: Sequence[Figure]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.feedback_age import AgeLimits, Freshness, FreshnessStatus
 from campaign_sync.domain.list_drift import ListDrift, ReadBack
-from campaign_sync.domain.readiness import Attempt, Readiness, ReadinessFacts, assess_readiness
+from campaign_sync.domain.readiness import Attempt, CheckFinding, Readiness, ReadinessFacts, assess_readiness
 
 NOW = datetime(2026, 11, 26, 7, tzinfo=UTC)
 PROVEN_AT = NOW - timedelta(hours=3)
@@ -26,6 +26,8 @@ GOOD = ReadinessFacts(
     drift=None,
 )
 EMPTIED = ListDrift("nord", "newsletter", "r1").after_check(0, ReadBack(5, 0, 5, 0, 0, 0), NOW)
+DAMAGED = CheckFinding("newsletter_snapshot", "utf8", "city: mojibake in 9 rows", of_list=True)
+OLD_LAYOUT = CheckFinding("suppression_state", "layout", "9 rows can't be read", of_list=False)
 
 
 def refused(hours_ago: float) -> Attempt:
@@ -53,6 +55,12 @@ def feedback(hours: float) -> FreshnessStatus:
         ),
         (replace(GOOD, drift=EMPTIED), Readiness.DRIFTED, NOW, "0 people are in it where 5 were proven"),
         (replace(GOOD, attempt=refused(1)), Readiness.FAILED, PROVEN_AT, "wasn't replaced by the newest run"),
+        (
+            replace(GOOD, attempt=replace(refused(1), failed_checks=(DAMAGED, OLD_LAYOUT))),
+            Readiness.FAILED,
+            PROVEN_AT,
+            "The run was refused: newsletter_snapshot/utf8: city: mojibake in 9 rows",
+        ),
         (replace(GOOD, attempt=refused(4)), Readiness.READY, PROVEN_AT, "is ready"),  # replaced by another run since
         (replace(GOOD, is_current=False), Readiness.OLD, PROVEN_AT, "wasn't replaced in time"),
         (replace(GOOD, feedback=feedback(25)), Readiness.FEEDBACK_OLD, NOW - timedelta(hours=25), "is 25.0 h old"),
@@ -64,10 +72,10 @@ def feedback(hours: float) -> FreshnessStatus:
             "was never imported",
         ),
         (
-            replace(GOOD, attempt=Attempt("r1", PROVEN_AT, replaced=True, failed_checks=("snapshot/n/utf8",))),
+            replace(GOOD, attempt=Attempt("r1", PROVEN_AT, replaced=True, failed_checks=(DAMAGED,))),
             Readiness.CHECK_FAILED,
             PROVEN_AT,
-            "a check failed: snapshot/n/utf8",
+            "a check failed: newsletter_snapshot/utf8: city: mojibake in 9 rows",
         ),
         (
             replace(GOOD, attempt=Attempt("r1", PROVEN_AT, replaced=True, missing_checks=("recipient_list/n/proof",))),

@@ -10,7 +10,7 @@ import pytest
 import time_machine
 
 from campaign_sync.domain.list_drift import ListDrift, ReadBack
-from campaign_sync.domain.readiness import Readiness
+from campaign_sync.domain.readiness import Attempt, CheckFinding, Readiness
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.reports.collection import gather, refused_by_code
 from campaign_sync.reports.daily_report import NOT_PICKED, UnfinishedDay
@@ -146,7 +146,8 @@ def test_the_headline_begins_with_lists_that_a_later_run_refused_though_they_wer
         assert not installation.run("nord", instance).success
         page_text = english_page(installation, instance)
 
-        assert "newsletter (as of" in page_text
+        assert re.search(r"newsletter \(as of .+; today’s run was refused: check “fields of the list”\)", page_text)
+        assert "the list has no attribute" in page_text
         assert "wasn’t renewed at the last attempt" in page_text
         assert "products is ready" in page_text
         installation.environment["PASSWORD_OF_BOTH"] = "wrong horse"
@@ -244,6 +245,37 @@ def test_lists_of_the_day_that_are_not_there_are_named_with_whether_they_follow(
         "\xa0", " "
     )
     assert "wurde nicht erneuert und folgt nicht von selbst." in german
+
+
+@pytest.mark.parametrize(
+    ("people", "days_ago", "german", "english"),
+    [
+        (3, 0, "der heutige Lauf wurde abgewiesen: 40 % weniger Personen", "today’s run was refused: 40% fewer people"),
+        (None, 0, "der heutige Lauf wurde abgewiesen: Prüfung „Größe der Liste“", "check “size of the list”)"),
+        (8, 2, "wurde abgewiesen: 60 % mehr Personen", "was refused: 60% more people"),
+    ],
+)
+def test_a_refused_run_is_reported_with_what_the_check_itself_found(
+    two_days: Installation, people: int | None, days_ago: int, german: str, english: str
+) -> None:
+    report = report_of(two_days)
+    sentence = "the list changes from 5 (proven on <a day>), more than allowed"
+    size = CheckFinding("newsletter_snapshot", "plausible_size", sentence, of_list=True)
+    damaged = CheckFinding("newsletter_snapshot", "utf8", "city: mojibake in 1 rows", of_list=True)
+    unread = CheckFinding("suppression_state", "layout", "3 rows can't be read", of_list=False)
+    ended = report.made_at - timedelta(days=days_ago)
+    attempt = Attempt("r", ended, replaced=False, failed_checks=(size,), warnings=(damaged, unread))
+    refused = replace(report.lists[0], status=Readiness.FAILED, attempt=attempt, refused_people=people, people=5)
+    report = replace(report, lists=(refused, refused))
+    pages = [parse_page(render(report, language)) for language in ("de", "en")]
+    texts = [text_of(page).replace("\xa0", " ") for page in pages]
+    assert german in texts[0]
+    assert english in texts[1]
+    assert all(text.count(sentence) == 2 for text in texts), "on the card of each list"
+    assert all(text.count("3 rows can't be read") == 1 for text in texts), "once for all lists"
+    assert "Größe der Liste (nicht bestanden)" in texts[0]
+    assert "damaged texts (warning)" in texts[1]
+    assert {quote.get("lang") for page in pages for quote in page.iter("q")} == {"en"}
 
 
 @pytest.mark.smoke

@@ -18,6 +18,10 @@ from campaign_sync.config import Language
 from campaign_sync.domain.feedback import READER_KINDS
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.rejection import Reason
+from campaign_sync.orchestration.assets import recipient_list, selection, suppression_state
+from campaign_sync.orchestration.assets.snapshot import CHECK_DESCRIPTIONS
+from campaign_sync.orchestration.check_names import FEEDBACK_AGE
+from campaign_sync.reports.check_findings import CHECK_TITLES
 from campaign_sync.reports.daily_report import NOT_PICKED
 from campaign_sync.reports.headline import STATUS_MESSAGES
 from campaign_sync.reports.list_cards import STATUS_TEXTS
@@ -87,6 +91,10 @@ def test_every_status_reason_and_reader_has_a_text() -> None:
     assert set(STATUS_MESSAGES) == set(STATUS_TEXTS) == set(Readiness)
     assert set(REASON_TITLES) == {*Reason, NOT_PICKED}
     assert set(READER_TITLES) == set(READER_KINDS)
+    assert set(CHECK_TITLES) == {
+        *(name for module in (selection, suppression_state, recipient_list) for name in module.CHECKS),
+        *CHECK_DESCRIPTIONS,
+    } - {FEEDBACK_AGE}
     for localizer in (GERMAN, ENGLISH):
         assert len({reason_title(reason, localizer) for reason in REASON_TITLES}) == len(REASON_TITLES)
 

@@ -10,6 +10,7 @@ import dagster as dg
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
+from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
@@ -145,10 +146,10 @@ def _incomplete_lists(settings: ListSettings, state: StateResource) -> Iterator[
 
 def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
     """Return the check of the preflight: a warning if only outcomes warn that no check of the snapshot shows."""
-    stopping = [outcome.name for outcome in outcomes if outcome.stops]
+    stopping = [f"{outcome.name}: {outcome.summary}" for outcome in outcomes if outcome.stops]
     warning = [outcome for outcome in outcomes if outcome.warning]
     unseen = [outcome for outcome in warning if outcome.name not in CHECK_NAMES]
-    summary = f"stopped by {', '.join(stopping)}" if stopping else "the list may be replaced"
+    summary = f"stopped by {'; '.join(stopping)}" if stopping else "the list may be replaced"
     warned = [f"{outcome.name} warns" for outcome in warning if outcome not in unseen]
     warned += [f"{outcome.name}: {outcome.summary}" for outcome in unseen]
     return dg.AssetCheckResult(
@@ -156,7 +157,7 @@ def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckRe
         check_name="gate",
         passed=not stopping and not unseen,
         severity=dg.AssetCheckSeverity.ERROR if stopping or not unseen else dg.AssetCheckSeverity.WARN,
-        description="; ".join([summary, *warned]),
+        description=printable("; ".join([summary, *warned])),
         metadata={"checks": table(_record(outcome) for outcome in outcomes)},
     )
 

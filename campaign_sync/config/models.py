@@ -114,7 +114,7 @@ class MailingSettings(ConfigModel):
 
 
 class Limits(ConfigModel):
-    """How large the list may be, and how much one replacement may change it."""
+    """How large the list may be, how much one replacement may change it, and how much of it may be damaged."""
 
     min_rows: Whole = Field(default=1, ge=0)
     """Fewer rows stop the replacement."""
@@ -124,6 +124,8 @@ class Limits(ConfigModel):
     """Largest loss of rows as a share of the last replacement: 0.2 is 20 %."""
     max_growth: Number = Field(default=0.5, ge=0)
     """Largest gain of rows as a share of the last replacement: 0.5 is 50 %."""
+    max_mojibake: Number = Field(default=0.05, ge=0, le=1)
+    """Largest share of rows with a text that was read in a wrong encoding (KÃ¶ln); more stop the replacement."""
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
@@ -133,7 +135,7 @@ class Limits(ConfigModel):
 
     def size_limits(self) -> SizeLimits:
         """Return the limits for the domain."""
-        return SizeLimits(self.min_rows, self.max_rows, self.max_shrink, self.max_growth)
+        return SizeLimits(self.min_rows, self.max_rows, self.max_shrink, self.max_growth, self.max_mojibake)
 
 
 class RecipientListSettings(ConfigModel):

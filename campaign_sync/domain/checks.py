@@ -6,8 +6,9 @@ stop the replacement.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import pandas as pd
 
@@ -112,12 +113,15 @@ class CheckOutcome:
 
     @property
     def failing_rows(self) -> frozenset[int]:
-        """Positions of all rows that fail, without those that only cause warnings."""
+        """Positions of all rows that fail, without those that stay in the list."""
         return frozenset(p for f in self.failures if f.code not in WARNINGS for p in f.positions)
 
 
-WARNINGS = frozenset({"mojibake"})
-"""Failure codes that only warn."""
+MOJIBAKE = "mojibake"
+"""The failure code of texts that were read in a wrong encoding."""
+
+WARNINGS = frozenset({MOJIBAKE})
+"""Failure codes that leave no row out. Above a limit they stop the list all the same."""
 
 TOLERATED_ROWS = 10
 """If fewer rows can't be read, they are left out and the replacement goes on."""
@@ -138,6 +142,7 @@ def check_snapshot(frame: pd.DataFrame, list_schema: ListSchema, context: CheckC
     from campaign_sync.domain.row_checks import NOT_SUPPRESSED, row_checks, run_schema  # pandera is for runs alone
 
     outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(list_schema).items()}
+    outcomes["utf8"] = judge_mojibake(outcomes["utf8"], len(frame), list_schema.limits.max_mojibake)
     outcomes["not_suppressed"] = run_schema("not_suppressed", NOT_SUPPRESSED, _with_reason(frame, context))
     outcomes["list_attributes"] = check_list_attributes(list_schema, context.vendor_attributes)
     outcomes[SIZE] = check_size(entity_counts(frame), list_schema.limits, context)
@@ -160,6 +165,42 @@ def check_list_attributes(list_schema: ListSchema, vendor_attributes: Collection
     if read_only:
         parts.append(f"the vendor writes {', '.join(read_only)} itself")
     return CheckOutcome("list_attributes", False, "; ".join(parts))
+
+
+def judge_mojibake(outcome: CheckOutcome, rows: int, limit: float) -> CheckOutcome:
+    """Return the check of texts with a sentence on mojibake: it stops the list if more rows than `limit` have some.
+
+    Args:
+        outcome: of the rows.
+        rows: their number.
+        limit: the largest share of rows with mojibake, each counted once.
+    """
+    garbled = [failure for failure in outcome.failures if failure.code == MOJIBAKE]
+    if not garbled:
+        return outcome
+    affected = len({position for failure in garbled for position in failure.positions})
+    exceeds = affected > rows * Fraction(str(limit))
+    columns = ", ".join(
+        f"{failure.column.removeprefix(LIST_PREFIX)} in {len(failure.positions)}" for failure in garbled
+    )
+    summary = (
+        f"{affected} of {format_row_count(rows)} ({_percent(affected / rows)}) have mojibake like “KÃ¶ln” ({columns}), "
+        f"{'more than' if exceeds else 'within'} max_mojibake {_percent(limit)}; "
+        "correct these texts in the CRM, or crm.format.encoding if it delivers files in another encoding"
+    )
+    others = [failure for failure in outcome.failures if failure.code != MOJIBAKE]
+    summary = "; ".join(filter(None, [summary, describe_failures(others)]))
+    return replace(outcome, summary=summary, warning=outcome.warning and not exceeds)
+
+
+def describe_failures(failures: Iterable[Failure]) -> str:
+    """Return in how many rows of which column what was found."""
+    return ", ".join(f"{f.column.removeprefix(LIST_PREFIX)}: {f.code} in {len(f.positions)} rows" for f in failures)
+
+
+def _percent(share: float) -> str:
+    """Return a share to three digits: 5%, 12.5%, 0.0123%."""
+    return f"{float(f'{100 * share:.3g}'):f}".rstrip("0").rstrip(".") + "%"
 
 
 def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None = None) -> CheckOutcome:

@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
 from campaign_sync.domain.arrow_text import to_arrow
-from campaign_sync.domain.checks import LIST_PREFIX, WARNINGS, CheckOutcome, Failure, ListSchema
+from campaign_sync.domain.checks import MOJIBAKE as MOJIBAKE_CODE
+from campaign_sync.domain.checks import WARNINGS, CheckOutcome, Failure, ListSchema, describe_failures
 from campaign_sync.domain.consent import GRANTING, is_email
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
@@ -56,8 +57,8 @@ def run_schema(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Ch
         for (code, column), group in _with_missing_columns(cases).groupby(["check", "column"], dropna=False)
     )
     warning = bool(failures) and all(failure.code in WARNINGS for failure in failures)
-    counts = ", ".join(f"{f.column.removeprefix(LIST_PREFIX)}: {f.code} in {len(f.positions)} rows" for f in failures)
-    return CheckOutcome(name, passed=False, summary=counts, failures=failures, warning=warning)
+    summary = describe_failures(failures)
+    return CheckOutcome(name, passed=False, summary=summary, failures=failures, warning=warning)
 
 
 def _with_missing_columns(cases: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +81,7 @@ def _legal_characters() -> pa.Check:
 
 
 def _no_mojibake() -> pa.Check:
-    return _check("mojibake", lambda values: ~values.str.contains(MOJIBAKE.pattern))
+    return _check(MOJIBAKE_CODE, lambda values: ~values.str.contains(MOJIBAKE.pattern))
 
 
 def _non_empty(code: str = "missing") -> pa.Check:

@@ -14,12 +14,17 @@ MIN_HISTORY = 3
 
 @dataclass(frozen=True)
 class SizeLimits:
-    """How large a list may be, and how much one replacement may change it. Shares are of the baseline: 0.2 is 20 %."""
+    """How large a list may be, how much one replacement may change it, and how much of it may be damaged.
+
+    Shares are of the baseline, and of the rows for mojibake: 0.2 is 20 %.
+    """
 
     min_rows: int = 1
     max_rows: int | None = None
     max_shrink: float = 0.2
     max_growth: float = 0.5
+    max_mojibake: float = 0.05
+    """How many of the rows to send may have a text with mojibake."""
 
 
 @dataclass(frozen=True)

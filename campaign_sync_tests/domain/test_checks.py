@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from campaign_sync.domain.checks import (
     CHECK_NAMES,
@@ -86,15 +88,43 @@ def test_a_missing_column_stops_the_list(frame: pd.DataFrame, column: str) -> No
     assert all(column.removeprefix("list:") in outcome.summary for outcome in stopping)
 
 
-def test_text_decoded_with_the_wrong_encoding_is_only_a_warning(frame: pd.DataFrame) -> None:
-    frame.loc[1, "list:Ort"] = "KÃ¶ln"
-    (outcome,) = failed(frame)
-    assert (outcome.name, outcome.warning, outcome.stops) == ("utf8", True, False)
-    assert outcome.failing_rows == frozenset()
-    frame.loc[2, "list:Ort"] = "\x00"
-    (outcome,) = failed(frame)
-    assert outcome.stops
-    assert outcome.failing_rows == {2}
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=60), st.integers(0, 100))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+def test_mojibake_stops_a_list_only_above_its_share_of_the_rows_and_leaves_no_row_out(
+    frame: pd.DataFrame, damaged: list[tuple[bool, bool, bool]], limit: int
+) -> None:
+    """By row: whether the name, the city and the city by a forbidden character are damaged."""
+    rows = pd.concat([frame.head(1)] * len(damaged), ignore_index=True)
+    rows["recipient_id"] = rows["address"] = [f"{row}@example.org" for row in range(len(rows))]
+    for position, (name, city, forbidden) in enumerate(damaged):
+        if name:
+            rows.loc[position, "list:Vorname"] = "MÃ¼ller"
+        if city or forbidden:
+            rows.loc[position, "list:Ort"] = "KÃ¶ln" * city + "\x00" * forbidden
+    schema = replace(LIST_SCHEMA, limits=SizeLimits(max_mojibake=limit / 100))
+
+    outcome = next(outcome for outcome in check_snapshot(rows, schema, NO_SUPPRESSIONS) if outcome.name == "utf8")
+
+    affected = sum(name or city for name, city, _ in damaged)
+    illegal = {position for position, (_, _, forbidden) in enumerate(damaged) if forbidden}
+    assert outcome.failing_rows == illegal
+    assert outcome.stops is (bool(illegal) or 100 * affected > limit * len(rows))
+    assert outcome.passed is not (bool(affected) or bool(illegal))
+    assert (f"{affected} of {len(rows)} row" in outcome.summary) is bool(affected)
+    assert ("more than max_mojibake" in outcome.summary) is (100 * affected > limit * len(rows))
+
+
+def test_mojibake_is_one_sentence_with_column_share_limit_and_remedy(frame: pd.DataFrame) -> None:
+    rows = pd.concat([frame.head(1)] * 400, ignore_index=True)
+    rows["recipient_id"] = rows["address"] = [f"{row}@example.org" for row in range(400)]
+    rows.loc[:20, "list:Ort"] = "KÃ¶ln"
+    rows.loc[0, "list:Vorname"] = "MÃ¼ller"
+    (outcome,) = failed(rows)
+    assert (outcome.name, outcome.stops) == ("utf8", True)
+    assert outcome.summary == (
+        "21 of 400 rows (5.25%) have mojibake like “KÃ¶ln” (Ort in 21, Vorname in 1), more than max_mojibake 5%; "
+        "correct these texts in the CRM, or crm.format.encoding if it delivers files in another encoding"
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,10 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
     "utf8": (
-        "every text is UTF-8 that XML can carry. Mojibake is a warning, and so are a few rows left out for other text.",
+        (
+            "every text is UTF-8 that XML can carry, and none was read in a wrong encoding (“KÃ¶ln”). A few such rows "
+            "are a warning; max_mojibake says how many stop the list."
+        ),
         "correct the texts in the CRM; the check names columns and cases.",
     ),
     "technical_fields": (

@@ -1,6 +1,7 @@
 """Checks that a run won't evaluate: reported as such, so that no result of an earlier day is taken for the current one.
 
-They are warnings: what failed is reported as a failed step or a failed check anyway.
+They are warnings, which Dagster's UI shows in yellow as “Failed”: without any result they would be red there. What
+failed is reported as a failed step or a failed check anyway.
 """
 
 from collections.abc import Collection, Iterator
@@ -36,7 +37,10 @@ def report_unevaluated(
                     check_name=key.name,
                     passed=False,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=f"not evaluated, because {reason.rstrip('.')}.{_list_contents(state, key.asset_key)}",
+                    description=(
+                        f"Not reached, so neither passed nor failed, because {reason.rstrip('.')}."
+                        f"{_list_contents(state, key.asset_key)}"
+                    ),
                     metadata={"run": context.run.run_id},
                 )
             )
@@ -60,15 +64,20 @@ def _list_contents(state: StateResource, key: dg.AssetKey) -> str:
     if name.kind is not AssetKind.RECIPIENT_LIST or name.recipient_list is None:
         return ""
     try:
-        replacements = state.open().replacements
-        unfinished = replacements.incomplete(name.mandator, name.recipient_list)
-        proven = replacements.last_proven(name.mandator, name.recipient_list)
+        opened = state.open()
+        unfinished = opened.replacements.incomplete(name.mandator, name.recipient_list)
+        proven = opened.replacements.last_proven(name.mandator, name.recipient_list)
+        drift = opened.list_drifts.of(name.mandator, name.recipient_list, proven.id) if proven else None
     except StateError:
-        return " Whether its last proof holds isn't known: the state database can't be asked."
+        return " Whether the last proof of the list holds isn't known: the state database can't be asked."
     if unfinished:
         since = unfinished.cleared_at or unfinished.started_at
         return f" The list is INCOMPLETE since {since:%Y-%m-%d %H:%M} UTC, so no proof holds; send nothing to it."
     if proven is None:
         return " The list was never proven."
     at = proven.finished_at or proven.started_at
-    return f" This run didn't touch the list: its last proof, of {at:%Y-%m-%d %H:%M} UTC, is of what it was left with."
+    if drift and drift.drifted_since:
+        return (
+            f" The list was changed at the vendor after its last proof, of {at:%Y-%m-%d %H:%M} UTC: send nothing to it."
+        )
+    return f" The list wasn't touched: its last proof, of {at:%Y-%m-%d %H:%M} UTC, holds."

@@ -1,5 +1,6 @@
 """The conditions for clearing a list, and what happens to the list if one of them isn't met."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -128,6 +129,9 @@ def test_a_list_that_is_known_to_be_an_opt_in_list_is_not_tried_again(canary: In
 
     assert "campaign-sync check" in problems(result)[0]
     assert len(canary.vendor.calls("addAll3")) == before
+    (gate,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "gate"]
+    assert (gate.passed, gate.blocking) == (False, True)
+    assert re.match(r"stopped by .*campaign-sync check", gate.description or "")
 
 
 def test_no_list_is_touched_if_the_canary_has_not_unsubscribed(installation: Installation) -> None:

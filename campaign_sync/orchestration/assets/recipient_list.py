@@ -79,7 +79,12 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
             "strategy": settings.recipient_list.strategy,
         },
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=check_description(settings.display_name, *texts))
+            dg.AssetCheckSpec(
+                name,
+                asset=key,
+                blocking=name == "gate",
+                description=check_description(settings.display_name, *texts),
+            )
             for name, texts in CHECKS.items()
         ],
     )

@@ -250,9 +250,9 @@ def test_lists_of_the_day_that_are_not_there_are_named_with_whether_they_follow(
 @pytest.mark.parametrize(
     ("people", "days_ago", "german", "english"),
     [
-        (3, 0, "der heutige Lauf wurde abgewiesen: 40 % weniger Personen", "today’s run was refused: 40% fewer people"),
-        (None, 0, "der heutige Lauf wurde abgewiesen: Prüfung „Größe der Liste“", "check “size of the list”)"),
-        (8, 2, "wurde abgewiesen: 60 % mehr Personen", "was refused: 60% more people"),
+        (3, 0, "der heutige Lauf wurde abgelehnt: 40 % weniger Personen", "today’s run was refused: 40% fewer people"),
+        (None, 0, "der heutige Lauf wurde abgelehnt: Prüfung „Größe der Liste“", "check “size of the list”)"),
+        (8, 2, "wurde abgelehnt: 60 % mehr Personen", "was refused: 60% more people"),
     ],
 )
 def test_a_refused_run_is_reported_with_what_the_check_itself_found(

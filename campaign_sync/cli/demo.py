@@ -209,7 +209,7 @@ def _let_pass(night: Night, vendor: VendorState, configuration: Configuration) -
 def _leave_running(console: Console, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
     with dagster_services(port) as services:
-        address = f"{url}/asset-groups"
+        address = f"{url}/locations/__repository__@campaign_sync.definitions/asset-groups/sued"
         console.print(
             f"\nDagster's UI is at {address} in a few seconds. Ctrl-C ends it and the sandbox.", soft_wrap=True
         )
@@ -229,8 +229,7 @@ def _print_next_steps(console: Console, night: Night, days: int) -> None:
         before = (night.moment.astimezone() - timedelta(days=DAYS - UNSUBSCRIBED_ON + 1)).date()
         steps.insert(1, (f"prove {LEAVER} --at {before}", "on which consent she was in which list the day before"))
     if _is_damaged(night):
-        purpose = "accept the list that was refused; the next day it is right again, and nothing is to be accepted"
-        steps.append(("run sued --list partner --accept-size REASON", purpose))
+        steps.append(("plan sued --list partner", "the list that was refused: what another run would change in it"))
     steps.append(("--ui", "another day, then lists, checks and plots of all days in Dagster's UI"))
     console.print(
         Text.from_markup(

@@ -15,6 +15,7 @@ from campaign_sync.cli.why import print_why
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.installation import ADDRESSES, Installation, running_installation
 from campaign_sync_tests.scenarios.daily_run import CHAIN, RUN_ID, check, rejections
+from campaign_sync_tests.test_plan import plan
 
 WITHDRAW = (
     "UPDATE consent_state SET kind = 'withdrawn' "
@@ -114,6 +115,24 @@ def test_an_undated_opt_out_is_out_and_comes_back_when_it_is_accepted(installati
     assert installation.addresses() == ADDRESSES
     assert check(result, "withdrawals").passed
     assert "in spite of the withdrawal before" in text_of(installation, "prove", "contact:c1")
+
+
+@pytest.mark.parametrize("setting", [pytest.param("ask", marks=pytest.mark.long), "accept"])
+def test_a_plan_judges_a_grant_as_the_run_after_it_and_remembers_nothing(
+    installation: Installation, setting: str
+) -> None:
+    installation.settings["crm"]["undated_regrant"] = setting
+    run(installation)
+    show(installation, "withdrawn", "c1")
+    run(installation)
+    show(installation, "granted", "c1")
+
+    planned = plan(installation)
+    result = run(installation)
+    assert planned["rows"] == len(installation.addresses()) == {"ask": 4, "accept": 5}[setting]
+    assert planned["changes"]["joined"] == planned["rows"] - 4
+    foreseen = {entry["summary"] for entry in planned["checks"] if entry["name"] == "withdrawals"}
+    assert foreseen == {check(result, "withdrawals").description}
 
 
 def test_a_dated_grant_that_is_newer_brings_back_by_itself(installation: Installation) -> None:

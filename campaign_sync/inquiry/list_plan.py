@@ -287,13 +287,13 @@ class ListPlanner:
         if proven is None or not joined:
             return {}
         rejections = self.state.replacement_history.rejected_rows(proven)
-        reasons = (
-            rejection.reason
+        by_vendor = {
+            key: rejection.reason
             for key in joined
             for rejection in rejections.get(key, ())
             if rejection.made_by(proven) and rejection.stage in (Stage.VENDOR, Stage.SWEEP)
-        )
-        return dict(Counter(map(describe_reason, reasons)).most_common())
+        }
+        return dict(Counter(map(describe_reason, by_vendor.values())).most_common())
 
 
 def _departures(left: Sequence[str], rejected: pd.DataFrame, rows: pd.DataFrame, *, was_proven: bool) -> dict[str, int]:

@@ -542,6 +542,15 @@ def test_lists_and_mandators_need_at_least_one_entry(tmp_path: Path) -> None:
     assert problems(tmp_path, head) == ["1:1 mandators: this key is required"]
 
 
+def test_groups_of_lists_keep_to_the_vendors_limit_of_calls_and_need_what_starts_them(tmp_path: Path) -> None:
+    assert load(tmp_path, with_mandator_keys("parallel_runs: 8")).mandators["nord"].parallel_runs == 8
+    many = with_mandator_keys("parallel_runs: 6").replace("optimizely: {", "optimizely: {parallel_calls: 7, ")
+    (too_many,) = problems(tmp_path, many)
+    assert "nord.parallel_runs: 6 runs with 7 calls each (optimizely.parallel_calls) are more than the 40" in too_many
+    (alone,) = problems(tmp_path, with_mandator_keys("parallel_runs: 2\nautomation: {repair: off}"))
+    assert "nord.parallel_runs: automation.repair starts the groups of lists" in alone
+
+
 def test_a_recipient_list_or_mandator_cannot_have_two_entries(tmp_path: Path) -> None:
     second = MINIMAL.partition("mandators:\n")[2].replace("  nord:", "  sued:")
     assert problems(tmp_path, MINIMAL + second) == [

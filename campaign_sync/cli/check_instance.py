@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings
+from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings, lanes
 
 
 def check_instance(console: Console) -> None:
@@ -19,9 +19,10 @@ def check_instance(console: Console) -> None:
     use_instance(EMBEDDED_HOME)
     home = os.environ["DAGSTER_HOME"]
     with dg.DagsterInstance.get() as instance:
-        lacking = list(lacking_settings(instance))
+        lacking, groups = list(lacking_settings(instance)), lanes(instance)
     if not lacking:
-        console.print(Text("✓", "green"), Text(f"Dagster's instance in {home} has everything that runs rely on"))
+        everything = f"Dagster's instance in {home} has everything that runs rely on, for parallel_runs up to {groups}"
+        console.print(Text("✓", "green"), Text(everything))
         return
     for setting in lacking:
         _print(setting, console)

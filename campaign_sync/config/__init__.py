@@ -19,6 +19,7 @@ from campaign_sync.config.loader import (
     load_crm,
 )
 from campaign_sync.config.models import (
+    MAX_GROUPS,
     Configuration,
     Limits,
     MailingSettings,
@@ -46,6 +47,7 @@ from campaign_sync.config.telemetry import OtlpSettings, TelemetrySettings
 __all__ = [
     "CONFIGURATION_VARIABLE",
     "DEFAULT_PATH",
+    "MAX_GROUPS",
     "PRESETS",
     "AlarmSettings",
     "AppriseSettings",

@@ -13,6 +13,14 @@ from campaign_sync.domain.checks import READ_ONLY_ATTRIBUTES
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.text import normalize_text
 
+_PARALLEL_CALLS = 4
+"""The default of optimizely.parallel_calls."""
+
+_CALLS_OF_MANDATOR = 40
+"""The vendor's limit of calls at the same time per mandator."""
+
+_SWITCHED_OFF = ("false", "no", "off", "0", "f", "n")
+
 Conflict = tuple[Path, str]
 """The path of the value to change, and the reason."""
 
@@ -33,12 +41,29 @@ def find_conflicts(value: Any) -> Iterator[Conflict]:
         [((*path, "recipient_list_id"), settings.get("recipient_list_id")) for path, settings in lists],
         "two entries would overwrite each other in one recipient list; the other is",
     )
+    for name, mandator in mandators:
+        yield from _parallel_conflicts(("mandators", name, "parallel_runs"), mandator, _section(value, "optimizely"))
     for path, settings in lists:
         yield from _attribute_conflicts(path, settings)
     for target, settings in _entries(_section(value, "alarms"), "apprise"):
         yield from _unknown_mandators(
             ("alarms", "apprise", target, "mandators"), settings, _section(value, "mandators").keys()
         )
+
+
+def _parallel_conflicts(path: Path, mandator: dict[str, Any], optimizely: dict[str, Any]) -> Iterator[Conflict]:
+    runs = _whole(mandator.get("parallel_runs", 1))
+    calls = _whole(optimizely.get("parallel_calls", _PARALLEL_CALLS))
+    if runs <= 1:
+        return
+    if runs * calls > _CALLS_OF_MANDATOR:
+        sentence = (
+            f"{runs} runs with {calls} calls each (optimizely.parallel_calls) are more than the {_CALLS_OF_MANDATOR} "
+            "calls at the same time that the vendor allows a mandator; lower one of them"
+        )
+        yield path, sentence
+    if str(_section(mandator, "automation").get("repair")).lower() in _SWITCHED_OFF:
+        yield path, "automation.repair starts the groups of lists; switch it on, or leave parallel_runs out"
 
 
 def _unknown_mandators(path: Path, settings: dict[str, Any], known: Collection[str]) -> Iterator[Conflict]:
@@ -58,6 +83,14 @@ def _repeated(ids: list[tuple[Path, object]], sentence: str) -> Iterator[Conflic
         for path in paths if len(paths) > 1 else ():
             others = (".".join(map(str, other[:-1])) for other in paths if other != path)
             yield path, f"{sentence} {', '.join(others)}"
+
+
+def _whole(number: object) -> int:
+    """Return a whole number; 0 for what isn't one, which another rule reports."""
+    try:
+        return int(str(number))
+    except ValueError:
+        return 0
 
 
 def _normalize_id(number: object) -> str:

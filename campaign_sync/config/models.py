@@ -50,6 +50,9 @@ from campaign_sync.config.telemetry import TelemetrySettings
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 
+MAX_GROUPS = 8
+"""The most groups of lists of a mandator that are replaced at the same time."""
+
 _STATE_URL = "sqlite:///.campaign_sync/state.db"
 
 
@@ -216,6 +219,8 @@ class MandatorSettings(ConfigModel):
     """Recipients of this mandator's alarms by mail, instead of alarms.email.to."""
     mailings: MailingSettings = MailingSettings()
     """How replacements take account of mailings."""
+    parallel_runs: Whole = Field(default=1, ge=1, le=MAX_GROUPS)
+    """Groups of lists that the daily replacement replaces at the same time, each in a run of its own."""
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
     """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
     _prefix: str = PrivateAttr("")
@@ -224,6 +229,11 @@ class MandatorSettings(ConfigModel):
     def prefix(self) -> str:
         """What all its names in Dagster begin with, by `dagster.prefix`; empty for nothing."""
         return self._prefix
+
+    @property
+    def groups(self) -> int:
+        """How many groups of lists the daily replacement begins after the feedback; 1 for everything in one run."""
+        return min(self.parallel_runs, len(self.lists))
 
     @property
     def opt_ins_of_lists(self) -> dict[int, str]:

@@ -23,6 +23,8 @@ class DayOutcome(StrEnum):
     """The process of a run ended while it worked on the list."""
     NOT_REACHED = "not reached"
     """Runs ended before they came to it."""
+    AWAITS_GROUP = "awaits its group"
+    """The feedback was imported, and the run of its group isn't started yet."""
 
 
 class RunEnd(StrEnum):
@@ -60,6 +62,10 @@ class DayRun:
     ended_at: datetime | None = None
     completes: bool = False
     """Whether it was started to complete the day; False also for Dagster's retry of such a run."""
+    groups: int = 0
+    """Into how many groups the lists are divided after it, if it imports the feedback alone; else 0."""
+    group: int | None = None
+    """The number of the group that it replaces; None for all other runs."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,24 @@ class Day:
     def missing(self) -> dict[str, DayOutcome]:
         """The lists that aren't proven on this day."""
         return {name: outcome for name, outcome in self.outcomes.items() if outcome is not DayOutcome.PROVEN}
+
+    @property
+    def free_groups(self) -> tuple[int, ...]:
+        """The numbers of the groups that no run was started for yet."""
+        started = {run.group for run in self.runs}
+        numbers = range(1, max(run.groups for run in self.runs) + 1)
+        return tuple(number for number in numbers if number not in started)
+
+    @property
+    def has_groups_only(self) -> bool:
+        """Whether all its runs so far imported the feedback alone, for groups of which none has begun."""
+        return all(run.groups for run in self.runs)
+
+    @property
+    def feedback_at(self) -> datetime | None:
+        """When the feedback was last imported for groups; None if it wasn't."""
+        imported = (run for run in self.runs if run.groups and run.end is RunEnd.SUCCEEDED)
+        return max((run.ended_at for run in imported if run.ended_at), default=None)
 
 
 def assess_day(
@@ -120,6 +144,8 @@ def _outcome(name: str, newest_first: Sequence[DayRun]) -> DayOutcome:
     newest, *earlier = newest_first
     if newest.end is RunEnd.IN_PROGRESS:
         return DayOutcome.IN_PROGRESS
+    if newest.end is RunEnd.SUCCEEDED and newest.groups:
+        return DayOutcome.AWAITS_GROUP
     if newest.end is RunEnd.SUCCEEDED:
         return DayOutcome.PROVEN  # else one of its steps had failed
     if failures := list(_failures(newest, name)):
@@ -147,6 +173,8 @@ class CompletionLimits:
     """The time between the beginnings of two such runs, and after a run whose failure may pass."""
     latest: datetime
     """No run begins later: lists planned for the night must not meet the morning's mailing."""
+    feedback_age: timedelta
+    """How long after the feedback groups may begin that rely on it."""
 
 
 class CompletionStage(StrEnum):
@@ -157,6 +185,8 @@ class CompletionStage(StrEnum):
     WAITS = "waits"
     """It will: a run of the day is still under way, or the next one isn't due yet."""
     DUE = "due"
+    GROUPS_DUE = "groups due"
+    """The runs of the groups are to be started that no run was started for yet."""
     GIVEN_UP = "given up"
     """The limits are reached."""
     TOO_LATE = "too late"
@@ -166,7 +196,7 @@ class CompletionStage(StrEnum):
     @property
     def is_ahead(self) -> bool:
         """Whether a further run will be started without a person."""
-        return self in (CompletionStage.WAITS, CompletionStage.DUE)
+        return self in (CompletionStage.WAITS, CompletionStage.DUE, CompletionStage.GROUPS_DUE)
 
 
 @dataclass(frozen=True)
@@ -187,8 +217,9 @@ def next_completion(day: Day, limits: CompletionLimits, now: datetime) -> Comple
 
     A list during which a process died comes last and apart: if it is what kills runs, it takes no other list with it.
     """
-    ready = _with(day, *_REPEATED)
-    lists = ready or _with(day, DayOutcome.DIED)
+    waiting = _with(day, DayOutcome.AWAITS_GROUP) if day.free_groups and _relies(day, limits, now) else ()
+    ready = _with(day, *_REPEATED, DayOutcome.AWAITS_GROUP)
+    lists = waiting or ready or _with(day, DayOutcome.DIED)
     completions = [run for run in day.runs if run.completes]
 
     def completion(stage: CompletionStage) -> Completion:
@@ -202,11 +233,18 @@ def next_completion(day: Day, limits: CompletionLimits, now: datetime) -> Comple
         return completion(CompletionStage.COMPLETE)
     if now > limits.latest:
         return completion(CompletionStage.TOO_LATE)
+    if waiting:
+        return completion(CompletionStage.GROUPS_DUE)
     fruitless = [run for run in completions if day.proven_at is None or run.created_at >= day.proven_at]
     if len(completions) >= limits.max_runs or len(fruitless) >= limits.max_fruitless:
         return completion(CompletionStage.GIVEN_UP)
     due = now >= _earliest(day, completions, limits.interval)
     return completion(CompletionStage.DUE if due else CompletionStage.WAITS)
+
+
+def _relies(day: Day, limits: CompletionLimits, now: datetime) -> bool:
+    """Return whether groups that begin now may rely on the feedback that was imported for them."""
+    return day.feedback_at is not None and now <= day.feedback_at + limits.feedback_age
 
 
 def _with(day: Day, *outcomes: DayOutcome) -> tuple[str, ...]:
@@ -218,7 +256,6 @@ def _earliest(day: Day, completions: Sequence[DayRun], interval: timedelta) -> d
     moments = [day.runs[0].created_at]
     if completions:
         moments.append(completions[-1].created_at + interval)
-    newest = day.runs[-1]
-    if newest.failures and newest.ended_at:
-        moments.append(newest.ended_at + interval)
+    newest = day.runs[-1:] if day.runs[-1].group is None else [run for run in day.runs if run.group is not None]
+    moments += [run.ended_at + interval for run in newest if run.failures and run.ended_at]
     return max(moments)

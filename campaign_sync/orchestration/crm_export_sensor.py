@@ -19,6 +19,7 @@ from campaign_sync.orchestration.daily_replacement import (
     STALE_AFTER,
     daily_job_name,
     planned_for,
+    planned_run,
 )
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_threads import PatientThreads
@@ -95,9 +96,7 @@ def _tick(
         return MandatorTick(f"{at} starts nothing: {reason}", arrived.isoformat())
     if lacking := lacking_secrets(instance, mandator, settings):
         return MandatorTick(f"{at} starts nothing yet: {lacking}; the next tick will use it", cursor)
-    request = dg.RunRequest(
-        job_name=daily_job_name(mandator, prefix=settings.prefix), run_key=f"{mandator}:{day}", tags={PLANNED_FOR: day}
-    )
+    request = planned_run(mandator, settings, day, f"{mandator}:{day}")
     return MandatorTick(cursor=arrived.isoformat(), requests=(request,))
 
 

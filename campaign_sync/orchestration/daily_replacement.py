@@ -7,19 +7,28 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
-from campaign_sync.orchestration.asset_keys import replacement_keys
+from campaign_sync.orchestration.asset_keys import feedback_keys, replacement_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import MANDATOR_TAG as MANDATOR_TAG
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
-from campaign_sync.orchestration.run_tags import job_tags
+from campaign_sync.orchestration.run_tags import queued_job_tags
 
 STALE_AFTER = timedelta(hours=2)
 """A tick this late is skipped: a replacement planned for the night must not meet the morning's mailing."""
 
 PLANNED_FOR = "campaign_sync/planned_for"
 """Tag of the runs that a schedule or the CRM's export started: the planned time that they are for."""
+
+GROUPS = "campaign_sync/groups"
+"""Tag of the runs that import the feedback alone: into how many groups the lists are then divided."""
+
+GROUP = "campaign_sync/group"
+"""Tag of the run of a group: its number."""
+
+GROUP_OF = "campaign_sync/group_of"
+"""Tag of the run of a group: the value of `PLANNED_FOR` of its day."""
 
 BUSY = [
     dg.DagsterRunStatus.QUEUED,
@@ -41,13 +50,34 @@ def planned_for(tick: datetime, zone: ZoneInfo) -> str:
     return tick.astimezone(UTC).astimezone(zone).isoformat(timespec="minutes")  # by way of UTC, which knows no fold
 
 
+def planned_run(mandator: str, settings: MandatorSettings, day: str, run_key: str | None = None) -> dg.RunRequest:
+    """Return the run that begins a day: of everything, or of the feedback alone where groups of lists follow it.
+
+    Args:
+        mandator: a key of the configuration.
+        settings: its settings.
+        day: the value of `PLANNED_FOR`.
+        run_key: by which Dagster starts it once only.
+    """
+    tags = {PLANNED_FOR: day}
+    job_name = daily_job_name(mandator, prefix=settings.prefix)
+    if settings.groups == 1:
+        return dg.RunRequest(job_name=job_name, run_key=run_key, tags=tags)
+    return dg.RunRequest(
+        job_name=job_name,
+        run_key=run_key,
+        asset_selection=feedback_keys(mandator, prefix=settings.prefix),
+        tags={**tags, GROUPS: str(settings.groups)},
+    )
+
+
 def daily_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     """Return the job of everything of one mandator, in order: feedback, selections, snapshots, lists."""
     lists = [section.display_name(name) for name, section in settings.lists.items()]
     return dg.define_asset_job(
         daily_job_name(mandator, prefix=settings.prefix),
         selection=dg.AssetSelection.assets(*replacement_keys(mandator, list(settings.lists), prefix=settings.prefix)),
-        tags={**mandator_tags(mandator, prefix=settings.prefix), **job_tags(settings)},
+        tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
@@ -89,7 +119,7 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
             )
         if lacking := lacking_secrets(context.instance, mandator, settings):
             return dg.SkipReason(f"{lacking}; then run `campaign-sync run {mandator}`.")
-        return dg.RunRequest(tags={PLANNED_FOR: day})
+        return planned_run(mandator, settings, day)
 
     return schedule
 

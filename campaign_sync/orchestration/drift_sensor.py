@@ -12,8 +12,8 @@ from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
-from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
-from campaign_sync.orchestration.run_tags import job_tags
+from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.run_tags import queued_job_tags
 
 BEFORE_DEADLINE = timedelta(minutes=30)
 """How long before a deadline lists are checked."""
@@ -24,7 +24,7 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         _job_name(mandator, prefix=settings.prefix),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.LIST_DRIFT, prefix=settings.prefix)),
-        tags={**mandator_tags(mandator, prefix=settings.prefix), **job_tags(settings)},
+        tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Checks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "

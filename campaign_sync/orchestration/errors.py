@@ -28,6 +28,8 @@ class AssetAttempt:
         self._started = time.monotonic()
         self.evaluated_checks: set[str] = set()
         """The checks that the asset has yielded before it failed."""
+        self.passes_later = False
+        """Whether its error, though not worth a retry in this run, may well be over in a later one."""
 
     @property
     def seconds(self) -> float:
@@ -60,7 +62,9 @@ def translate_errors(
             raise dg.RetryRequested(policy.retries, policy.pause(unattended=unattended)) from None
         reason = printable(str(error))
         _report_unevaluated(context, state, reason, attempt)
-        raise dg.Failure(reason, metadata={RETRYABLE: error.retryable}, allow_retries=False) from None
+        raise dg.Failure(
+            reason, metadata={RETRYABLE: error.retryable or attempt.passes_later}, allow_retries=False
+        ) from None
     except Exception as error:
         _report_unevaluated(context, state, type(error).__name__, attempt)  # its message may quote personal data
         raise

@@ -15,8 +15,8 @@ from campaign_sync.orchestration.descriptions import asset_description, display_
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
-from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
-from campaign_sync.orchestration.run_tags import job_tags
+from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.run_tags import queued_job_tags
 from campaign_sync.storage.state import State
 
 
@@ -28,7 +28,7 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> AssetJob:
             *feedback_keys(mandator, prefix=settings.prefix),
             asset_key(mandator, AssetKind.LIST_DRIFT, prefix=settings.prefix),
         ),
-        tags={**mandator_tags(mandator, prefix=settings.prefix), **job_tags(settings)},
+        tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and checks "
@@ -45,7 +45,7 @@ def audit_job(mandator: str, settings: MandatorSettings) -> AssetJob:
     return dg.define_asset_job(
         name_in_dagster(mandator, "audit", prefix=settings.prefix),
         selection=dg.AssetSelection.assets(asset_key(mandator, AssetKind.AUDIT, prefix=settings.prefix)),
-        tags={**mandator_tags(mandator, prefix=settings.prefix), **job_tags(settings)},
+        tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
             f"Compares the CRM with the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "

@@ -6,11 +6,12 @@ the instance is shared.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import dagster as dg
 
-from campaign_sync.orchestration.names import MANDATOR_TAG
+from campaign_sync.orchestration.names import LANE_TAG
 from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG
 
 _LIMIT = "{{key: {key}, value: {{applyLimitPerUniqueValue: true}}, limit: 1}}"
@@ -70,7 +71,7 @@ def _queue(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
             "run_coordinator:\n  module: dagster.core.run_coordinator\n  class: QueuedRunCoordinator",
         )
     limits = queue.tag_concurrency_limits if queue else []
-    missing = [key for key in (MANDATOR_TAG, RESPONSES_TAG) if not any(_is_enough(limit, key) for limit in limits)]
+    missing = [key for key in (_lane(1), RESPONSES_TAG) if not any(_is_enough(limit, key) for limit in limits)]
     if missing:
         entries = "\n".join(f"      - {_LIMIT.format(key=key)}" for key in missing)
         yield LackingSetting(
@@ -78,6 +79,17 @@ def _queue(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
             f"Runs with the same value of {' or '.join(missing)} don't wait for each other. {_LOCKS}",
             f"concurrency:\n  runs:\n    tag_concurrency_limits:\n{entries}",
         )
+
+
+def lanes(instance: dg.DagsterInstance) -> int:
+    """Return how many groups of a mandator's lists the queue's limits keep apart from its other runs."""
+    queue = instance.get_concurrency_config().run_queue_config
+    limits = queue.tag_concurrency_limits if queue else []
+    return next(lane for lane in count() if not any(_is_enough(limit, _lane(lane + 1)) for limit in limits))
+
+
+def _lane(number: int) -> str:
+    return f"{LANE_TAG}{number}"
 
 
 def _is_enough(limit: Mapping[str, Any], key: str) -> bool:

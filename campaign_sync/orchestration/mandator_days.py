@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
-from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.config import MAX_GROUPS, Configuration, MandatorSettings
 from campaign_sync.domain.day import (
     Completion,
     CompletionLimits,
@@ -20,25 +20,33 @@ from campaign_sync.domain.day import (
     assess_day,
     next_completion,
 )
+from campaign_sync.domain.groups import divide_lists
 from campaign_sync.orchestration.asset_keys import asset_name, feedback_keys, list_keys, replacement_keys
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.daily_replacement import (
     BUSY,
+    GROUP,
+    GROUP_OF,
+    GROUPS,
     PLANNED_FOR,
     STALE_AFTER,
     daily_job_name,
 )
 from campaign_sync.orchestration.dead_runs import awaits_retry
 from campaign_sync.orchestration.errors import RETRYABLE
-from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
+from campaign_sync.orchestration.names import MANDATOR_TAG, lane_tags, mandators_by_value
 from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
+from campaign_sync.orchestration.turns import turns_of
 from campaign_sync.reports.daily_report import UnfinishedDay
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
 
 COMPLETES = "campaign_sync/completes"
 """Tag of the runs that complete a day: the value of `PLANNED_FOR` of its planned run."""
+
+FEEDBACK_AGE = timedelta(hours=1)
+"""How long after the feedback the runs of groups may be started that rely on it. Later, it is imported again."""
 
 _REACH = timedelta(hours=27)
 """How far back runs are read: no day is completed later."""
@@ -61,6 +69,8 @@ class MandatorDay:
     day: Day
     completion: Completion
     """What completes it, as of now."""
+    sizes: Mapping[str, int]
+    """How many recipients its lists had at their last proof."""
     prefix: str = ""
     """Of its names in Dagster."""
     hindrance: str | None = None
@@ -80,9 +90,9 @@ def unfinished_days(
     now: datetime,
     hindrances: RepairHindrances | None = None,
 ) -> dict[str, MandatorDay]:
-    """Return the newest day of each of these mandators of which a run has failed or was cancelled.
+    """Return the newest day of each of these mandators of which a run has failed or was cancelled, or that has groups.
 
-    Days on which nothing failed have no list that further runs would complete; they cost one statement in all.
+    Other days have no list that further runs would complete; they cost one statement in all.
 
     Args:
         configuration: has the mandators.
@@ -99,7 +109,10 @@ def unfinished_days(
     since = now - _REACH
     tags = {MANDATOR_TAG: sorted(by_value)}
     failed = instance.get_run_records(dg.RunsFilter(tags=tags, statuses=stopped, created_after=since))
-    candidates = {record.dagster_run.tags[MANDATOR_TAG] for record in failed if _day_of(record.dagster_run)}
+    grouped = _with_groups(configuration, instance, by_value, since)
+    candidates = {
+        run.tags[MANDATOR_TAG] for run in (*(record.dagster_run for record in failed), *grouped) if _day_of(run)
+    }
     if not candidates:
         return {}
     tags = {MANDATOR_TAG: sorted(candidates)}
@@ -118,14 +131,63 @@ def unfinished_days(
     return days
 
 
+def _with_groups(
+    configuration: Configuration, instance: DagsterInstance, by_value: Mapping[str, str], since: datetime
+) -> Sequence[DagsterRun]:
+    """Return the runs that have imported the feedback for groups."""
+    values = sorted(value for value, mandator in by_value.items() if configuration.mandators[mandator].groups > 1)
+    if not values:
+        return ()
+    tags = {MANDATOR_TAG: values, GROUPS: [str(number) for number in range(2, MAX_GROUPS + 1)]}
+    imported = dg.RunsFilter(tags=tags, statuses=[DagsterRunStatus.SUCCESS], created_after=since)
+    return instance.get_runs(imported)
+
+
 def completing_run(today: MandatorDay) -> dg.RunRequest:
-    """Return the run that completes a day: a daily run, with the feedback first, of the lists that are left."""
+    """Return the run that completes a day: a daily run, with the feedback first, of the lists that are left.
+
+    While no group of its lists has begun, it imports the feedback alone, and the groups follow.
+    """
+    job_name = daily_job_name(today.mandator, prefix=today.prefix)
+    run_key = f"{today.mandator}:{today.planned_for}:{today.completion.number}"
+    tags = {COMPLETES: today.planned_for}
+    if today.day.has_groups_only:
+        return dg.RunRequest(
+            job_name=job_name,
+            run_key=run_key,
+            asset_selection=feedback_keys(today.mandator, prefix=today.prefix),
+            tags={**tags, GROUPS: str(len(today.day.free_groups))},
+        )
     return dg.RunRequest(
-        job_name=daily_job_name(today.mandator, prefix=today.prefix),
-        run_key=f"{today.mandator}:{today.planned_for}:{today.completion.number}",
+        job_name=job_name,
+        run_key=run_key,
         asset_selection=replacement_keys(today.mandator, today.completion.lists, prefix=today.prefix),
-        tags={COMPLETES: today.planned_for},
+        tags=tags,
     )
+
+
+def group_runs(today: MandatorDay, settings: MandatorSettings) -> list[dg.RunRequest]:
+    """Return the runs of the groups of a day that no run was started for yet.
+
+    What is started stays as it is: the selection of a run says which lists its group has. A tick that is interrupted
+    between two of them is repeated for the others, by their run keys at most once.
+    """
+    prefix, groups = today.prefix, today.day.free_groups
+    turns = turns_of({name: settings.lists[name].priority for name in today.completion.lists})
+    in_order = sorted(turns, key=lambda name: -turns[name].number)
+    return [
+        dg.RunRequest(
+            job_name=daily_job_name(today.mandator, prefix=prefix),
+            run_key=f"{today.mandator}:{today.planned_for}:group:{group}",
+            asset_selection=[key for name in lists for key in list_keys(today.mandator, name, prefix=prefix)],
+            tags={
+                GROUP_OF: today.planned_for,
+                GROUP: str(group),
+                **lane_tags(today.mandator, max(settings.parallel_runs, *groups), group=group, prefix=prefix),
+            },
+        )
+        for group, lists in divide_lists(in_order, today.sizes, groups).items()
+    ]
 
 
 def given_up(today: MandatorDay) -> str:
@@ -135,6 +197,16 @@ def given_up(today: MandatorDay) -> str:
         f"{', '.join(lists)} of {today.mandator} weren't replaced on the day planned for {today.planned_for}, though "
         f"{today.completion.number} runs were started to complete it. Read why the last one failed, then run "
         f"`{' '.join(['campaign-sync run', today.mandator, *(f'--list {name}' for name in lists)])}`"
+    )
+
+
+def too_late(today: MandatorDay) -> str:
+    """Return that lists wait for their groups, which aren't started any more, and what helps."""
+    lists = today.completion.lists
+    again = " ".join(["campaign-sync run", today.mandator, *(f"--list {name}" for name in lists)])
+    return (
+        f"{', '.join(lists)} of {today.mandator} weren't replaced on the day planned for {today.planned_for}, and it "
+        f"is too late to begin now; if they should still be replaced, run `{again}`"
     )
 
 
@@ -170,8 +242,10 @@ def _mandator_day(
         [name for name, state in states.items() if state.incomplete],
     )
     planned = _moment(planned_for) or day.runs[0].created_at
-    limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, RETRY_INTERVAL, latest_completion(settings, planned))
-    return MandatorDay(mandator, planned_for, planned, day, next_completion(day, limits, now), settings.prefix)
+    latest = latest_completion(settings, planned)
+    limits = CompletionLimits(MAX_RUNS, MAX_FRUITLESS, RETRY_INTERVAL, latest, FEEDBACK_AGE)
+    sizes = {name: proof.in_list for name, proof in proofs.items() if proof and proof.in_list is not None}
+    return MandatorDay(mandator, planned_for, planned, day, next_completion(day, limits, now), sizes, settings.prefix)
 
 
 def latest_completion(settings: MandatorSettings, planned: datetime) -> datetime:
@@ -185,7 +259,7 @@ def latest_completion(settings: MandatorSettings, planned: datetime) -> datetime
 
 
 def _day_of(run: DagsterRun) -> str | None:
-    return run.tags.get(PLANNED_FOR) or run.tags.get(COMPLETES)
+    return run.tags.get(PLANNED_FOR) or run.tags.get(COMPLETES) or run.tags.get(GROUP_OF)
 
 
 def _newest_day(records: Sequence[dg.RunRecord]) -> str | None:
@@ -214,8 +288,9 @@ def _day_run(
     instance: DagsterInstance, record: dg.RunRecord, subjects: Mapping[str, str | None], now: datetime
 ) -> DayRun:
     run = record.dagster_run
+    groups = _number(run.tags.get(GROUPS)) or 0  # after this run, which has none itself, all lists follow
     selected = [asset_name(key).recipient_list for key in run.asset_selection or ()]  # of the whole job: nothing
-    lists = {name for name in selected or subjects.values() if name}
+    lists = {name for name in (not groups and selected) or subjects.values() if name}
     end = _end(record, now)
     failures, interrupted = _stopped_steps(instance, run.run_id, subjects) if end is RunEnd.FAILED else ((), ())
     return DayRun(
@@ -227,7 +302,14 @@ def _day_run(
         interrupted=frozenset(interrupted),
         ended_at=datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
         completes=COMPLETES in run.tags and _ROOT_RUN not in run.tags,
+        groups=groups,
+        group=_number(run.tags.get(GROUP)),
     )
+
+
+def _number(tag: str | None) -> int | None:
+    """Return the number that a tag has; None for any other text, which a person may have written."""
+    return int(tag) if tag and tag.isdecimal() else None
 
 
 def _end(record: dg.RunRecord, now: datetime) -> RunEnd:

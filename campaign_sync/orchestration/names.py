@@ -6,7 +6,10 @@ Each begins with the prefix of the code location, if it has one. `mandator` is a
 from collections.abc import Iterable
 
 MANDATOR_TAG = "campaign_sync/mandator"
-"""Tag of every run: the mandator, by `mandator_value`. Runs of one mandator wait for each other in Dagster's queue."""
+"""Tag of every run: the mandator, by `mandator_value`."""
+
+LANE_TAG = "campaign_sync/lane_"
+"""Begins the tags by which runs of one mandator wait for each other in Dagster's queue; a lane's number follows."""
 
 
 def mandator_value(mandator: str, *, prefix: str = "") -> str:
@@ -25,6 +28,23 @@ def mandators_by_value(mandators: Iterable[str], *, prefix: str = "") -> dict[st
 def mandator_tags(mandator: str, *, prefix: str = "") -> dict[str, str]:
     """Return the tag that all runs of a mandator have, to give it to them and to find them."""
     return {MANDATOR_TAG: mandator_value(mandator, prefix=prefix)}
+
+
+def lane_tags(mandator: str, lanes: int, *, group: int | None = None, prefix: str = "") -> dict[str, str]:
+    """Return the tags of a run by which it waits for other runs of its mandator in Dagster's queue.
+
+    Of the runs with the same value of one of them, the queue lets one begin. A run of a group takes the lane of its
+    group, so that groups run beside each other; every other run takes all lanes, so it waits for all groups.
+
+    Args:
+        mandator: a key of the configuration.
+        lanes: how many groups of its lists may be replaced at the same time.
+        group: the number of the run's group, from 1; None for all other runs.
+        prefix: of the code location.
+    """
+    value = mandator_value(mandator, prefix=prefix)
+    # A run can't take off a tag of its job, so in other lanes it has a value that no other run has.
+    return {f"{LANE_TAG}{lane}": value if group in (None, lane) else f"{value}:{group}" for lane in range(1, lanes + 1)}
 
 
 def name_in_dagster(*parts: str, prefix: str = "") -> str:

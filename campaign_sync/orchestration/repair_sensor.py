@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.day import CompletionStage
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
@@ -15,7 +15,14 @@ from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
 from campaign_sync.orchestration.descriptions import display_names
-from campaign_sync.orchestration.mandator_days import MandatorDay, completing_run, given_up, unfinished_days
+from campaign_sync.orchestration.mandator_days import (
+    MandatorDay,
+    completing_run,
+    given_up,
+    group_runs,
+    too_late,
+    unfinished_days,
+)
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
@@ -78,7 +85,8 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
                     return MandatorTick("a run is under way or queued", mark)
                 if lacking := lacking_secrets(context.instance, mandator, configuration.mandators[mandator]):
                     return MandatorTick(f"{lacking}; what is left is then replaced", mark)
-                tick = _repair(context.instance, view, snapshots, lists[mandator], days.get(mandator))
+                settings = configuration.mandators[mandator]
+                tick = _repair(context.instance, view, snapshots, settings, lists[mandator], days.get(mandator))
                 return replace(tick, cursor=mark)
 
             return evaluate_mandators(context, jobs, evaluate)
@@ -114,10 +122,14 @@ def _repair(
     instance: dg.DagsterInstance,
     view: StateView,
     snapshots: Mapping[ListKey, StoredSnapshot],
+    mandator_settings: MandatorSettings,
     lists: Sequence[ListSettings],
     today: MandatorDay | None,
 ) -> MandatorTick:
-    """Return the runs that repair lists, and the run that completes the day. They wait for each other in the queue."""
+    """Return the runs that repair lists, and those that begin the groups of the day or complete it.
+
+    They wait for each other in the queue.
+    """
     incomplete = [(settings, view.of_list(settings.mandator, settings.name).incomplete) for settings in lists]
     repairs = [
         _repair_list(instance, view, snapshots.get((settings.mandator, settings.name)), settings, unfinished)
@@ -128,6 +140,10 @@ def _repair(
     problems = [repair for repair in repairs if isinstance(repair, str)]
     if today and today.completion.stage is CompletionStage.DUE:
         requests.append(completing_run(today))
+    if today and today.completion.stage is CompletionStage.GROUPS_DUE:
+        requests += group_runs(today, mandator_settings)
+    if today and today.completion.stage is CompletionStage.TOO_LATE and today.day.feedback_at:
+        problems.append(too_late(today))
     if today and today.completion.stage is CompletionStage.GIVEN_UP:
         problems.append(given_up(today))
     return MandatorTick("no list has to be repaired", requests=tuple(requests), problem=SEPARATOR.join(problems))

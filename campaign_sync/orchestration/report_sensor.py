@@ -1,6 +1,6 @@
 """The daily report: its job, and the sensor that starts it when the daily run has ended, in success or not."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
@@ -12,6 +12,7 @@ from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
+from campaign_sync.orchestration.daily_replacement import GROUPS
 from campaign_sync.orchestration.dead_runs import busy_mandators
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.mandator_days import unfinished_days
@@ -68,17 +69,32 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         keys = {mandator: _list_keys(mandator, configuration.mandators[mandator]) for mandator in jobs}
         names = {mandator: _job_name(mandator, prefix=configuration.prefix) for mandator in jobs}
-        history = AssetHistory.read(context.instance, [key for of_mandator in keys.values() for key in of_mandator])
+        feedback = {
+            mandator: asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=configuration.prefix)
+            for mandator in jobs
+            if configuration.mandators[mandator].groups > 1
+        }
+        read = [*feedback.values(), *(key for of_mandator in keys.values() for key in of_mandator)]
+        history = AssetHistory.read(context.instance, read)
         unsettled = cache(lambda: _unsettled(configuration, context.instance, jobs))
         return evaluate_mandators(
             context,
             jobs,
             lambda mandator, cursor: _tick(
-                mandator, names[mandator], history.newest_ended(keys[mandator]), cursor, unsettled
+                mandator, names[mandator], _newest(history, keys[mandator], feedback.get(mandator)), cursor, unsettled
             ),
         )
 
     return sensor
+
+
+def _newest(history: AssetHistory, lists: Sequence[dg.AssetKey], feedback: dg.AssetKey | None) -> dg.RunRecord | None:
+    """Return the run of these lists that has ended last, or the one that was to import the feedback for groups."""
+    newest = history.newest_ended(lists)
+    imported = history.newest_ended([feedback]) if feedback else None
+    if imported is None or GROUPS not in imported.dagster_run.tags:
+        return newest
+    return max((record for record in (newest, imported) if record), key=lambda record: record.end_time or 0)
 
 
 def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, mandators: Collection[str]) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from campaign_sync.config import AutomationSettings, KubernetesSettings, MandatorSettings
+from campaign_sync.orchestration.names import lane_tags, mandator_tags
 
 POD_TAG = "dagster-k8s/config"
 """Tag of a run from which dagster-k8s takes what its pod has beyond the pods of other runs, as JSON."""
@@ -17,6 +18,15 @@ def job_tags(settings: MandatorSettings) -> dict[str, str]:
     if settings.kubernetes and (pod := pod_config(settings.kubernetes)):
         tags[POD_TAG] = json.dumps(pod, sort_keys=True)
     return tags
+
+
+def queued_job_tags(mandator: str, settings: MandatorSettings) -> dict[str, str]:
+    """Return the tags of the jobs of a mandator whose runs wait for each other."""
+    return {
+        **mandator_tags(mandator, prefix=settings.prefix),
+        **lane_tags(mandator, settings.parallel_runs, prefix=settings.prefix),
+        **job_tags(settings),
+    }
 
 
 def pod_config(kubernetes: KubernetesSettings) -> dict[str, object]:

@@ -23,7 +23,9 @@ from campaign_sync.domain.day import (
 NIGHT = datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 LISTS = ("newsletter", "products", "events")
-LIMITS = CompletionLimits(max_runs=4, max_fruitless=2, interval=5 * MINUTE, latest=NIGHT + 120 * MINUTE)
+LIMITS = CompletionLimits(
+    max_runs=4, max_fruitless=2, interval=5 * MINUTE, latest=NIGHT + 120 * MINUTE, feedback_age=60 * MINUTE
+)
 IN_PROGRESS, SUCCEEDED, FAILED, CANCELED = RunEnd
 
 
@@ -34,10 +36,13 @@ def run(
     lists: Collection[str] = LISTS,
     interrupted: Collection[str] = (),
     completes: bool = False,
+    groups: int = 0,
+    group: int | None = None,
 ) -> DayRun:
     at = NIGHT + minute * MINUTE
     ended = None if end is IN_PROGRESS else at + MINUTE
-    return DayRun(f"run {minute}", at, end, frozenset(lists), failures, frozenset(interrupted), ended, completes)
+    died_at = frozenset(interrupted)
+    return DayRun(f"run {minute}", at, end, frozenset(lists), failures, died_at, ended, completes, groups, group)
 
 
 def assess(*runs: DayRun, proven: Collection[str] = (), incomplete: Collection[str] = ()) -> Day:
@@ -72,6 +77,43 @@ def test_feedback_that_failed_for_a_reason_that_stays_stops_the_day_and_another_
     assert set(day.outcomes.values()) == {DayOutcome.FAILED}
     assert next_completion(day, LIMITS, NIGHT + 2 * MINUTE).stage is CompletionStage.WAITS
     assert next_completion(day, LIMITS, NIGHT + 6 * MINUTE) == Completion(CompletionStage.DUE, LISTS)
+
+
+def test_after_the_feedback_every_list_awaits_its_group_and_no_day_is_complete_before() -> None:
+    imports = run(0, SUCCEEDED, groups=2)
+    day = assess(imports)
+    assert set(day.outcomes.values()) == {DayOutcome.AWAITS_GROUP}
+    assert next_completion(day, LIMITS, NIGHT + 2 * MINUTE) == Completion(CompletionStage.GROUPS_DUE, LISTS)
+    assert next_completion(assess(run(0, IN_PROGRESS, groups=2)), LIMITS, NIGHT).stage is CompletionStage.WAITS
+
+    first = run(2, IN_PROGRESS, lists=LISTS[:2], group=1)
+    assert next_completion(assess(imports, first), LIMITS, NIGHT + 3 * MINUTE).stage is CompletionStage.WAITS
+    begun = assess(imports, run(2, SUCCEEDED, lists=LISTS[:2], group=1), proven=LISTS[:2])
+    assert begun.free_groups == (2,), "a tick that died between both is continued"
+    assert next_completion(begun, LIMITS, NIGHT + 9 * MINUTE) == Completion(CompletionStage.GROUPS_DUE, LISTS[2:])
+    done = assess(imports, run(2, SUCCEEDED, lists=LISTS[:2], group=1), run(3, SUCCEEDED, lists=LISTS[2:], group=2))
+    assert next_completion(done, LIMITS, NIGHT + 9 * MINUTE).stage is CompletionStage.COMPLETE
+
+
+def test_no_group_begins_after_failed_feedback_nor_on_old_feedback() -> None:
+    failed = assess(run(0, FAILED, StepFailure(None, may_pass=True), groups=2))
+    assert next_completion(failed, LIMITS, NIGHT + 9 * MINUTE) == Completion(CompletionStage.DUE, LISTS)
+    assert failed.has_groups_only, "the feedback is imported again, and the groups follow it"
+    old = assess(run(0, SUCCEEDED, groups=2))
+    assert next_completion(old, LIMITS, NIGHT + 62 * MINUTE) == Completion(CompletionStage.DUE, LISTS)
+    assert next_completion(old, LIMITS, NIGHT + 121 * MINUTE).stage is CompletionStage.TOO_LATE
+    anew = assess(run(0, SUCCEEDED, groups=2), run(63, SUCCEEDED, groups=2, completes=True))
+    assert next_completion(anew, LIMITS, NIGHT + 65 * MINUTE) == Completion(CompletionStage.GROUPS_DUE, LISTS, 1)
+
+
+def test_what_groups_have_left_is_completed_by_one_run() -> None:
+    died = run(2, FAILED, lists=LISTS[:2], interrupted=LISTS[:1], group=1)
+    passes = run(2, FAILED, StepFailure("events", may_pass=True), lists=LISTS[2:], group=2)
+    day = assess(run(0, SUCCEEDED, groups=2), died, passes)
+    assert list(day.outcomes.values()) == [DayOutcome.DIED, DayOutcome.NOT_REACHED, DayOutcome.FAILED]
+    assert not day.has_groups_only
+    assert next_completion(day, LIMITS, NIGHT + 4 * MINUTE).stage is CompletionStage.WAITS
+    assert next_completion(day, LIMITS, NIGHT + 9 * MINUTE) == Completion(CompletionStage.DUE, LISTS[1:])
 
 
 def test_an_incomplete_list_is_left_to_its_repair_also_if_it_was_proven_before() -> None:
@@ -169,7 +211,9 @@ def test_the_order_in_which_runs_are_read_changes_nothing(
 def test_a_day_ends_if_runs_go_on_proving_nothing(day_runs: list[DayRun], proven: dict[str, ListProof]) -> None:
     """However a day began, only a limited number of runs completes it."""
     now = NIGHT + 201 * MINUTE
-    patient = CompletionLimits(LIMITS.max_runs, LIMITS.max_fruitless, LIMITS.interval, now + timedelta(days=1))
+    patient = CompletionLimits(
+        LIMITS.max_runs, LIMITS.max_fruitless, LIMITS.interval, now + timedelta(days=1), LIMITS.feedback_age
+    )
     for _ in range(LIMITS.max_runs + 1):
         completion = next_completion(assess_day(LISTS, day_runs, proven, ()), patient, now)
         if not completion.stage.is_ahead or any(run.end is IN_PROGRESS for run in day_runs):

@@ -9,7 +9,8 @@ import time_machine
 from pydantic import SecretStr
 
 from campaign_sync.config import MandatorSettings
-from campaign_sync.orchestration.daily_replacement import daily_schedule
+from campaign_sync.orchestration.asset_keys import feedback_keys
+from campaign_sync.orchestration.daily_replacement import GROUPS, PLANNED_FOR, daily_schedule
 
 HALF_PAST_FOUR = datetime(2026, 11, 24, 4, 30, tzinfo=ZoneInfo("Europe/Berlin"))
 
@@ -85,3 +86,23 @@ def test_summer_time_does_not_make_a_tick_late() -> None:
     planned = datetime(2026, 10, 25, 4, 30, tzinfo=ZoneInfo("Europe/Berlin"))
     with time_machine.travel(datetime(2026, 10, 25, 3, 31, tzinfo=UTC), tick=False):
         assert isinstance(evaluate(built, planned), dg.RunRequest)
+
+
+def test_groups_of_lists_follow_a_run_that_imports_the_feedback_alone() -> None:
+    section = {"recipient_list_id": 11, "kind": "regular", "opt_in_id": "a", "select": {"report": "Everybody"}}
+    lists = {"newsletter": section, "products": section | {"recipient_list_id": 12}}
+    for parallel_runs, more in ((1, lists), (3, {"newsletter": section})):
+        built = schedule(parallel_runs=parallel_runs, lists=more)
+        assert built
+        with time_machine.travel(HALF_PAST_FOUR, tick=False):
+            whole = evaluate(built, HALF_PAST_FOUR)
+        assert isinstance(whole, dg.RunRequest)
+        assert whole.asset_selection is None
+        assert set(whole.tags) == {PLANNED_FOR}
+    built = schedule(parallel_runs=3, lists=lists)
+    assert built
+    with time_machine.travel(HALF_PAST_FOUR, tick=False):
+        feedback = evaluate(built, HALF_PAST_FOUR)
+    assert isinstance(feedback, dg.RunRequest)
+    assert feedback.asset_selection == feedback_keys("nord")
+    assert feedback.tags[GROUPS] == "2", "no more than lists"

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from campaign_sync.cli.check_instance import check_instance
 from campaign_sync.config import AutomationSettings
-from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings
+from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings, lanes
 from campaign_sync.orchestration.run_tags import safety_tags
 
 EMBEDDED = Path(__file__).parents[2] / "campaign_sync/cli/embedded_dagster.yaml"
@@ -51,13 +51,15 @@ def test_the_embedded_instance_lacks_nothing(tmp_path: Path) -> None:
     del settings["storage"]
 
     assert lacking(tmp_path, settings) == []
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert lanes(instance) == 4
 
 
 def test_a_limit_that_lets_two_runs_of_a_mandator_run_together_doesnt_count(tmp_path: Path) -> None:
-    limit = {"key": "campaign_sync/mandator", "value": {"applyLimitPerUniqueValue": True}, "limit": 2}
+    limit = {"key": "campaign_sync/lane_1", "value": {"applyLimitPerUniqueValue": True}, "limit": 2}
     missing = lacking(tmp_path, {"concurrency": {"runs": {"tag_concurrency_limits": [limit]}}})
 
-    assert "campaign_sync/mandator" in missing[0].consequence
+    assert "campaign_sync/lane_1" in missing[0].consequence
 
 
 def test_the_command_prints_the_lines_to_add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,7 @@ def test_the_command_prints_the_lines_to_add(tmp_path: Path, monkeypatch: pytest
     check_instance(console)
     text = console.export_text()
 
-    assert "\n      - {key: campaign_sync/mandator, value: {applyLimitPerUniqueValue: true}, limit: 1}\n" in text
+    assert "\n      - {key: campaign_sync/lane_1, value: {applyLimitPerUniqueValue: true}, limit: 1}\n" in text
     assert f"Add these lines to {tmp_path}/dagster.yaml" in text
 
 

@@ -10,8 +10,22 @@ import time_machine
 from dagster import DagsterEventType
 
 from campaign_sync.domain.day import CompletionStage, DayOutcome
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
-from campaign_sync.orchestration.mandator_days import COMPLETES, MandatorDay, latest_completion, unfinished_days
+from campaign_sync.orchestration.daily_replacement import (
+    GROUP,
+    GROUP_OF,
+    GROUPS,
+    MANDATOR_TAG,
+    PLANNED_FOR,
+    daily_job_name,
+)
+from campaign_sync.orchestration.mandator_days import (
+    COMPLETES,
+    MandatorDay,
+    completing_run,
+    group_runs,
+    latest_completion,
+    unfinished_days,
+)
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync_tests.installation import Installation, running_installation
 
@@ -135,6 +149,52 @@ def test_an_incomplete_list_is_left_to_its_repair(days: Days) -> None:
     days.run()
     assert days.outcomes == [DayOutcome.INCOMPLETE] * 2
     assert days.completed() == (CompletionStage.COMPLETE, ())
+
+
+def test_groups_follow_the_feedback_and_begin_once_and_the_larger_list_has_its_own(days: Days) -> None:
+    days.shop.settings["mandators"]["nord"]["parallel_runs"] = 3
+    planned = {PLANNED_FOR: days.planned_for, GROUPS: "2"}
+    days.run(FEEDBACK, **planned)
+    assert days.outcomes == [DayOutcome.AWAITS_GROUP] * 2
+    assert days.completed() == (CompletionStage.GROUPS_DUE, LISTS)
+    assert days.today
+    first, second = group_runs(days.today, days.shop.configuration.mandators["nord"])
+    assert [[key.path for key in run.asset_selection or ()] for run in (first, second)] == CHAINS
+    assert first.run_key != second.run_key
+    lanes = {f"campaign_sync/lane_{lane}": value for lane, value in enumerate(["nord", "nord:1", "nord:1"], start=1)}
+    assert first.tags == {GROUP_OF: days.planned_for, GROUP: "1", **lanes}
+
+    days.run(CHAINS[0], **first.tags)
+    assert days.outcomes == [DayOutcome.PROVEN, DayOutcome.AWAITS_GROUP]
+    assert days.today
+    (left,) = group_runs(days.today, days.shop.configuration.mandators["nord"])
+    assert (left.run_key, left.tags) == (second.run_key, second.tags)
+    days.run(CHAINS[1], **second.tags)
+    assert days.completed() == (CompletionStage.COMPLETE, ())
+
+
+def test_a_group_is_refused_by_old_feedback_and_its_lists_are_completed_after_a_new_import(days: Days) -> None:
+    days.shop.settings["mandators"]["nord"]["parallel_runs"] = 2
+    days.run(FEEDBACK, **{PLANNED_FOR: days.planned_for, GROUPS: "2"})
+    assert days.today
+    groups = group_runs(days.today, days.shop.configuration.mandators["nord"])
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=61)):
+        assert days.completed() == (CompletionStage.DUE, LISTS)
+        assert days.today
+        again = completing_run(days.today)
+        assert [key.path for key in again.asset_selection or ()] == FEEDBACK
+        assert again.tags == {COMPLETES: days.planned_for, GROUPS: "2"}
+    days.shop.settings["mandators"]["nord"]["feedback"] = {"max_age": "1s"}
+    for chain, group in zip(CHAINS, groups, strict=True):
+        days.run(chain, **group.tags)
+    assert days.outcomes == [DayOutcome.FAILED] * 2
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
+        assert days.today
+        assert [key.path for key in completing_run(days.today).asset_selection or ()] == [
+            *FEEDBACK,
+            *CHAINS[0],
+            *CHAINS[1],
+        ]
 
 
 def test_a_cancelled_day_and_a_day_that_is_over_are_not_completed(days: Days) -> None:

@@ -10,9 +10,9 @@ import dagster as dg
 import pytest
 import time_machine
 
-from campaign_sync.orchestration.asset_keys import replacement_keys
+from campaign_sync.orchestration.asset_keys import feedback_keys, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR
+from campaign_sync.orchestration.daily_replacement import GROUPS, MANDATOR_TAG, PLANNED_FOR
 from campaign_sync.orchestration.mandator_days import COMPLETES
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
@@ -22,6 +22,7 @@ from campaign_sync.storage.processes import STALLED_AFTER
 from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
 
 LISTS = ("newsletter", "products")
+PARTS = ("selection", "snapshot", "recipient_list")
 CHAIN = ["bounces", "unsubscribes", "suppression_state"]
 CHAIN += ["newsletter_selection", "newsletter_snapshot", "newsletter_recipient_list"]
 
@@ -227,6 +228,25 @@ def test_lists_that_no_run_of_the_day_has_reached_follow_in_one_run_after_the_fe
 
         assert shop.run("nord", instance, tags={MANDATOR_TAG: "nord", **request.tags}).success
         assert requests(tick_on(shop, instance)) == []
+
+
+def test_groups_are_started_once_after_the_feedback_and_nothing_else_while_one_is_queued(shop: Installation) -> None:
+    shop.settings["mandators"]["nord"]["parallel_runs"] = 2
+    day = datetime.now(UTC).isoformat(timespec="minutes")
+    with dg.DagsterInstance.ephemeral() as instance:
+        planned = {MANDATOR_TAG: "nord", PLANNED_FOR: day, GROUPS: "2"}
+        assert shop.run("nord", instance, [key.path for key in feedback_keys("nord")], planned).success
+        first = requests(tick_on(shop, instance))
+        assert first == [[f"nord/{name}_{part}" for part in PARTS] for name in LISTS]
+        assert requests(tick_on(shop, instance)) == first, "by the same run keys, Dagster starts each once"
+        request, _ = tick_on(shop, instance).run_requests or []
+        job = shop.definitions.resolve_job_def("nord_daily_replace")
+        tags = {**job.tags, **request.tags}
+        assert [tags[f"campaign_sync/lane_{lane}"] for lane in (1, 2)] == ["nord", "nord:1"]
+        queued = instance.create_run_for_job(job, tags=tags, asset_selection=frozenset(request.asset_selection or ()))
+        assert requests(tick_on(shop, instance)) == []
+        instance.report_run_failed(queued, "its process died")
+        assert requests(tick_on(shop, instance)) == first[1:], "the group that no run was started for"
 
 
 def test_a_list_left_incomplete_and_what_is_left_of_the_day_are_two_runs(shop: Installation) -> None:

@@ -17,7 +17,7 @@ from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.mandator import mandator_assets
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, daily_job_name
+from campaign_sync.orchestration.daily_replacement import GROUPS, MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.mandator_jobs import MandatorJobs
 from campaign_sync.orchestration.sensors import all_sensors
 from campaign_sync_tests.orchestration.settings import configuration, mandator_settings
@@ -55,6 +55,7 @@ def a_world(folder: Path, mandators: int, lists: int) -> Configuration:
         f"m{number:02}": settings.model_copy(
             update={
                 "mandator_id": 8000 + number,
+                "parallel_runs": 2,
                 "lists": {
                     name: template.model_copy(update={"recipient_list_id": 100 * number + place})
                     for place, name in enumerate(names, start=1)
@@ -67,8 +68,11 @@ def a_world(folder: Path, mandators: int, lists: int) -> Configuration:
 
 
 def plan_day(instance: dg.DagsterInstance, mandator: str, lists: list[str]) -> None:
-    """Add a run of a mandator's day that has ended and made nothing."""
+    """Add a run of a mandator's day that has ended and made nothing, and one after which groups follow."""
+    of_day = {PLANNED_FOR: datetime.now(UTC).isoformat(timespec="minutes"), GROUPS: "2"}
     tags = {MANDATOR_TAG: mandator}
+    job_name = daily_job_name(mandator)
+    instance.add_run(dg.DagsterRun(job_name, tags=tags | of_day, status=dg.DagsterRunStatus.SUCCESS))
     run = dg.DagsterRun(daily_job_name(mandator), tags=tags, status=dg.DagsterRunStatus.SUCCESS)
     instance.add_run(run)
     for name in lists:

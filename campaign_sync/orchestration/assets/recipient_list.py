@@ -14,6 +14,7 @@ from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.daily_replacement import GROUP_OF
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
@@ -24,6 +25,7 @@ from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
 from campaign_sync.replacement.list_settings import ListSettings
+from campaign_sync.replacement.preflight_checks import FEEDBACK
 from campaign_sync.storage.replacement_steps import ADD_ALL, Step
 from campaign_sync.storage.replacements import StoredSnapshot
 from campaign_sync.telemetry.spans import note_rows
@@ -114,6 +116,9 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
                     yield _gate(key, error.outcomes)
+                # The run that completes the day imports the feedback first.
+                stopping = [outcome.name for outcome in error.outcomes if outcome.stops]
+                attempt.passes_later = GROUP_OF in context.run.tags and stopping == [FEEDBACK]
                 raise
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(

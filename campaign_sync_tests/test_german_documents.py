@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration import check_names, feedback_checks
 from campaign_sync.orchestration.assets import bounces_unsubscribes, recipient_list, selection, snapshot
+from campaign_sync.reports.check_findings import CHECK_TITLES
 from campaign_sync.reports.list_cards import STATUS_TEXTS
 from campaign_sync.reports.localization import Localizer
 from campaign_sync.reports.reason_figures import REASON_TITLES
@@ -40,6 +41,11 @@ def test_every_check_is_explained() -> None:
     }
     explained = {name for row in rows(page("pruefungen")) for name in re.findall(r"`(\w+)`", row[0])}
     assert explained == checks
+    titles = {name: GERMAN.gettext(title) for name, title in CHECK_TITLES.items()}
+    named = [row[0] for row in rows(page("pruefungen"))]
+    assert [
+        name for name, title in titles.items() if not any(cell.startswith(f"{title} (`{name}`") for cell in named)
+    ] == []
 
 
 def test_every_status_has_the_colour_of_its_headline() -> None:

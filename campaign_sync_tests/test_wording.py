@@ -81,6 +81,7 @@ def test_the_page_of_a_list_shows_its_settings(definitions: dg.Definitions) -> N
         "opt-in": "newsletter-nord",
         "report": "Everybody",
         "strategy": "clear_refill",
+        "daily report": dg.MetadataValue.asset(dg.AssetKey(["nord", "report"])),
     }
 
 

@@ -1,5 +1,6 @@
 """`campaign-sync report`: a mandator's report, also written at the end of each run."""
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from rich.text import Text
 
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.config import Configuration, Language
+from campaign_sync.optimizely.client import connect_mandator
+from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.html_page import render
@@ -77,9 +80,13 @@ def _gather(configuration: Configuration, mandator: str, frames: FileStorage) ->
     from campaign_sync.orchestration.mandator_days import reported_day
 
     attempts = known_attempts(configuration, mandator)
+    with ExitStack() as opened:
+        mailings = scheduled_mailings(
+            configuration.mandators[mandator], lambda: opened.enter_context(connect_mandator(configuration, mandator))
+        )
     with State(configuration.storage.state_url.get_secret_value()) as state:
         unfinished_day = reported_day(known_day(configuration, mandator, state))
-        return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts, unfinished_day)
+        return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts, unfinished_day, mailings)
 
 
 def _write_file(file: Path, page: str) -> None:

@@ -18,7 +18,7 @@ _LETTER = 6.2
 _LINE = 13
 """The height of a line of labels."""
 
-COLOURS: Final = ("#1f5a96", "#d98a1c", "#2b8a7d", "#8a6fb0", "#8b949e")
+COLOURS: Final = ("#1f5a96", "#c27a12", "#2b8a7d", "#8a6fb0", "#8b949e")
 """They can be distinguished by people who are colour-blind, and in grey by their order."""
 
 

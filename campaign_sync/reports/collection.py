@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.domain.asset_names import recipient_list_page
 from campaign_sync.domain.checks import SIZE
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import absence_reason, list_members
@@ -14,6 +15,7 @@ from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERR
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.propagation_measurement import list_delays
 from campaign_sync.replacement.list_readiness import Judged, judge_lists
+from campaign_sync.replacement.scheduled_mailings import ScheduledMailing
 from campaign_sync.reports.daily_report import (
     NOT_PICKED,
     FeedbackAgeLimits,
@@ -50,11 +52,13 @@ def gather(
     now: datetime,
     attempts: Mapping[str, Attempt] | None,
     unfinished_day: UnfinishedDay | None = None,
+    mailings: tuple[ScheduledMailing, ...] | None = None,
 ) -> Report:
     """Return the report of a mandator as of now.
 
     `attempts` has the newest run that was to replace each list; None if Dagster couldn't be asked. `unfinished_day`
-    is the newest planned day, if lists of it aren't there.
+    is the newest planned day, if lists of it aren't there. `mailings` are those of the next days; None if they couldn't
+    be read.
     """
     settings = configuration.mandators[mandator]
     zone = settings.zone
@@ -65,13 +69,14 @@ def gather(
         made_at=now,
         zone=zone,
         lists=tuple(
-            _ListCollector(mandator, settings, judged, state, view, frames, now).report()
+            _ListCollector(configuration, mandator, judged, state, view, frames, now).report()
             for judged in judge_lists(configuration, mandator, view, attempts, now)
         ),
         readers=_reader_ages(settings, view.feedback_until(mandator), now),
         limits=FeedbackAgeLimits(WARN_AFTER, limits.max_age, limits.alarm_after),
         opt_outs=_opt_outs(mandator, settings, state, now),
         unfinished_day=unfinished_day,
+        mailings=mailings,
     )
 
 
@@ -94,8 +99,8 @@ class _ListCollector:
 
     def __init__(
         self,
+        configuration: Configuration,
         mandator: str,
-        settings: MandatorSettings,
         judged: Judged,
         state: State,
         view: StateView,
@@ -103,7 +108,12 @@ class _ListCollector:
         now: datetime,
     ) -> None:
         self._mandator, self._name, self._judged = mandator, judged.name, judged
-        self._display_name = settings.lists[judged.name].display_name(judged.name)
+        settings = configuration.mandators[mandator]
+        section, ui_url = settings.lists[judged.name], configuration.alarms.ui_url
+        self._display_name = section.display_name(judged.name)
+        self._owners = section.owners or settings.owners
+        page = recipient_list_page(mandator, judged.name, prefix=configuration.prefix)
+        self._page = f"{ui_url.rstrip('/')}{page}" if ui_url else None
         self._zone = settings.zone
         self._state, self._view, self._frames, self._now = state, view, frames, now
 
@@ -122,6 +132,8 @@ class _ListCollector:
         return ListReport(
             name=self._name,
             display_name=self._display_name,
+            owners=self._owners,
+            page=self._page,
             status=self._judged.status.readiness,
             since=self._judged.status.since,
             drift=self._judged.drift,

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.propagation import Delays
 from campaign_sync.domain.readiness import Attempt, CheckFinding, Readiness
+from campaign_sync.replacement.scheduled_mailings import ScheduledMailing
 
 NOT_PICKED = "not_picked"
 """The reason of people who left without being rejected: the marketing list or report no longer includes them."""
@@ -66,6 +67,10 @@ class ListReport:
     """Its key in the configuration."""
     display_name: str
     """Its title; two lists may have the same."""
+    owners: tuple[str, ...]
+    """Who to ask about it: addresses, and teams like `team:marketing`."""
+    page: str | None
+    """The URL of its page in Dagster's UI; None if the UI's isn't known."""
     status: Readiness
     since: datetime | None
     """Since when the status holds; of a list that wasn't replaced, the time of its last proof."""
@@ -157,6 +162,8 @@ class Report:
     opt_outs: OptOuts | None
     """None without opt-outs."""
     unfinished_day: UnfinishedDay | None = None
+    mailings: tuple[ScheduledMailing, ...] | None = None
+    """The mailings of the next days that use its lists, the next one first; None if they couldn't be read."""
 
     @property
     def period(self) -> int:

@@ -7,12 +7,15 @@ from jinja2 import Environment, StrictUndefined
 from campaign_sync.config import Language
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.reports.check_findings import feedback_findings
+from campaign_sync.reports.contacts import contacts
 from campaign_sync.reports.daily_report import ListReport, Report
 from campaign_sync.reports.headline import headline, missing_lists, severity
 from campaign_sync.reports.list_cards import list_card
 from campaign_sync.reports.localization import UNKNOWN, Localizer
 from campaign_sync.reports.opt_out_figures import opt_out_figures
+from campaign_sync.reports.planned_mailings import mailing_table, next_mailing
 from campaign_sync.reports.reason_figures import reason_figures
+from campaign_sync.reports.terms import terms
 from campaign_sync.reports.view_models import Page, Table
 
 
@@ -37,11 +40,15 @@ def _page(report: Report, localizer: Localizer) -> Page:
         headline=headline(report, localizer),
         severity=severity(report),
         missing_lists=missing_lists(report, localizer),
+        next_mailing=next_mailing(report, localizer),
+        contacts=contacts(report, localizer),
+        mailings=mailing_table(report, localizer),
         cards=[list_card(number, entry, report, localizer) for number, entry in enumerate(report.lists, start=1)],
         feedback_findings=feedback_findings(report, localizer),
         reasons=reason_figures(report, localizer),
         opt_outs=opt_out_figures(report, localizer),
         proofs=_proofs(report, localizer),
+        terms=terms(localizer),
     )
 
 

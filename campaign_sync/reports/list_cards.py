@@ -7,6 +7,7 @@ from campaign_sync.domain.readiness import Readiness
 from campaign_sync.reports import charts
 from campaign_sync.reports.charts import ChartFrame, Point
 from campaign_sync.reports.check_findings import list_findings
+from campaign_sync.reports.contacts import contact_names
 from campaign_sync.reports.daily_report import ListDay, ListReport, Report
 from campaign_sync.reports.localization import UNKNOWN, Localizer, gettext_noop
 from campaign_sync.reports.view_models import Figure, ListCard, Table
@@ -32,6 +33,7 @@ def list_card(number: int, entry: ListReport, report: Report, localizer: Localiz
     movement = entry.movement
     return ListCard(
         display_name=entry.display_name,
+        page=entry.page,
         status=entry.status.value,
         status_text=localizer.gettext(STATUS_TEXTS[entry.status]),
         people=localizer.number(entry.people),
@@ -82,7 +84,13 @@ def _movement_text(entry: ListReport, localizer: Localizer) -> str:
 
 
 def _facts(entry: ListReport, localizer: Localizer) -> list[tuple[str, str]]:
-    return [*_status_facts(entry, localizer), *_proof_facts(entry, localizer), *_drift_facts(entry, localizer)]
+    ask = [(localizer.gettext("Who to ask"), localizer.join(contact_names(entry.owners, localizer)))]
+    return [
+        *_status_facts(entry, localizer),
+        *_proof_facts(entry, localizer),
+        *_drift_facts(entry, localizer),
+        *(ask if entry.owners else []),
+    ]
 
 
 def _status_facts(entry: ListReport, localizer: Localizer) -> list[tuple[str, str]]:

@@ -55,6 +55,8 @@ class ListCard:
     """The card of one list."""
 
     display_name: str
+    page: str | None
+    """The URL of its page in Dagster's UI."""
     status: str
     status_text: str
     people: str
@@ -82,9 +84,15 @@ class Page:
     """The colour of the headline."""
     missing_lists: Sequence[str]
     """What is to be said of lists that the day planned, and that aren't there."""
+    next_mailing: str
+    contacts: str
+    """Who to ask; empty if all lists are ready."""
+    mailings: Table | None
     cards: Sequence[ListCard]
     feedback_findings: FindingGroup | None
     reasons: Sequence[Figure]
     """Why people aren't in the lists."""
     opt_outs: Sequence[Figure]
     proofs: Table
+    terms: Sequence[tuple[str, str]]
+    """Words of the page, and what they mean."""

@@ -26,7 +26,8 @@ def parse_page(page: str) -> etree._Element:
     for chart in root.iter("svg"):
         assert chart.get("aria-hidden") or all(name in ids for name in chart.get("aria-labelledby", "?").split())
     assert not list(root.iter("script", "link", "img", "iframe", "object"))
-    assert not [element for element in root.iter() if {"href", "src", "srcset", "action"} & set(element.keys())]
+    linked = [element for element in root.iter() if {"href", "src", "srcset", "action"} & set(element.keys())]
+    assert all(element.tag == "a" and str(element.get("href")).startswith("https://") for element in linked)
     assert not re.search(r"@import|url\(", page)
     return root
 

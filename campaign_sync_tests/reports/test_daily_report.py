@@ -11,7 +11,10 @@ import time_machine
 
 from campaign_sync.domain.list_drift import ListDrift, ReadBack
 from campaign_sync.domain.readiness import Attempt, CheckFinding, Readiness
+from campaign_sync.optimizely.client import Optimizely, connect_mandator
+from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.orchestration.run_attempts import newest_attempts
+from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
 from campaign_sync.reports.collection import gather, refused_by_code
 from campaign_sync.reports.daily_report import NOT_PICKED, UnfinishedDay
 from campaign_sync.reports.headline import headline
@@ -19,7 +22,7 @@ from campaign_sync.reports.html_page import render
 from campaign_sync.reports.localization import Localizer
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.recipient_lists import PartialFill
-from campaign_sync_tests.installation import NEWSLETTER, NORD, Installation
+from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation
 from campaign_sync_tests.reports.pages import parse_page, report_of, table_rows, text_of
 
 CHAIN = ("selection", "snapshot", "recipient_list")
@@ -276,6 +279,51 @@ def test_a_refused_run_is_reported_with_what_the_check_itself_found(
     assert "Größe der Liste (nicht bestanden)" in texts[0]
     assert "damaged texts (warning)" in texts[1]
     assert {quote.get("lang") for page in pages for quote in page.iter("q")} == {"en"}
+
+
+def test_the_report_says_whether_the_next_mailing_is_safe_and_whom_to_ask(two_days: Installation) -> None:
+    now = datetime.now(UTC)
+    two_days.vendor.add_mailing(NORD, 1, "Herbst", list_ids=[NEWSLETTER], status="SENDING")
+    two_days.vendor.add_mailing(
+        NORD, 2, "Messe", list_ids=[NEWSLETTER, PRODUCTS], status="SENDING", mailing_type="split"
+    )
+    two_days.vendor.add_mailing(
+        NORD, 3, "Advent", list_ids=[PRODUCTS], status="NEW", scheduled_at=now + timedelta(days=3)
+    )
+    two_days.vendor.add_mailing(NORD, 4, "Entwurf", list_ids=[PRODUCTS], status="NEW")
+    two_days.vendor.add_mailing(NORD, 5, "Fremd", list_ids=[4711], status="SENDING")
+    settings = two_days.configuration.mandators["nord"]
+    with connect_mandator(two_days.configuration, "nord") as vendor:
+        mailings = scheduled_mailings(settings, lambda: vendor)
+    for mailing in range(1, 6):
+        two_days.vendor.set_mailing_status(mailing, "DONE")
+
+    report = replace(report_of(two_days), mailings=mailings)
+    owners, pages = ("team:crm", "anna@example.org"), "https://dagster.example.net/assets/nord/x"
+    report = replace(report, lists=tuple(replace(entry, owners=owners, page=pages) for entry in report.lists))
+    german, english = (parse_page(render(report, language)) for language in ("de", "en"))
+
+    rows = [row for row in table_rows(english) if row[0].startswith("“")]
+    assert [row[0] for row in rows] == ["“Herbst”", "“Messe”", "“Advent”"]
+    assert [row[3] for row in rows] == [
+        "yes, safe as of this page",
+        "no, stop it: products",
+        "the report of that day says so",
+    ]
+    assert "Nächstes Mailing: „Herbst“ (wird gerade versendet) an newsletter: ja" in text_of(german)
+    assert "Fragen an das Team crm und anna@example.org." in text_of(german)
+    assert {link.get("href") for link in english.iter("a")} == {pages}
+    unread = text_of(parse_page(render(replace(report, mailings=None), "de")))
+    assert "Welche Mailings geplant sind, wurde für diese Seite nicht gelesen" in unread
+    none = text_of(parse_page(render(replace(report, mailings=()), "en")))
+    assert "No mailing to these lists is planned for today." in none
+
+
+def test_mailings_are_unknown_if_the_vendor_cannot_be_asked(two_days: Installation) -> None:
+    def login() -> Optimizely:
+        raise TransientError("it is down", outcome_unknown=False)
+
+    assert scheduled_mailings(two_days.configuration.mandators["nord"], login) is None
 
 
 @pytest.mark.smoke

@@ -15,8 +15,9 @@ from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.resource_parameters import with_resources
-from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource
+from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.run_attempts import newest_attempts
+from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.publication import publish
@@ -55,6 +56,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         run: RunResource,
         state: StateResource,
         files: FilesResource,
+        vendor: VendorResource,
     ) -> Materialized:
         with translate_errors(context, run, state) as attempt:
             database, storage = state.open(), files.open()
@@ -64,7 +66,8 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             hindrances = RepairHindrances(configuration, context.instance)
             days = unfinished_days(configuration, context.instance, database, [mandator], now, hindrances)
             missing = reported_day(days.get(mandator))
-            gathered = gather(configuration, mandator, database, storage, now, attempts, missing)
+            mailings = scheduled_mailings(configuration.mandators[mandator], lambda: vendor.login(mandator))
+            gathered = gather(configuration, mandator, database, storage, now, attempts, missing, mailings)
             addresses = publish(gathered, mandator, configuration.reports, storage)
         _link_from_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}

@@ -1,0 +1,88 @@
+"""The mailings that are about to use the recipient lists of a mandator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from campaign_sync.config import MandatorSettings
+from campaign_sync.errors import CampaignSyncError
+from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
+from campaign_sync.replacement.mailing_interlock import MAILING_TYPES, OVERDUE
+
+HORIZON = timedelta(days=7)
+"""How far ahead mailings are of interest."""
+
+
+@dataclass(frozen=True)
+class ScheduledMailing:
+    """A mailing that is being sent, or is going to be."""
+
+    mailing_id: int
+    name: str
+    """As shown in Campaign; empty where the vendor gives out none."""
+    starts_at: datetime | None
+    """None if it is being sent."""
+    lists: tuple[str, ...]
+    """Keys of the mandator's lists that it uses, in the order of the configuration."""
+
+
+def scheduled_mailings(
+    settings: MandatorSettings, login: Callable[[], Optimizely]
+) -> tuple[ScheduledMailing, ...] | None:
+    """Return the mailings of the next days that use a list of the mandator, the next one first.
+
+    Smart Campaigns and drafts aren't among them.
+
+    Args:
+        settings: of the mandator.
+        login: returns the vendor's API, logged in to it.
+
+    Returns:
+        None if the vendor can't be asked, a secret is missing, or `mailings.watch` is off.
+    """
+    if not settings.mailings.watch:
+        return None
+    try:
+        vendor = login()
+        mailings = [
+            mailing
+            for mailing_type in MAILING_TYPES
+            for status in ("SENDING", "NEW")
+            for mailing_id in vendor.mailings.ids_in_status(mailing_type, status)
+            if (mailing := _mailing(settings, vendor, mailing_id, is_new=status == "NEW"))
+        ]
+        now = vendor.closed_loop.current_time() if mailings else None
+    except CampaignSyncError:
+        return None
+    shown = [
+        mailing
+        for mailing in mailings
+        if mailing.starts_at is None or (now and now - OVERDUE <= mailing.starts_at <= now + HORIZON)
+    ]
+    return tuple(sorted(shown, key=_order))
+
+
+def _mailing(
+    settings: MandatorSettings, vendor: Optimizely, mailing_id: int, *, is_new: bool
+) -> ScheduledMailing | None:
+    """Return the mailing; None if it uses none of the lists, or is a draft without a time."""
+    ids = vendor.mailings.recipient_list_ids(mailing_id)
+    lists = tuple(name for name, section in settings.lists.items() if section.recipient_list_id in ids)
+    if not lists:
+        return None
+    starts_at = vendor.mailings.schedule_date(mailing_id) if is_new else None
+    if is_new and starts_at is None:
+        return None
+    return ScheduledMailing(mailing_id, _name(vendor, mailing_id), starts_at, lists)
+
+
+def _name(vendor: Optimizely, mailing_id: int) -> str:
+    try:
+        return vendor.mailings.name(mailing_id)
+    except (RefusedError, UnknownFaultError):
+        return ""
+
+
+def _order(mailing: ScheduledMailing) -> tuple[float, int]:
+    return (mailing.starts_at.timestamp() if mailing.starts_at else 0, mailing.mailing_id)

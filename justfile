@@ -31,9 +31,10 @@ bench name *arguments:
 site:
     uv run zensical serve
 
-# renew what is generated in docs: the diagram of imports in architecture.md
+# renew what is generated: the diagram of imports in architecture.md, the schemas of --json
 docs:
     uv run python -m campaign_sync_tests.import_graph
+    uv run python -m campaign_sync_tests.json_schemas
 
 # two mandators against the sandbox; each run is another day
 demo *arguments:

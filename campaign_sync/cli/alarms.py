@@ -1,7 +1,7 @@
 """`campaign-sync alarms`: what is wrong now, and whether alarms are delivered."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -13,8 +13,9 @@ from campaign_sync.alerts.dispatch import configured_channels
 from campaign_sync.alerts.heartbeat import send_heartbeat
 from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import known_attempts
+from campaign_sync.cli.documents import AlarmsDocument, OpenProblem
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
-from campaign_sync.config import BrokenMandator, Configuration, MandatorSettings
+from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import (
     CONFIGURATION,
@@ -23,7 +24,7 @@ from campaign_sync.domain.incident import (
     Notice,
     NoticeKind,
     Subject,
-    incident_location,
+    subject_location,
 )
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
@@ -35,63 +36,81 @@ from campaign_sync.storage.state_view import StateView
 _SENSOR_OVERDUE = timedelta(minutes=5)
 """An alarm sensor that hasn't run for longer isn't running: it is due every minute."""
 
-_Row = tuple[str, str, str]
-"""Where, since when, what."""
-
 
 def show_incidents(configuration: Configuration, console: Console) -> bool:
-    """Print the open incidents, and the lists that aren't ready. Returns whether nothing is wrong.
+    """Print the open incidents, and the lists that aren't ready. Returns whether nothing is wrong."""
+    document = find_incidents(configuration)
+    if document.problems:
+        console.print(_table(configuration, document.problems))
+    for warning in document.not_watched:
+        print_warning(console, warning)
+    if document.nothing_wrong:
+        console.print("Nothing is wrong: the alarm sensor is running, and all lists are as planned.")
+    return document.nothing_wrong
+
+
+def find_incidents(configuration: Configuration) -> AlarmsDocument:
+    """Return the open incidents, and the lists that aren't ready.
 
     Without an alarm sensor that runs, whether something is wrong is unknown, which counts as wrong.
     """
     now = datetime.now(UTC)
-    rows: list[_Row] = []
-    unwatched: list[str] = []
+    problems: list[OpenProblem] = []
+    not_watched: list[str] = []
     with State(configuration.storage.state_url.get_secret_value()) as state:
         attempts = {mandator: known_attempts(configuration, mandator) for mandator in configuration.mandators}
         view, checks = state.view(), state.incidents.last_checks()  # after Dagster's runs: see `StateView`
         for mandator, settings in configuration.mandators.items():
-            rows += _incident_rows(settings, view.open_incidents(mandator).values())
-            rows += _list_rows(configuration, mandator, view, attempts[mandator], now)
+            problems += map(_of_incident, view.open_incidents(mandator).values())
+            problems += _of_lists(configuration, mandator, view, attempts[mandator], now)
             if warning := _sensor_warning(mandator, settings, checks.get(mandator), now):
-                unwatched.append(warning)
+                not_watched.append(warning)
         for mandator, broken in configuration.broken_mandators.items():
             known = view.open_incidents(mandator)
-            rows += _incident_rows(broken, known.values())
+            problems += map(_of_incident, known.values())
             if CONFIGURATION not in known:
-                rows += [(f"the configuration of {mandator}", "", problem) for problem in broken.problems]
-    if rows:
-        console.print(_table(rows))
-    for warning in unwatched:
-        print_warning(console, warning)
-    if not rows and not unwatched:
-        console.print("Nothing is wrong: the alarm sensor is running, and all lists are as planned.")
-    return not rows and not unwatched
+                problems += [
+                    OpenProblem(
+                        mandator=mandator,
+                        subject=CONFIGURATION.name,
+                        kind=IncidentKind.UNUSABLE,
+                        since=None,
+                        what=problem,
+                    )
+                    for problem in broken.problems
+                ]
+    nothing_wrong = not problems and not not_watched
+    return AlarmsDocument(nothing_wrong=nothing_wrong, problems=tuple(problems), not_watched=tuple(not_watched))
 
 
-def _incident_rows(settings: MandatorSettings | BrokenMandator, incidents: Iterable[Incident]) -> Iterator[_Row]:
-    for incident in incidents:
-        yield incident_location(incident), moment(incident.since, settings.zone), f"{incident.what} {incident.remedy}"
+def _of_incident(incident: Incident) -> OpenProblem:
+    return OpenProblem(
+        mandator=incident.mandator,
+        subject=incident.subject.name,
+        kind=incident.kind,
+        since=incident.since,
+        what=f"{incident.what} {incident.remedy}",
+    )
 
 
-def _list_rows(
+def _of_lists(
     configuration: Configuration,
     mandator: str,
     view: StateView,
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
-) -> Iterator[_Row]:
+) -> Iterator[OpenProblem]:
     """Yield the lists that aren't ready and have no incident yet, and those that can't be checked for changes."""
     settings, known = configuration.mandators[mandator], view.open_incidents(mandator)
     for judged in judge_lists(configuration, mandator, view, attempts, now, planned_expectations(settings, now)):
         status, drift = judged.status, judged.drift
-        where = f"{mandator}/{judged.name}"
         if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:
-            since = moment(status.since, settings.zone) if status.since else ""
-            yield where, since, f"The list {status.message}."
+            what = f"The list {status.message}."
+            yield OpenProblem(mandator=mandator, subject=judged.name, kind="not_ready", since=status.since, what=what)
         if drift and drift.not_checked_since:
             what = f"It can't be seen whether the list is still as it was proven: {drift.not_checked_because}"
-            yield where, moment(drift.not_checked_since, settings.zone), what
+            since = drift.not_checked_since
+            yield OpenProblem(mandator=mandator, subject=judged.name, kind="not_checked", since=since, what=what)
 
 
 def _sensor_warning(
@@ -114,10 +133,13 @@ def _sensor_warning(
     return None
 
 
-def _table(rows: Sequence[_Row]) -> Table:
+def _table(configuration: Configuration, problems: Sequence[OpenProblem]) -> Table:
     table = plain_table(*(Column(title, overflow="fold") for title in ("where", "since", "what")))
-    for where, since, what in rows:
-        table.add_row(Text(where), since, Text(what))
+    for problem in problems:
+        settings = configuration.mandators.get(problem.mandator) or configuration.broken_mandators[problem.mandator]
+        where = subject_location(problem.mandator, Subject.parse(problem.subject))
+        since = moment(problem.since, settings.zone) if problem.since else ""
+        table.add_row(Text(where), since, Text(problem.what))
     return table
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from campaign_sync.cli.documents import CheckDocument, Finding
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
 from campaign_sync.cli.log_warnings import collected_warnings
 from campaign_sync.config import (
@@ -55,10 +56,10 @@ _A_WEEK = timedelta(days=7)
 class _Findings:
     """What was tried, and how it went; `passed` is None if nothing has to be corrected, but something to be known."""
 
-    lines: list[tuple[str, bool | None, str]] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     def add(self, place: str, passed: bool | None, summary: str) -> None:
-        self.lines.append((place, passed, summary))
+        self.findings.append(Finding(place=place, passed=passed, summary=summary))
 
     @contextmanager
     def expected_errors(self, place: str) -> Iterator[None]:
@@ -81,17 +82,24 @@ class _Findings:
 
 def check_everything(configuration: Configuration, console: Console) -> bool:
     """Print a line for everything that was tried. Returns whether nothing has to be corrected."""
-    findings = _Findings()
-    with ExitStack() as opened, console.status("Asking vendor and CRM"):
-        _check(configuration, findings, opened)
+    document = find_problems(configuration, console)
     signs = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("!", "yellow")}
     # Folded, not cut off: a long line ends with what has to be corrected.
     columns = ("", Column("where", overflow="fold"), Column("found", overflow="fold"))
     table = Table(*columns, title="What was found", title_justify="left")
-    for place, passed, summary in findings.lines:
-        table.add_row(signs[passed], Text(place), Text(summary))
+    for finding in document.findings:
+        table.add_row(signs[finding.passed], Text(finding.place), Text(finding.summary))
     console.print(table)
-    return all(passed is not False for _, passed, _ in findings.lines)
+    return document.passed
+
+
+def find_problems(configuration: Configuration, console: Console) -> CheckDocument:
+    """Try everything, and return how it went; the console shows meanwhile that something is done."""
+    findings = _Findings()
+    with ExitStack() as opened, console.status("Asking vendor and CRM"):
+        _check(configuration, findings, opened)
+    passed = all(finding.passed is not False for finding in findings.findings)
+    return CheckDocument(passed=passed, findings=tuple(findings.findings))
 
 
 def _check(configuration: Configuration, findings: _Findings, opened: ExitStack) -> None:

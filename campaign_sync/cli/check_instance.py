@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.text import Text
 
 from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings, lanes
+from campaign_sync.cli.documents import InstanceDocument, MissingSetting
+from campaign_sync.orchestration.instance_check import lacking_settings, lanes
 
 
 def check_instance(console: Console) -> None:
@@ -16,10 +17,8 @@ def check_instance(console: Console) -> None:
     Raises:
         CommandError: the instance can't be opened.
     """
-    use_instance(EMBEDDED_HOME)
-    home = os.environ["DAGSTER_HOME"]
-    with dg.DagsterInstance.get() as instance:
-        lacking, groups = list(lacking_settings(instance)), lanes(instance)
+    document = examine_instance()
+    home, lacking, groups = document.home, document.lacking, document.parallel_runs
     if not lacking:
         everything = f"Dagster's instance in {home} has everything that runs rely on, for parallel_runs up to {groups}"
         console.print(Text("✓", "green"), Text(everything))
@@ -33,6 +32,19 @@ def check_instance(console: Console) -> None:
     )
 
 
-def _print(setting: LackingSetting, console: Console) -> None:
+def examine_instance() -> InstanceDocument:
+    """Return what the instance lacks.
+
+    Raises:
+        CommandError: the instance can't be opened.
+    """
+    use_instance(EMBEDDED_HOME)
+    with dg.DagsterInstance.get() as instance:
+        lacking = tuple(MissingSetting.model_validate(vars(setting)) for setting in lacking_settings(instance))
+        groups = lanes(instance)
+    return InstanceDocument(home=os.environ["DAGSTER_HOME"], lacking=lacking, parallel_runs=groups)
+
+
+def _print(setting: MissingSetting, console: Console) -> None:
     console.print(Text("!", "yellow"), Text(f"{setting.section}: {setting.consequence}"), soft_wrap=True)
     console.print(Text(f"\n{setting.remedy}\n"), soft_wrap=True)

@@ -12,6 +12,7 @@ import typer
 from campaign_sync.cli.common_options import CommandGroup, common_options
 from campaign_sync.cli.completion import complete_list, complete_mandator
 from campaign_sync.cli.db import db_app, refuse_other_revision
+from campaign_sync.cli.documents import AsJson, RunDocument, console_for, print_document, schema_text
 from campaign_sync.cli.error_handling import (
     CONFIGURATION_WRONG,
     NOTHING_WRONG,
@@ -53,6 +54,8 @@ ListName = Annotated[
     typer.Argument(metavar="LIST", autocompletion=complete_list, help="The list's key in the configuration."),
 ]
 
+Who = Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")]
+
 
 def main() -> None:
     """Run the console script. Files that it and its children create are for their owner alone by default."""
@@ -77,6 +80,7 @@ def run(
             help="Forget the withdrawals that a check of the lists named by --list reported as vanished from the CRM.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Have Dagster's daemon execute a mandator's daily replacement now, and follow it; without a daemon, execute it."""
     configuration = load_configuration(whole=False)
@@ -92,16 +96,16 @@ def run(
     again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
     next_steps = NextSteps.for_instance(again)
     use_instance(EMBEDDED_HOME)
-    all_proven = run_daily_replacement(
+    document = run_daily_replacement(
         configuration,
         mandator,
         lists,
-        Terminal(),
+        console_for(as_json),
         next_steps,
         accept_size=accept_size and accept_size.strip(),
         accept_withdrawals=accept_withdrawals and accept_withdrawals.strip(),
     )
-    raise typer.Exit(NOTHING_WRONG if all_proven else SOMETHING_FAILED)
+    _end_run(document, as_json)
 
 
 @app.command()
@@ -112,6 +116,7 @@ def replay(
     accept_size: Annotated[
         str | None, typer.Option(metavar="REASON", help="Let the list change to an implausible size, this once.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Refill a list from a proven snapshot without people suppressed since, after the same checks as every day."""
     configuration = load_configuration(whole=False)
@@ -123,8 +128,15 @@ def replay(
     refuse_other_revision(configuration)
     next_steps = NextSteps.for_instance(f"campaign-sync replay {mandator} {name}")
     use_instance(EMBEDDED_HOME)
-    proven = replay_snapshot(configuration, mandator, name, snapshot, Terminal(), next_steps, accept_size=accept_size)
-    raise typer.Exit(NOTHING_WRONG if proven else SOMETHING_FAILED)
+    console = console_for(as_json)
+    document = replay_snapshot(configuration, mandator, name, snapshot, console, next_steps, accept_size=accept_size)
+    _end_run(document, as_json)
+
+
+def _end_run(document: RunDocument, as_json: bool) -> None:
+    if as_json:
+        print_document(document)
+    raise typer.Exit(NOTHING_WRONG if document.proven else SOMETHING_FAILED)
 
 
 @app.command()
@@ -133,19 +145,28 @@ def check(
         bool,
         typer.Option("--instance", help="Instead, what Dagster's instance at DAGSTER_HOME lacks, and what to add."),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try the configuration against the live vendor and the CRM, without changing anything."""
     if instance:
-        from campaign_sync.cli.check_instance import check_instance
+        from campaign_sync.cli.check_instance import check_instance, examine_instance
 
-        check_instance(Terminal())
+        if as_json:
+            print_document(examine_instance())
+        else:
+            check_instance(Terminal())
         raise typer.Exit(NOTHING_WRONG)
-    from campaign_sync.cli.check import check_everything
+    from campaign_sync.cli.check import check_everything, find_problems
 
     configuration = load_configuration(whole=False)
-    exit_code = NOTHING_WRONG if check_everything(configuration, Terminal()) else SOMETHING_FAILED
+    if as_json:
+        document = find_problems(configuration, console_for(as_json))
+        print_document(document)
+        passed = document.passed
+    else:
+        passed = check_everything(configuration, Terminal())
     is_wrong = configuration.broken_mandators or unavailable_secrets(configuration)
-    raise typer.Exit(CONFIGURATION_WRONG if is_wrong else exit_code)
+    raise typer.Exit(CONFIGURATION_WRONG if is_wrong else NOTHING_WRONG if passed else SOMETHING_FAILED)
 
 
 @app.command()
@@ -173,30 +194,43 @@ def plan(
 @app.command()
 def alarms(
     test: Annotated[bool, typer.Option("--test", help="Send a test through every channel.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what is wrong now: open incidents, and lists that aren't ready."""
-    from campaign_sync.cli.alarms import send_test_notices, show_incidents
+    if test and as_json:
+        raise CommandError("--test prints no table, so it can't be combined with --json; leave one of them out")
+    from campaign_sync.cli.alarms import find_incidents, send_test_notices, show_incidents
 
     configuration = load_configuration(whole=False)
-    action = send_test_notices if test else show_incidents
-    raise typer.Exit(NOTHING_WRONG if action(configuration, Terminal()) else SOMETHING_FAILED)
+    if as_json:
+        document = find_incidents(configuration)
+        print_document(document)
+        succeeded = document.nothing_wrong
+    else:
+        succeeded = (send_test_notices if test else show_incidents)(configuration, Terminal())
+    raise typer.Exit(NOTHING_WRONG if succeeded else SOMETHING_FAILED)
 
 
 @app.command()
 def why(
-    who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
+    who: Who,
+    as_json: AsJson = False,
 ) -> None:
     """Show for every list whether this person is in it; if not, why, and since when."""
-    from campaign_sync.cli.why import print_why
+    from campaign_sync.cli.person_document import person_document
+    from campaign_sync.cli.why import find_person, print_why
 
     configuration = load_configuration(whole=False)
-    print_why(configuration, who, Terminal())
+    if as_json:
+        print_document(person_document(find_person(configuration, who, console_for(as_json))))
+    else:
+        print_why(configuration, who, Terminal())
     refuse_broken(configuration, "it isn't shown whether this person is in their lists")
 
 
 @app.command()
 def prove(
-    who: Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")],
+    who: Who,
     name: Annotated[
         str | None,
         typer.Option(
@@ -210,13 +244,19 @@ def prove(
         datetime | None,
         typer.Option(metavar="DAY", formats=["%Y-%m-%d"], help="The end of that day; now by default."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show on which consent this person was in which list on a day, with the proof, and what has happened since."""
     configuration = load_configuration(whole=False)
     lists = lists_named(configuration, name)
-    from campaign_sync.cli.prove import print_proof
+    from campaign_sync.cli.person_document import person_document
+    from campaign_sync.cli.prove import find_proofs, print_proof
 
-    print_proof(configuration, who, lists, at.date() if at else None, Terminal())
+    day = at.date() if at else None
+    if as_json:
+        print_document(person_document(find_proofs(configuration, who, lists, day, console_for(as_json)), day))
+    else:
+        print_proof(configuration, who, lists, day, Terminal())
     if name is None:
         refuse_broken(configuration, "nothing is shown of their lists")
 
@@ -232,13 +272,17 @@ def diff(
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write all people who joined, left or changed to this file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show who joined a list, who left it and why, and whose values changed, from one proof to another."""
     configuration = load_configuration(whole=False)
     require_lists(configuration, mandator, [name])
     from campaign_sync.cli.diff import print_difference
 
-    print_difference(configuration, mandator, name, [day.date() for day in days or []], Terminal(), csv)
+    chosen_days = [day.date() for day in days or []]
+    document = print_difference(configuration, mandator, name, chosen_days, console_for(as_json), csv)
+    if as_json:
+        print_document(document)
 
 
 @app.command()
@@ -334,6 +378,14 @@ def init(
     )
 
 
+@app.command(context_settings={"ignore_unknown_options": True})  # such as --instance, which belongs to a name
+def schema(
+    command: Annotated[list[str], typer.Argument(help="The command that prints it, such as: feedback unread")],
+) -> None:
+    """Print the JSON schema of what a command prints with --json."""
+    typer.echo(schema_text(" ".join(command)), nl=False)
+
+
 @crm_app.command("init")
 def crm_init(
     url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")],
@@ -387,24 +439,32 @@ def crm_permission_set(
 def sample(
     mandator: Mandator,
     days: Annotated[int, typer.Option(min=1, max=30, help="How many days of rows to read, by the vendor's clock.")] = 7,
+    as_json: AsJson = False,
 ) -> None:
     """Show the first rows of the vendor's closed-loop readers, pseudonymized, and guess their layout."""
     configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
     from campaign_sync.cli.sample import show_sample
 
-    show_sample(configuration, mandator, days, Terminal())
+    document = show_sample(configuration, mandator, days, console_for(as_json))
+    if as_json:
+        print_document(document)
 
 
 @feedback_app.command()
-def unread(mandator: Mandator) -> None:
+def unread(mandator: Mandator, as_json: AsJson = False) -> None:
     """Show the imports of feedback with rows that can't be read, and why. Exit code 1 if there are any."""
     configuration = load_configuration(whole=False)
     require_lists(configuration, mandator)
-    from campaign_sync.cli.unread_rows import show_unread
+    from campaign_sync.cli.unread_rows import find_unread, show_unread
 
-    if not show_unread(configuration, mandator, Terminal()):
-        raise typer.Exit(SOMETHING_FAILED)
+    if as_json:
+        document = find_unread(configuration, mandator)
+        print_document(document)
+        all_read = not document.imports
+    else:
+        all_read = show_unread(configuration, mandator, Terminal())
+    raise typer.Exit(NOTHING_WRONG if all_read else SOMETHING_FAILED)
 
 
 @feedback_app.command()

@@ -138,7 +138,7 @@ def _simulate(console: Console, vendor: VendorState, configuration: Configuratio
     refused = [
         mandator
         for mandator in configuration.mandators
-        if not run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS, in_process=True)
+        if not run_daily_replacement(configuration, mandator, None, console, _NEXT_STEPS, in_process=True).proven
     ]
     return night, refused == (["sued"] if _is_damaged(night) else [])
 

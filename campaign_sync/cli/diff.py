@@ -11,10 +11,17 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from campaign_sync.cli.documents import ComparedSide, DiffDocument, RowChange
 from campaign_sync.cli.output import LocalTime, plain_table
 from campaign_sync.config import Configuration
 from campaign_sync.inquiry.list_archive import open_archive
-from campaign_sync.inquiry.proof_comparison import KINDS_OF_CHANGE, Change, ProofComparison, compare_proofs
+from campaign_sync.inquiry.proof_comparison import (
+    KINDS_OF_CHANGE,
+    Change,
+    ComparedProof,
+    ProofComparison,
+    compare_proofs,
+)
 from campaign_sync.storage.private_files import private_opener
 
 PEOPLE_SHOWN = 20
@@ -23,8 +30,8 @@ PEOPLE_SHOWN = 20
 
 def print_difference(
     configuration: Configuration, mandator: str, name: str, days: Sequence[date], console: Console, file: Path | None
-) -> None:
-    """Print what changed, and write it to `file` if one is given.
+) -> DiffDocument:
+    """Print what changed, and write it to `file` if one is given. Returns it as a document.
 
     Raises:
         NothingToCompareError: there aren't two proofs to compare; the message lists the days that have one.
@@ -37,6 +44,35 @@ def print_difference(
     if file:
         _write(comparison.changes, file)
         console.print(Text(f"{len(comparison.changes):,} people are in {file}."))
+    return _document(comparison)
+
+
+def _document(comparison: ProofComparison) -> DiffDocument:
+    def side(compared: ComparedProof) -> ComparedSide:
+        proven = compared.proven
+        return ComparedSide(
+            proven_at=proven.proven_at,
+            snapshot_id=proven.snapshot_id,
+            in_list=compared.size,
+            uncertain=compared.uncertain,
+        )
+
+    kinds = Counter(change.kind for change in comparison.changes)
+    return DiffDocument(
+        mandator=comparison.after.proven.mandator,
+        list=comparison.after.proven.list,
+        before=side(comparison.before),
+        after=side(comparison.after),
+        left=kinds["left"],
+        joined=kinds["joined"],
+        changed=kinds["changed"],
+        left_by_reason=Counter(change.why for change in comparison.changes if change.kind == "left"),
+        changed_by_column=comparison.difference.changed_columns,
+        changes=tuple(
+            RowChange(record=change.entity, change=change.kind, why=change.why or None, columns=change.columns)
+            for change in comparison.changes
+        ),
+    )
 
 
 def _print(comparison: ProofComparison, local: LocalTime, console: Console) -> None:

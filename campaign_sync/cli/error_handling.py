@@ -28,8 +28,8 @@ class Terminal(Console):
     Strings have no markup; `Text.from_markup` is for our own. Control characters are shown as escapes.
     """
 
-    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, markup=False, emoji=False)
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, quiet: bool = False) -> None:
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, quiet=quiet, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does, with every text made printable before."""

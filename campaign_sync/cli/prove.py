@@ -48,10 +48,16 @@ def print_proof(
         UnknownPersonError: no source has them. The message doesn't repeat an address.
         FutureDayError: the day lies ahead.
     """
+    print_consent_proofs(find_proofs(configuration, who, lists, day, console), day, console)
+
+
+def find_proofs(
+    configuration: Configuration, who: str, lists: Collection[tuple[str, str]], day: date | None, console: Console
+) -> Sequence[PersonReport]:
+    """Return what is known of all people whom `who` names at the end of a day. See `print_proof`."""
     query = PersonQuery.parse(who)
     with open_sources(configuration) as sources, console.status(SEARCH_STATUS):
-        reports = report_memberships_on(sources, query, day, lists)
-    print_consent_proofs(reports, day, console)
+        return report_memberships_on(sources, query, day, lists)
 
 
 def print_consent_proofs(reports: Sequence[PersonReport], day: date | None, console: Console) -> None:

@@ -45,13 +45,14 @@ def write_report(
         _print(console, address)
 
 
-def report_after_run(configuration: Configuration, mandator: str, run_id: str, console: Console) -> None:
-    """Write the report at the end of a run, print where it is, and link it on the run's page.
+def report_after_run(configuration: Configuration, mandator: str, run_id: str, console: Console) -> str | None:
+    """Write the report at the end of a run, print and return where it is, and link it on the run's page.
 
     If that fails, the reason is printed; the outcome of the run isn't affected.
     """
     if not configuration.reports.languages:
-        return
+        return None
+    address = None
     try:
         frames = FileStorage(configuration.storage.frames)
         report = _gather(configuration, mandator, frames)
@@ -63,6 +64,7 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
     except Exception as error:  # noqa: BLE001 - a report that fails must not fail the run
         details = f"`campaign-sync report {mandator}` shows the details"
         _print(console, f"report: not written, {type(error).__name__}; {details}")
+    return address
 
 
 def _tag(run_id: str, address: str) -> None:

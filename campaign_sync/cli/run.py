@@ -10,12 +10,13 @@ from uuid import uuid4
 import dagster as dg
 from rich.console import Console
 
+from campaign_sync.cli.documents import RunDocument
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.in_process_run import execute_in_process, instance_errors
 from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.output import print_problem
 from campaign_sync.cli.report import report_after_run
-from campaign_sync.cli.run_outcomes import ListOutcome, list_outcome, outcome_table
+from campaign_sync.cli.run_outcomes import ListOutcome, list_outcome, outcome_table, result_of
 from campaign_sync.cli.submitted_run import execute_by_daemon
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
@@ -42,8 +43,8 @@ def run_daily_replacement(
     accept_size: str | None = None,
     accept_withdrawals: str | None = None,
     in_process: bool = False,
-) -> bool:
-    """Run the daily job of `mandator`, restricted to `lists` if given. Returns whether every list was proven.
+) -> RunDocument:
+    """Run the daily job of `mandator`, restricted to `lists` if given. Returns what it printed.
 
     Args:
         configuration: has the mandator.
@@ -104,8 +105,8 @@ def replay(
     next_steps: NextSteps,
     *,
     accept_size: str | None = None,
-) -> bool:
-    """Refill a list from a proven snapshot, by default the last one. Returns whether the list was proven.
+) -> RunDocument:
+    """Refill a list from a proven snapshot, by default the last one. Returns what it printed.
 
     Raises:
         CommandError: there is no such snapshot, or another run replaces lists of this mandator.
@@ -138,11 +139,8 @@ def _run(
     run_id: str,
     tags: Mapping[str, str] | None = None,
     in_process: bool = False,
-) -> bool:
-    """Have the daemon execute a run, or execute it here if none is up; print its outcome.
-
-    Returns whether all lists were proven.
-    """
+) -> RunDocument:
+    """Have the daemon execute a run, or execute it here if none is up; print its outcome, and return it."""
     with instance_errors(configuration, mandator, names, next_steps), dg.DagsterInstance.get() as instance:
         result: RunResult
         if in_process or not is_daemon_up(instance):
@@ -164,7 +162,7 @@ def _print_outcome(
     next_steps: NextSteps,
     result: RunResult,
     attempts: Sequence[str],
-) -> bool:
+) -> RunDocument:
     found_problems = problems(result, next_steps.ui)
     _print_problems(console, found_problems)
     try:
@@ -175,23 +173,45 @@ def _print_outcome(
             ]
     except StateError as error:
         if not any(str(error) in sentence for sentence in found_problems):
-            print_problem(console, str(error))
+            _print_problems(console, [str(error)])
+            found_problems.append(str(error))
         outcomes = []
     else:
         console.print(outcome_table(mandator, outcomes))
     if isinstance(result, FollowedRun):
         if result.terminated or was_interrupted(result):
-            _print_problems(console, ["the run was terminated", *_left_incomplete(outcomes, next_steps)])
-            return False
+            terminated = ["the run was terminated", *_left_incomplete(outcomes, next_steps)]
+            _print_problems(console, terminated)
+            return _document(mandator, attempts, outcomes, [*found_problems, *terminated], report=None)
     elif was_interrupted(result):
         _print_problems(console, ["interrupted", *_left_incomplete(outcomes, next_steps)])
         raise KeyboardInterrupt
+    report = None
     if outcomes:  # else the state can't be read, which has been printed
-        report_after_run(configuration, mandator, attempts[-1], console)
-    proven = result.success and not found_problems and bool(outcomes) and all(outcome.proven for outcome in outcomes)
+        report = report_after_run(configuration, mandator, attempts[-1], console)
+    proven = result.success and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not found_problems:
-        print_problem(console, f"the run failed, and none of its steps says why; {next_steps.ui} shows the run's page")
-    return proven
+        found_problems.append(f"the run failed, and none of its steps says why; {next_steps.ui} shows the run's page")
+        _print_problems(console, found_problems)
+    return _document(mandator, attempts, outcomes, found_problems, report=report)
+
+
+def _document(
+    mandator: str,
+    attempts: Sequence[str],
+    outcomes: Sequence[ListOutcome],
+    found_problems: Sequence[str],
+    *,
+    report: str | None,
+) -> RunDocument:
+    return RunDocument(
+        mandator=mandator,
+        proven=not found_problems,
+        run_ids=tuple(attempts),
+        lists=tuple(map(result_of, outcomes)),
+        problems=tuple(found_problems),
+        report=report,
+    )
 
 
 def problems(result: RunResult, ui: str = NextSteps.ui) -> list[str]:

@@ -8,6 +8,7 @@ import dagster as dg
 from rich.table import Column, Table
 from rich.text import Text
 
+from campaign_sync.cli.documents import ListResult
 from campaign_sync.cli.output import plain_table
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.orchestration.asset_keys import list_keys
@@ -83,6 +84,22 @@ def list_outcome(
     if selected is None:
         return ListOutcome(name, None, None, None, replacement)
     return ListOutcome(name, selected, suppressed, rejected, replacement)
+
+
+def result_of(outcome: ListOutcome) -> ListResult:
+    """Return the outcome as a part of a document."""
+    replacement = outcome.replacement
+    return ListResult(
+        name=outcome.name,
+        state="proven" if outcome.proven else "incomplete" if outcome.incomplete else "not_touched",
+        selected=outcome.selected,
+        suppressed=outcome.suppressed,
+        rejected=outcome.rejected,
+        sent=replacement.sent if replacement else None,
+        in_list=replacement.in_list if replacement else None,
+        proof=replacement.proof if replacement and outcome.proven else None,
+        incomplete_since=replacement.cleared_at if replacement and outcome.incomplete else None,
+    )
 
 
 def outcome_table(mandator: str, outcomes: Sequence[ListOutcome]) -> Table:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
+from campaign_sync.cli.documents import ReaderSample, SampleDocument
 from campaign_sync.cli.error_handling import in_one_line
 from campaign_sync.cli.output import plain_table
 from campaign_sync.config import Configuration, FeedbackSettings, FileSettings
@@ -44,8 +45,10 @@ class Sample:
     refusal: str | None = None
 
 
-def show_sample(configuration: Configuration, mandator: str, days: int, console: Console) -> None:
+def show_sample(configuration: Configuration, mandator: str, days: int, console: Console) -> SampleDocument:
     """Print the first rows of each reader, pseudonymized, and the layouts to paste into the configuration.
+
+    Returns them as a document.
 
     Args:
         configuration: the configuration.
@@ -69,6 +72,10 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
             with connect_mandator(configuration, mandator) as vendor:
                 samples = _read(vendor, days)
     guesses = {reader: guess_layout(sample.rows, opt_in_ids) for reader, sample in samples.items() if sample.rows}
+    shown = {
+        reader: pseudonymize_rows(samples[reader].rows[:ROWS_SHOWN], guess, pseudonyms, opt_in_ids)
+        for reader, guess in guesses.items()
+    }
     for reader, sample in samples.items():
         if sample.refusal:
             console.print(Text(f"{reader}: {sample.refusal}", "yellow"), soft_wrap=True)
@@ -76,10 +83,23 @@ def show_sample(configuration: Configuration, mandator: str, days: int, console:
             nothing = "no file with rows" if feedback.files else f"no rows in the last {_days(days)}"
             console.print(Text(f"{reader}: {nothing}"), soft_wrap=True)
         else:
-            shown = pseudonymize_rows(sample.rows[:ROWS_SHOWN], guesses[reader], pseudonyms, opt_in_ids)
-            _print_sample(reader, sample, shown, guesses[reader].warnings, console)
+            _print_sample(reader, sample, shown[reader], guesses[reader].warnings, console)
     if guesses:
         _print_settings(mandator, guesses, console)
+    return SampleDocument(
+        mandator=mandator,
+        readers=tuple(
+            ReaderSample(
+                reader=reader,
+                refusal=sample.refusal,
+                rows_read=len(sample.rows),
+                rows=tuple(map(tuple, shown.get(reader, ()))),
+                layout=_layout(guesses[reader]) if reader in guesses else None,
+                warnings=guesses[reader].warnings if reader in guesses else (),
+            )
+            for reader, sample in samples.items()
+        ),
+    )
 
 
 def _read(vendor: Optimizely, days: int) -> dict[ClosedLoopReader, Sample]:
@@ -148,9 +168,11 @@ def _print_settings(mandator: str, guesses: Mapping[ClosedLoopReader, LayoutGues
     console.print(Text(text), soft_wrap=True, end="")
 
 
-def _layout(guess: LayoutGuess) -> dict[str, object]:
+def _layout(guess: LayoutGuess) -> dict[str, int | str | bool | None]:
     """Return the guess as settings. Unknown required keys are null, so that no default replaces them unseen."""
-    optional = {name: getattr(guess, name) for name in ("category", "mailing", *TECHNICAL_COLUMNS)}
+    optional: dict[str, int | str | None] = {
+        name: getattr(guess, name) for name in ("category", "mailing", *TECHNICAL_COLUMNS)
+    }
     return {
         "recipient": guess.recipient,
         "time": guess.time,

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Column
 from rich.text import Text
 
+from campaign_sync.cli.documents import UnreadDocument, UnreadImport
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.output import plain_table
 from campaign_sync.cli.user import user_and_host
@@ -25,18 +26,29 @@ def show_unread(configuration: Configuration, mandator: str, console: Console) -
     Raises:
         FileStorageError, StateError: a kept file or the state database can't be read.
     """
-    with State(configuration.storage.state_url.get_secret_value()) as state:
-        unparsed = _unparsed(configuration, mandator, state)
-    if not unparsed:
+    unread = find_unread(configuration, mandator)
+    if not unread.imports:
         console.print(Text(f"Every fetched row of {mandator}'s feedback can be read."))
         return True
     columns = ("id", "reader", Column("file", overflow="fold"), "not read", Column("why", overflow="fold"))
     table = plain_table(*columns)
-    for rows in unparsed:
+    for rows in unread.imports:
         cells = (rows.import_id[:_ID_LENGTH], rows.reader, rows.origin, f"{rows.unread} of {rows.rows}", rows.why)
         table.add_row(*map(Text, cells))
     console.print(table)
     return False
+
+
+def find_unread(configuration: Configuration, mandator: str) -> UnreadDocument:
+    """Return the imports with rows that can't be parsed.
+
+    Raises:
+        FileStorageError, StateError: a kept file or the state database can't be read.
+    """
+    with State(configuration.storage.state_url.get_secret_value()) as state:
+        unparsed = _unparsed(configuration, mandator, state)
+    imports = tuple(UnreadImport.model_validate(vars(rows)) for rows in unparsed)
+    return UnreadDocument(mandator=mandator, imports=imports)
 
 
 def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, reason: str, console: Console) -> None:

@@ -37,10 +37,14 @@ def print_why(configuration: Configuration, who: str, console: Console) -> None:
         InvalidPersonError: `who` is neither an address nor a record.
         UnknownPersonError: no source has them. The message doesn't repeat an address.
     """
+    print_person_reports(find_person(configuration, who, console), console)
+
+
+def find_person(configuration: Configuration, who: str, console: Console) -> Sequence[PersonReport]:
+    """Return what is known now of all people whom `who` names. See `print_why`."""
     query = PersonQuery.parse(who)
     with open_sources(configuration) as sources, console.status(SEARCH_STATUS):
-        reports = report_memberships(sources, query)
-    print_person_reports(reports, console)
+        return report_memberships(sources, query)
 
 
 def print_person_reports(reports: Sequence[PersonReport], console: Console) -> None:

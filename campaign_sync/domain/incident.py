@@ -206,9 +206,12 @@ class Notice:
 
 def incident_location(incident: Incident) -> str:
     """Return where the incident is: `nord/newsletter`, `the feedback of nord`."""
-    if incident.subject.is_list:
-        return f"{incident.mandator}/{incident.subject}"
-    return f"{incident.subject} of {incident.mandator}"
+    return subject_location(incident.mandator, incident.subject)
+
+
+def subject_location(mandator: str, subject: Subject) -> str:
+    """Return where a subject of a mandator is, in the same words."""
+    return f"{mandator}/{subject}" if subject.is_list else f"{subject} of {mandator}"
 
 
 _HEADLINES = {

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from campaign_sync.domain.list_difference import ListDifference, compare_lists
@@ -16,7 +17,9 @@ from campaign_sync.storage.replacement_history import ProvenList
 NOT_SELECTED = "no longer selected"
 """Why people left without a rejection: the marketing list or report stopped naming them."""
 
-KINDS_OF_CHANGE = ("left", "joined", "changed")
+KindOfChange = Literal["left", "joined", "changed"]
+
+KINDS_OF_CHANGE: Final = get_args(KindOfChange)
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,7 @@ class Change:
 
     entity: str
     """`entity_type:entity_id`."""
-    kind: str
-    """One of `KINDS_OF_CHANGE`."""
+    kind: KindOfChange
     why: str = ""
     columns: tuple[str, ...] = ()
 

@@ -86,7 +86,7 @@ def many_lists(lists: int, rows: int) -> Iterator[Installation]:
 
 def _with_dagster(rig: Installation) -> None:
     with Path(os.devnull).open("w") as nowhere:
-        proven = run_daily_replacement(rig.configuration, "nord", None, Console(file=nowhere), NextSteps(""))
+        proven = run_daily_replacement(rig.configuration, "nord", None, Console(file=nowhere), NextSteps("")).proven
     assert proven, "a list wasn't proven"
 
 

@@ -1,0 +1,324 @@
+"""What commands print with --json, as typed documents. Their schemas are in `schemas`; ADR 87 says what may change.
+
+Here are values only: the modules of the commands make them of what they found.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from importlib.resources import files
+from typing import Annotated, Literal
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+from campaign_sync.cli.error_handling import CommandError, Terminal
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead; `campaign-sync schema` shows its schemas.")]
+
+
+class _Value(BaseModel):
+    """A part of a document."""
+
+    model_config = ConfigDict(
+        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
+
+
+class Document(_Value):
+    """What one command prints."""
+
+    version: Literal[1] = 1
+    """Counts up if something is removed, renamed or gets another meaning; what is added doesn't count."""
+
+
+class ListResult(_Value):
+    """What a run did with one recipient list. Counts of people are null where the run didn't get that far."""
+
+    name: str
+    state: Literal["proven", "incomplete", "not_touched"]
+    selected: int | None
+    suppressed: int | None
+    rejected: int | None
+    sent: int | None
+    in_list: int | None
+    proof: str | None
+    """What the proof compared, in words."""
+    incomplete_since: datetime | None
+
+
+class RunDocument(Document):
+    """The outcome of `run` and `replay`."""
+
+    mandator: str
+    proven: bool
+    """Whether all lists are proven and nothing failed: exit code 0."""
+    run_ids: tuple[str, ...]
+    """The run, and those by which Dagster retried it."""
+    lists: tuple[ListResult, ...]
+    problems: tuple[str, ...]
+    """A sentence for each failed check or step."""
+    report: str | None
+    """Where the report is."""
+
+
+class Finding(_Value):
+    """One thing that was tried."""
+
+    place: str
+    """Its place in the configuration file."""
+    passed: bool | None
+    """Null if nothing has to be corrected, but something to be known."""
+    summary: str
+
+
+class CheckDocument(Document):
+    """What `check` found."""
+
+    passed: bool
+    """Whether nothing has to be corrected."""
+    findings: tuple[Finding, ...]
+
+
+class MissingSetting(_Value):
+    """A setting that Dagster's instance lacks."""
+
+    section: str
+    consequence: str
+    remedy: str
+    """Lines to add to `dagster.yaml`."""
+
+
+class InstanceDocument(Document):
+    """What `check --instance` found."""
+
+    home: str
+    lacking: tuple[MissingSetting, ...]
+    parallel_runs: int
+    """Up to which `parallel_runs` of a mandator it serves."""
+
+
+class OpenProblem(_Value):
+    """Something that is wrong now."""
+
+    mandator: str
+    subject: str
+    """The list's key, or `the feedback`, `a run`, `the configuration`."""
+    kind: str
+    """Of the incident; `not_ready` or `not_checked` for a list that has none yet."""
+    since: datetime | None
+    what: str
+
+
+class AlarmsDocument(Document):
+    """What `alarms` found."""
+
+    nothing_wrong: bool
+    """Exit code 0."""
+    problems: tuple[OpenProblem, ...]
+    not_watched: tuple[str, ...]
+    """Why no alarm would be sent, a sentence for each mandator."""
+
+
+class Consent(_Value):
+    """One event of a consent."""
+
+    event_id: str
+    kind: str
+    occurred_at: datetime | None
+    """Null if no time is known, or if the CRM has a state without a date."""
+    source: str | None
+    evidence: str | None
+    text_version: str | None
+    from_feedback: str | None
+    """The file or answer of the vendor's feedback because of which we wrote the event."""
+
+
+class Proof(_Value):
+    """A proof of a list, and the snapshot that was proven."""
+
+    proven_at: datetime
+    snapshot_id: str
+    frozen_at: datetime
+    file: str
+    sha256: str
+    people_of: datetime | None
+    consents_of: datetime | None
+
+
+class ListRejection(_Value):
+    """Why a person didn't get into a list."""
+
+    stage: str
+    reason: str
+    vendor_code: int | None
+    first_seen: datetime
+    last_seen: datetime
+
+
+class Membership(_Value):
+    """One person in one list at one moment."""
+
+    in_list: bool | None
+    """Null if that is unknown: see `incomplete_since` and `unreadable`."""
+    proof: Proof | None
+    """The newest one until then."""
+    incomplete_since: datetime | None
+    unreadable: str | None
+    """Why the snapshot can't be read."""
+    sent_to: str | None
+    """The address in the snapshot's row."""
+    consent: Consent | None
+    """The one that allowed the row."""
+    rejection: ListRejection | None
+    """Why the person wasn't in the list; null also for people who weren't selected."""
+
+
+class Suppression(_Value):
+    """Something that keeps a person out of a list now."""
+
+    reason: str
+    since: datetime | None
+    source: str | None
+    record: str | None
+    """Whose withdrawal it is; null if only an address is known."""
+
+
+class PersonInList(_Value):
+    """One person and one list."""
+
+    mandator: str
+    list: str
+    opt_in_id: str
+    then: Membership
+    """At the end of the day asked for."""
+    now: Membership
+    consent_events: tuple[Consent, ...]
+    """All that the CRM has now, the oldest first."""
+    suppressions: tuple[Suppression, ...]
+
+
+class Person(_Value):
+    """One person in all lists."""
+
+    record: str | None
+    """Like `contact:4711`; null for an address that no record of the CRM has."""
+    address: str | None
+    """As the CRM spells it; null if the CRM doesn't have the person."""
+    lists: tuple[PersonInList, ...]
+
+
+class PersonDocument(Document):
+    """The answer of `why` and `prove`, with the personal data that was asked for."""
+
+    day: date | None
+    """The day asked for; null for now."""
+    people: tuple[Person, ...]
+
+
+class ComparedSide(_Value):
+    """One side of a comparison."""
+
+    proven_at: datetime
+    snapshot_id: str
+    in_list: int
+    uncertain: int
+    """Further rows that may have been in the list."""
+
+
+class RowChange(_Value):
+    """How one person's row changed."""
+
+    record: str
+    change: Literal["left", "joined", "changed"]
+    why: str | None
+    columns: tuple[str, ...]
+
+
+class DiffDocument(Document):
+    """The answer of `diff`."""
+
+    mandator: str
+    list: str
+    before: ComparedSide
+    after: ComparedSide
+    left: int
+    joined: int
+    changed: int
+    left_by_reason: Mapping[str, int]
+    changed_by_column: Mapping[str, int]
+    changes: tuple[RowChange, ...]
+
+
+class ReaderSample(_Value):
+    """The first rows of one reader, under pseudonyms."""
+
+    reader: str
+    refusal: str | None
+    """Why the vendor refused the reader."""
+    rows_read: int
+    rows: tuple[tuple[str, ...], ...]
+    layout: Mapping[str, int | str | bool | None] | None
+    """The guess, with the keys of the configuration; null without rows."""
+    warnings: tuple[str, ...]
+
+
+class SampleDocument(Document):
+    """What `feedback sample` found."""
+
+    mandator: str
+    readers: tuple[ReaderSample, ...]
+
+
+class UnreadImport(_Value):
+    """Rows of one file, or of one window, that can't be read."""
+
+    import_id: str
+    reader: str
+    origin: str
+    rows: int
+    unread: int
+    why: str
+
+
+class UnreadDocument(Document):
+    """What `feedback unread` found."""
+
+    mandator: str
+    imports: tuple[UnreadImport, ...]
+
+
+DOCUMENTS: Mapping[str, type[Document]] = {
+    "alarms": AlarmsDocument,
+    "check": CheckDocument,
+    "check --instance": InstanceDocument,
+    "diff": DiffDocument,
+    "feedback sample": SampleDocument,
+    "feedback unread": UnreadDocument,
+    "prove": PersonDocument,
+    "replay": RunDocument,
+    "run": RunDocument,
+    "why": PersonDocument,
+}
+"""The documents, by the command that prints them."""
+
+
+def console_for(as_json: bool) -> Terminal:
+    """Return where a command prints what people read: nowhere if it prints a document."""
+    return Terminal(quiet=as_json)
+
+
+def print_document(document: Document) -> None:
+    """Print a document, and nothing else. Control characters in its texts are escaped, as JSON is."""
+    typer.echo(document.model_dump_json(indent=2, ensure_ascii=True))
+
+
+def schema_text(command: str) -> str:
+    """Return the JSON schema of what a command prints with --json.
+
+    Raises:
+        CommandError: it prints no JSON.
+    """
+    document = DOCUMENTS.get(command)
+    if document is None:
+        raise CommandError(f"{command} prints no JSON; those that do are {', '.join(DOCUMENTS)}")
+    return (files(__package__) / "schemas" / f"{document.__name__}.json").read_text(encoding="utf-8")

@@ -74,11 +74,17 @@ def test_run_replaces_the_lists_and_reports_it(installation: Installation) -> No
 
 
 @pytest.mark.two_lists
-def test_run_with_list_touches_that_list_only(installation: Installation) -> None:
-    done = campaign_sync(installation.folder, "run", "nord", "--list", "products")
+def test_run_touches_only_lists_that_match_and_those_that_are_not_proven(installation: Installation) -> None:
+    done = campaign_sync(installation.folder, "run", "nord", "--list", "prod*")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS]
+
+    again = campaign_sync(installation.folder, "run", "nord", "--failed", "--list", "[o-z]*")
+    assert (again.returncode, "Nothing to do: these lists of nord were proven after" in again.stdout) == (0, True)
+    others = campaign_sync(installation.folder, "run", "nord", "--failed")
+    assert others.returncode == 0, others.stdout + others.stderr
+    assert [call.list_id for call in installation.vendor.calls("clear")] == [PRODUCTS, NEWSLETTER]
 
 
 def test_a_refused_list_exits_with_1_and_one_sentence(installation: Installation) -> None:
@@ -134,7 +140,12 @@ def test_a_broken_mandator_exits_with_2_and_its_mistakes_and_stops_no_other(inst
 
 @pytest.mark.two_lists
 @pytest.mark.parametrize(
-    ("arguments", "named"), [(["west"], "it has nord, sued"), (["nord", "--list", "x"], "products")]
+    ("arguments", "named"),
+    [
+        (["west"], "it has nord, sued"),
+        (["nord", "--list", "x*"], "no list x* in nord; it has newsletter, products"),
+        (["nord", "--list", "news*", "--accept-size", "Sommer"], "by their full names"),
+    ],
 )
 def test_an_unknown_name_exits_with_2_and_the_known_ones(
     installation: Installation, arguments: list[str], named: str

@@ -3,9 +3,9 @@
 import json
 import os
 import socket
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, NoReturn, get_args
 
 import typer
 
@@ -20,7 +20,8 @@ from campaign_sync.cli.error_handling import (
     CommandError,
     Terminal,
 )
-from campaign_sync.cli.list_choice import lists_named, refuse_broken, require_lists
+from campaign_sync.cli.list_choice import lists_named, matching_lists, refuse_broken, require_lists
+from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import (
     PRESETS,
     Configuration,
@@ -67,8 +68,17 @@ def main() -> None:
 def run(
     mandator: Mandator,
     lists: Annotated[
-        list[str] | None, typer.Option("--list", autocompletion=complete_list, help="Only this list; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--list",
+            metavar="LIST",
+            autocompletion=complete_list,
+            help="Only this list, or all that match a pattern like 'newsletter*'; may be repeated.",
+        ),
     ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only lists that haven't been proven since the last planned time.")
+    ] = False,
     accept_size: Annotated[
         str | None,
         typer.Option(metavar="REASON", help="Let the lists named by --list change to an implausible size, this once."),
@@ -84,23 +94,37 @@ def run(
 ) -> None:
     """Have Dagster's daemon execute a mandator's daily replacement now, and follow it; without a daemon, execute it."""
     configuration = load_configuration(whole=False)
-    require_lists(configuration, mandator, lists or [])
+    names = matching_lists(configuration, mandator, lists or [])
     for option, reason in (("--accept-size", accept_size), ("--accept-withdrawals", accept_withdrawals)):
-        if reason is not None and not (lists and reason.strip()):
-            raise CommandError(f"{option} needs a reason, and the lists it is for: --list LIST {option} REASON")
+        if reason is not None and not (lists and set(lists) <= set(names) and reason.strip()):
+            raise CommandError(
+                f"{option} needs a reason, and the lists it is for, by their full names: --list LIST {option} REASON"
+            )
     from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
     from campaign_sync.cli.next_steps import NextSteps
     from campaign_sync.cli.run import run_daily_replacement
 
     refuse_other_revision(configuration)
-    again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in lists or [])])
+    console = console_for(as_json)
+    if failed:
+        from campaign_sync.cli.unproven_lists import day_began, unproven_lists
+
+        settings, now = configuration.mandators[mandator], datetime.now(UTC)
+        began = day_began(settings, now)
+        names = unproven_lists(configuration, mandator, names, began)
+        if not names:
+            console.print(
+                f"Nothing to do: these lists of {mandator} were proven after {LocalTime(settings.zone)(began)}."
+            )
+            _end_run(RunDocument.of_no_list(mandator), as_json)
+    again = " ".join(["campaign-sync run", mandator, *(f"--list {name}" for name in names if lists or failed)])
     next_steps = NextSteps.for_instance(again)
     use_instance(EMBEDDED_HOME)
     document = run_daily_replacement(
         configuration,
         mandator,
-        lists,
-        console_for(as_json),
+        names,
+        console,
         next_steps,
         accept_size=accept_size and accept_size.strip(),
         accept_withdrawals=accept_withdrawals and accept_withdrawals.strip(),
@@ -133,7 +157,7 @@ def replay(
     _end_run(document, as_json)
 
 
-def _end_run(document: RunDocument, as_json: bool) -> None:
+def _end_run(document: RunDocument, as_json: bool) -> NoReturn:
     if as_json:
         print_document(document)
     raise typer.Exit(NOTHING_WRONG if document.proven else SOMETHING_FAILED)

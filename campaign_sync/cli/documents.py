@@ -6,7 +6,7 @@ Here are values only: the modules of the commands make them of what they found.
 from collections.abc import Mapping
 from datetime import date, datetime
 from importlib.resources import files
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import typer
 from pydantic import BaseModel, ConfigDict
@@ -59,6 +59,11 @@ class RunDocument(Document):
     """A sentence for each failed check or step."""
     report: str | None
     """Where the report is."""
+
+    @classmethod
+    def of_no_list(cls, mandator: str) -> Self:
+        """Return the document of a run that wasn't needed."""
+        return cls(mandator=mandator, proven=True, run_ids=(), lists=(), problems=(), report=None)
 
 
 class Finding(_Value):

@@ -1,7 +1,8 @@
 """The mandators and lists that a command's arguments name."""
 
+import fnmatch
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.config import CONFIGURATION_VARIABLE, DEFAULT_PATH, Configuration, ConfigurationError
@@ -20,6 +21,21 @@ def require_lists(configuration: Configuration, mandator: str, names: Iterable[s
         raise _unknown(f"mandator {mandator!r}", known)
     if unknown := [name for name in names if name not in known[mandator].lists]:
         raise _unknown(f"list {', '.join(unknown)} in {mandator}", known[mandator].lists)
+
+
+def matching_lists(configuration: Configuration, mandator: str, patterns: Sequence[str]) -> list[str]:
+    """Return the lists of a mandator that match one of these patterns, such as `newsletter*`; without any, all.
+
+    Raises:
+        CommandError: there is no such mandator, or a pattern matches no list.
+        ConfigurationError: the mandator's settings are broken.
+    """
+    require_lists(configuration, mandator)
+    known = list(configuration.mandators[mandator].lists)
+    matches = {pattern: fnmatch.filter(known, pattern) for pattern in patterns}
+    if unknown := [pattern for pattern, names in matches.items() if not names]:
+        raise _unknown(f"list {', '.join(unknown)} in {mandator}", known)
+    return list(dict.fromkeys(name for names in matches.values() for name in names)) or known
 
 
 def lists_named(configuration: Configuration, name: str | None) -> list[tuple[str, str]]:

@@ -16,7 +16,8 @@ WORKDIR /build
 COPY pyproject.toml uv.lock ./
 RUN for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
     && uv sync --locked --no-dev --no-install-project "$@"
-COPY README.md LICENSE ./
+COPY README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE ./
+COPY docs docs
 COPY campaign_sync campaign_sync
 RUN for extra in ${EXTRAS}; do set -- "$@" --extra "${extra}"; done \
     && uv sync --locked --no-dev --no-editable "$@"

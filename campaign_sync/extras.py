@@ -4,16 +4,20 @@ from importlib.metadata import PackageNotFoundError, requires
 
 from packaging.requirements import Requirement
 
+from campaign_sync.distribution import is_clone
+
 PACKAGE = "campaign-sync"
 
 
 def how_to_install(extra: str) -> str:
-    """Return the commands that install what an extra brings, for a clone and for any other installation.
+    """Return the command that installs what an extra brings.
 
-    The second one names the packages of the extra: the name of our own package needn't lead to it in a package index.
+    Outside a clone it names the packages of the extra: the name of our own package needn't lead to it in an index.
     """
+    if is_clone():
+        return f"run `uv sync --no-dev --extra {extra}`"
     packages = " ".join(f"'{requirement}'" for requirement in requirements_of(extra))
-    return f"run `uv sync --no-dev --extra {extra}` in a clone, and elsewhere `pip install {packages}`"
+    return f"run `pip install {packages}` in its environment"
 
 
 def requirements_of(extra: str) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from campaign_sync.alerts.messages import as_sentence, moment
 from campaign_sync.config import Configuration, MandatorSettings
+from campaign_sync.distribution import manual_page
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject
@@ -14,7 +15,7 @@ from campaign_sync.replacement.list_readiness import Expected, judge_lists
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state_view import StateView
 
-MANUAL = "docs/operations.md"
+MANUAL = manual_page("operations.md")
 """The document with the runbooks; alarms name its sections."""
 
 _FROM_RUNS = frozenset({IncidentKind.CHECK, IncidentKind.FAILED, IncidentKind.DIED})

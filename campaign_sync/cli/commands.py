@@ -31,6 +31,7 @@ from campaign_sync.config import (
     preset_text,
     unavailable_secrets,
 )
+from campaign_sync.distribution import manual_page
 from campaign_sync.extras import PACKAGE
 
 app = CommandGroup(
@@ -427,7 +428,7 @@ def crm_init(
         create_crm(url, responses=responses, exports=exports)
     except UnusableUrlError as error:
         raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
-    typer.echo("The CRM contract's tables exist. docs/crm.md describes them column by column.")
+    typer.echo(f"The CRM contract's tables exist. {manual_page('crm.md')} describes them column by column.")
 
 
 @crm_app.command("preset")

@@ -31,6 +31,7 @@ from campaign_sync.cli.in_process_run import execute_in_process
 from campaign_sync.cli.next_steps import NextSteps
 from campaign_sync.cli.run import run_daily_replacement
 from campaign_sync.config import Configuration, SqlSettings, load_configuration
+from campaign_sync.distribution import command_line, manual_page
 from campaign_sync.orchestration.asset_keys import replacement_keys
 from campaign_sync.sandbox.demo_crm import DAMAGED_ON, UNSUBSCRIBED_ON
 from campaign_sync.sandbox.demo_night import Night, let_pass
@@ -234,8 +235,9 @@ def _print_next_steps(console: Console, night: Night, days: int) -> None:
     console.print(
         Text.from_markup(
             "\n[bold]What next[/bold]\n"
-            + "".join(f"  uv run --no-dev campaign-sync demo {step}\n      {purpose}\n" for step, purpose in steps)
-            + f"  rm -r {FOLDER}\n      forget the demonstration"
+            + "".join(f"  {command_line()} demo {step}\n      {purpose}\n" for step, purpose in steps)
+            + f"  rm -r {FOLDER}\n      forget the demonstration\n"
+            + f"\nYour own mandators and lists: {manual_page('configuration.md')}"
         ),
         highlight=False,
         soft_wrap=True,

@@ -17,6 +17,7 @@ from campaign_sync.config.crm_adapters import AdapterError, adapter_names, load_
 from campaign_sync.config.references import ExternalValue
 from campaign_sync.crm.adapter import CrmAdapter
 from campaign_sync.crm.outline import Choice, CrmOutline
+from campaign_sync.distribution import manual_page
 from campaign_sync.domain.text import normalize_text
 
 MOST_PICKS = 100
@@ -61,7 +62,9 @@ def _adapter(name: str) -> Any:
         raise CommandError(str(error)) from None
     if adapter.login is None or adapter.outline is None:
         able = [other for other in adapter_names() if getattr(load_adapter(other), "outline", None)]
-        raise CommandError(f"{name} can't be asked what it has, only {', '.join(able)}; see docs/crm.md for {name}")
+        raise CommandError(
+            f"{name} can't be asked what it has, only {', '.join(able)}; see {manual_page('crm.md')} for {name}"
+        )
     return adapter
 
 

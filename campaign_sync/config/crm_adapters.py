@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from campaign_sync.config.crm import CrmSettings
+from campaign_sync.distribution import is_clone
 from campaign_sync.errors import CampaignSyncError
 
 ENTRY_POINTS = "campaign_sync.crm"
@@ -77,7 +78,7 @@ def _package(offer: EntryPoint) -> str:
 def _unknown() -> str:
     names = adapter_names()
     if not names:
-        return f"no adapter is installed at all; install {_OWN_PACKAGE} again (in a working copy: uv sync)"
+        return f"no adapter is installed at all; {'run `uv sync`' if is_clone() else f'install {_OWN_PACKAGE} again'}"
     return (
         f"there is no such adapter; installed are {', '.join(names)}. Correct the name, or install the package that "
         f"offers it as an entry point {ENTRY_POINTS}"

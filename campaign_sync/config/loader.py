@@ -21,6 +21,7 @@ from campaign_sync.config.models import Configuration, CrmSection, SoundMandator
 from campaign_sync.config.section_types import is_credential, known_keys
 from campaign_sync.config.yaml_source import Document, Place, Problem, read_document
 from campaign_sync.config.yaml_source import Path as KeyPath
+from campaign_sync.distribution import manual_page
 from campaign_sync.errors import CampaignSyncError
 
 CONFIGURATION_VARIABLE = "CAMPAIGN_SYNC_CONFIG"
@@ -208,7 +209,8 @@ def _document(path: Path, text: str) -> Document:
     else:
         if document.value is not None or document.problems:
             return document
-        problem = Problem(Place(), (), "the file is empty; docs/campaign_sync.example.yaml shows a complete one")
+        example = manual_page("campaign_sync.example.yaml")
+        problem = Problem(Place(), (), f"the file is empty; {example} shows a complete one")
     raise ConfigurationError([_line(path, problem)])
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from campaign_sync.alerts.channel import Channel, ChannelError
+from campaign_sync.alerts.detection import MANUAL
 from campaign_sync.alerts.dispatch import configured_channels, send_notices
 from campaign_sync.alerts.heartbeat import Heartbeat
 from campaign_sync.alerts.messages import as_sentence
@@ -154,7 +155,7 @@ def _state_incident(mandator: str, error: StateError | None, since: datetime) ->
         since,
         as_sentence(str(error)),
         f"Until it can be used, no list of {mandator} is replaced and nothing unfinished is repaired: see "
-        "docs/operations.md, “What an alarm means”.",
+        f"{MANUAL}, “What an alarm means”.",
         "/deployment",
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from campaign_sync.alerts.detection import MANUAL
 from campaign_sync.domain.consent_activity import ConsentActivity, activity_text
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
@@ -84,7 +85,7 @@ def check_layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> d
         f"{counts} can't be read, so people who left may still be selected; the rows are kept and read again daily: "
         f"correct their layout in mandators.{mandator}.feedback.readers, or have the vendor deliver them again. {where}"
         + (f" · and {more} more" if more > 0 else "")
-        + ". Rows that can never be read: docs/operations.md, “Rows that can't be read”"
+        + f". Rows that can never be read: {MANUAL}, “Rows that can't be read”"
     )
     if lost := sum(pending.lost.values()):
         problem += f". The files of {lost} of these rows are gone; restore them from a backup"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus
 
+from campaign_sync.alerts.detection import MANUAL
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
@@ -237,10 +238,10 @@ def _check_consequence(monitored: MonitoredAssets, subject: Subject) -> str:
     if subject == FEEDBACK:
         return (
             "Until it is corrected, people who unsubscribed may still be mailed: its page shows the details, and "
-            "docs/operations.md, “What an alarm means”, what to do."
+            f"{MANUAL}, “What an alarm means”, what to do."
         )
     if not subject.is_list:
-        return "Its page shows the details; docs/operations.md, “What an alarm means”, says what to do."
+        return f"Its page shows the details; {MANUAL}, “What an alarm means”, says what to do."
     return _consequence(monitored, {subject})
 
 

@@ -82,6 +82,8 @@ def test_the_image_is_built_from_files_that_exist_and_are_sent() -> None:
     assert sources
     assert [source for source in sources if not (ROOT / source).exists()] == []
     assert set(sources) == sent
+    packaged = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert set(packaged["force-include"]) <= sent  # else the build stops
 
 
 def test_compose_mounts_existing_files() -> None:

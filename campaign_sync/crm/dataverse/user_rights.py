@@ -10,6 +10,7 @@ from campaign_sync.crm.dataverse.environment import Environment
 from campaign_sync.crm.dataverse.errors import SECURITY_ROLES
 from campaign_sync.crm.dataverse.needed_rights import NeededRight
 from campaign_sync.crm.port import CrmError
+from campaign_sync.distribution import manual_page
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def missing_rights(environment: Environment, user_id: str, needed: Iterable[Need
     if own is None:
         _log.warning(
             "Dynamics 365 doesn't say which rights the application user has; compare its security role with the table "
-            "in docs/crm-dynamics.md: without Organization on Read it hides people, and withdrawals with them"
+            f"in {manual_page('crm-dynamics.md')}: without Organization on Read it hides people, and withdrawals with "
+            "them"
         )
         return
     privileges = _named(environment, needed)

@@ -17,6 +17,7 @@ from campaign_sync.crm.sql.feedback_recorder import record_bounces, record_unsub
 from campaign_sync.crm.sql.response_recorder import record_responses, takes_responses
 from campaign_sync.crm.sql.schema import export_metadata, metadata, required_columns
 from campaign_sync.crm.sql.statistics import avoid_plans_for_small_tables
+from campaign_sync.distribution import manual_page
 from campaign_sync.domain.consent import STANDARD_WORDS_ONLY, ConsentWords
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.response import Response
@@ -88,7 +89,7 @@ class SqlCrm:
                 ]
         if flaws:
             raise CrmError(
-                f"the CRM at {location(self._engine.url)} doesn't fulfil the contract of docs/crm.md: "
+                f"the CRM at {location(self._engine.url)} doesn't fulfil the contract of {manual_page('crm.md')}: "
                 f"{'; '.join(flaws)}. Add views of these names, or let `campaign-sync crm init --url URL` create "
                 f"the tables{' (export_log: with --exports)' if exports else ''}"
             )

@@ -20,6 +20,7 @@ from campaign_sync.crm.sql.database_errors import (
     lacks_package,
     needs_person,
 )
+from campaign_sync.extras import how_to_install
 from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
 
 MYSQL = ("mysql", "mariadb")
@@ -35,8 +36,6 @@ _LOST_ROWS = "Previous unbuffered result was left incomplete"
 """PyMySQL's warning that another statement was sent before a stream was read to its end."""
 
 _OTHER_DATABASES = {"mssql": "SQL Server", "oracle": "Oracle", "db2": "Db2", "ibm_db_sa": "Db2", "hana": "SAP HANA"}
-_DRIVERS = {"pymysql": "run `uv sync --no-dev --extra mysql`, or install campaign-sync[mysql]"}
-_ANY_DRIVER = "install it beside this package"
 
 _BEGIN = "sqlite_begin"
 """Execution option: how a transaction begins on SQLite."""
@@ -71,9 +70,9 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
             options = {"connect_args": {"charset": "utf8mb4", "init_command": _MYSQL_SESSION}}
         engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, **options)
     except ImportError as error:
+        remedy = how_to_install("mysql") if error.name == "pymysql" else "install it beside this package"
         raise UnusableUrlError(
-            f"{URL_SETTING} asks for a driver that isn't installed; {_DRIVERS.get(str(error.name), _ANY_DRIVER)} "
-            f"({error.name})"
+            f"{URL_SETTING} asks for a driver that isn't installed; {remedy} ({error.name})"
         ) from None
     except DatabaseUrlError as error:
         raise UnusableUrlError(f"{URL_SETTING}: {error}") from None

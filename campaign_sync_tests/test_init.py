@@ -1,20 +1,28 @@
+import io
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import create_engine, text
 
+import campaign_sync
+from campaign_sync.cli.crm_url import read_crm_url
 from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.init import MOST_PICKS, configuration_text, write_first_configuration
 from campaign_sync.config import load_configuration
 from campaign_sync.config.crm_dataverse import DataverseSettings
+from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.config.crm_salesforce import SalesforceSettings
 from campaign_sync.crm.outline import Choice, CrmOutline, column_choices
 from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.sql.schema import create_crm
 from campaign_sync.domain.entity import EntityType
 from campaign_sync_tests.crm.dataverse import stand_in as dataverse
 from campaign_sync_tests.crm.salesforce import org as salesforce
 
+ROOT = Path(campaign_sync.__file__).parents[1]
 UGLY = 'Größe "A": #1, it\'s {so}'
 
 
@@ -99,6 +107,91 @@ def test_what_salesforce_has_becomes_a_configuration_to_choose_from(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("credentials")
+def test_the_lists_of_a_database_become_a_configuration_to_choose_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, file = f"sqlite:///{tmp_path / 'crm.db'}", tmp_path / "first.yaml"
+    create_crm(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO marketing_list VALUES ('1', :name, 'contact', 'static', NULL)"), {"name": UGLY}
+        )
+        connection.execute(text("INSERT INTO opt_in VALUES ('newsletter-nord', 'nord', 'Newsletter', 'email')"))
+    engine.dispose()
+    monkeypatch.setenv("SQL_URL", url)
+    write_first_configuration("sql", [], file)
+    written = file.read_text("utf-8")
+    assert "# the table opt_in has newsletter-nord" in written
+    file.write_text(chosen(written, "select: {marketing_list").replace("NAME_OF_AN_OPT_IN", "newsletter-nord"), "utf-8")
+    configuration = load_configuration(file)
+    assert configuration.mandators["nord"].lists["newsletter"].select.marketing_list == UGLY
+    assert url not in written
+
+
+@pytest.mark.usefixtures("credentials")
+def test_a_database_of_another_schema_names_the_preset_and_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite3.connect(tmp_path / "crm.db").close()
+    monkeypatch.setenv("SQL_URL", f"sqlite:///{tmp_path / 'crm.db'}")
+    with pytest.raises(CrmError, match=r"--set preset=suitecrm, or map its tables: .*crm-sql\.md"):
+        write_first_configuration("sql", [], tmp_path / "first.yaml")
+    assert not (tmp_path / "first.yaml").exists()
+
+
+@pytest.mark.usefixtures("credentials")
+def test_files_become_a_configuration_and_what_is_missing_is_asked_in_a_terminal(tmp_path: Path) -> None:
+    asked, file = [], tmp_path / "first.yaml"
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return "/import"
+
+    write_first_configuration("files", ["url=/export"], file, ask)
+    (question,) = asked
+    assert question.startswith("write_back")
+    file.write_text(chosen(file.read_text("utf-8"), "newsletter: {mandator", "NAME_OF_A_LIST"), "utf-8")
+    crm = load_configuration(file).crm
+    assert isinstance(crm, FilesSettings)
+    assert (crm.url, crm.write_back) == ("/export", "/import")
+
+
+@pytest.mark.parametrize(
+    ("url", "variable", "problem"),
+    [
+        ("postgresql://me:sesame@db/crm", None, "--url has a password in it"),
+        ("postgresql://me:se@same@db/crm", None, "--url has a password in it"),
+        (None, None, "name the CRM's database by CRM_URL"),
+    ],
+)
+def test_a_password_is_never_an_argument(
+    url: str | None, variable: str | None, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CRM_URL", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CommandError, match=re.escape(problem)) as caught:
+        read_crm_url(url, None)
+    assert "same" not in str(caught.value)
+
+
+def test_the_crm_is_named_by_variable_file_or_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "url").write_text("sqlite:///from-file.db\n")
+    monkeypatch.setenv("CRM_URL", "postgresql://me:sesame@db/crm")
+    assert read_crm_url(None, None) == ("postgresql://me:sesame@db/crm", "CRM_URL")
+    assert read_crm_url(None, tmp_path / "url") == ("sqlite:///from-file.db", "--url-file")
+    assert read_crm_url("sqlite:///crm.db", None) == ("sqlite:///crm.db", "--url")
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "docs/examples").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.usefixtures("credentials")
+def test_every_example_is_a_configuration(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRM_URL", "postgresql://me:sesame@db.example.org/crm")
+    monkeypatch.setenv("SAP_USER", "sap")
+    assert load_configuration(example).mandators
+
+
+@pytest.mark.usefixtures("credentials")
 def test_no_consent_is_chosen_by_itself(tmp_path: Path) -> None:
     file = tmp_path / "first.yaml"
     with salesforce.serving(salesforce.Org()) as url:
@@ -122,7 +215,8 @@ def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
         ("dataverse", ["url=https://contoso.example"], "set the environment variable DATAVERSE_CLIENT_ID"),
         ("salesforce", ["client_secret=abc"], "--set takes url=…"),
         ("salesforce", ["url"], "correct url"),
-        ("files", [], "files can't be asked what it has, only dataverse, salesforce"),
+        ("files", ["url=/export"], "write_back is missing; add --set write_back=…"),
+        ("sql", [], "set the environment variable SQL_URL"),
         ("pipedrive", [], "there is no such adapter"),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn, get_args
@@ -381,7 +382,9 @@ def sandbox(
 
 @app.command()
 def init(
-    crm: Annotated[str, typer.Option(help="The kind of CRM, such as dataverse or salesforce.")],
+    crm: Annotated[
+        str | None, typer.Option(help="The kind of CRM: sql, files, dataverse, salesforce, or that of an adapter.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -393,13 +396,24 @@ def init(
     ] = None,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("campaign_sync.yaml"),
 ) -> None:
-    """Ask a CRM for its lists, reports and consents, and write a first configuration to choose from."""
-    from campaign_sync.cli.init import write_first_configuration
+    """Ask a CRM for its lists, reports and consents, and write a first configuration to choose from.
 
-    outline = write_first_configuration(crm, settings or [], output)
+    In a terminal it asks for what wasn't given.
+    """
+    from campaign_sync.cli.init import write_first_configuration
+    from campaign_sync.config.crm_adapters import adapter_names
+
+    ask = typer.prompt if sys.stdin.isatty() else None
+    kinds = ", ".join(adapter_names())
+    if crm is None and ask:
+        crm = str(ask(f"The kind of CRM ({kinds})"))
+    if crm is None:
+        raise CommandError(f"name the kind of CRM by --crm: {kinds}")
+    outline = write_first_configuration(crm, settings or [], output, ask)
+    consents = "" if outline.opt_ins_in_crm else f"{len(outline.consents)} places of consents and "
     typer.echo(
-        f"{output} has {len(outline.consents)} places of consents and {len(outline.picks)} lists and reports to choose "
-        "from. Choose, replace what is in capitals, then: campaign-sync check"
+        f"{output} has {consents}{len(outline.picks)} lists and reports to choose from. Choose, replace what is in "
+        "capitals, then: campaign-sync check"
     )
 
 
@@ -413,21 +427,30 @@ def schema(
 
 @crm_app.command("init")
 def crm_init(
-    url: Annotated[str, typer.Option(help="SQLAlchemy URL of the CRM database.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="SQLAlchemy URL of the CRM database, without a password. By default that in CRM_URL."),
+    ] = None,
+    url_file: Annotated[Path | None, typer.Option(help="Instead, a file that holds the URL.")] = None,
     responses: Annotated[
         bool, typer.Option("--responses", help="Also the optional tables for opens, clicks and other responses.")
     ] = False,
     exports: Annotated[bool, typer.Option("--exports", help="Also the optional table of finished exports.")] = False,
 ) -> None:
-    """Create the CRM contract's tables where they are missing."""
+    """Create the CRM contract's tables where they are missing.
+
+    Every user of a machine sees the arguments of commands, so a password is in CRM_URL, in a file, or typed when asked.
+    """
+    from campaign_sync.cli.crm_url import read_crm_url
     from campaign_sync.crm.sql.database_errors import URL_SETTING
     from campaign_sync.crm.sql.engine import UnusableUrlError
     from campaign_sync.crm.sql.schema import create_crm
 
+    chosen, source = read_crm_url(url, url_file)
     try:
-        create_crm(url, responses=responses, exports=exports)
+        create_crm(chosen, responses=responses, exports=exports)
     except UnusableUrlError as error:
-        raise CommandError(str(error).replace(URL_SETTING, "--url")) from None
+        raise CommandError(str(error).replace(URL_SETTING, source)) from None
     typer.echo(f"The CRM contract's tables exist. {manual_page('crm.md')} describes them column by column.")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, get_args
@@ -29,13 +29,16 @@ _CHOICE = "#-"
 """What the lines of choices begin with."""
 
 
-def write_first_configuration(name: str, given: Sequence[str], output: Path) -> CrmOutline:
+def write_first_configuration(
+    name: str, given: Sequence[str], output: Path, ask: Callable[[str], str] | None = None
+) -> CrmOutline:
     """Ask a CRM what it has, and write a configuration with it. Returns what was found.
 
     Args:
         name: the adapter.
         given: settings of the login as `key=value`. Credentials are in environment variables instead.
         output: where to write. The file must not exist.
+        ask: returns a setting that is missing, after asking a person; None if there is none.
 
     Raises:
         CommandError: a setting is missing or wrong, the adapter has nothing to ask, or the file exists.
@@ -44,7 +47,7 @@ def write_first_configuration(name: str, given: Sequence[str], output: Path) -> 
     if output.exists():
         raise CommandError(f"{output} exists, and isn't overwritten; name another file with --output")
     adapter = _adapter(name)
-    section, login = _login(name, adapter.login, given)
+    section, login = _login(name, adapter.login, given, ask)
     outline: CrmOutline = adapter.outline(login)
     text = configuration_text(name, section, outline)
     try:
@@ -68,9 +71,14 @@ def _adapter(name: str) -> Any:
     return adapter
 
 
-def _login(name: str, model: type[ConfigModel], given: Sequence[str]) -> tuple[dict[str, object], ConfigModel]:
+def _login(
+    name: str, model: type[ConfigModel], given: Sequence[str], ask: Callable[[str], str] | None
+) -> tuple[dict[str, object], ConfigModel]:
     """Return the settings of the login, as the file has them, and as they are used."""
     pairs = dict(_pair(setting, model) for setting in given)
+    for key, field in model.model_fields.items() if ask else ():
+        if ask and key not in pairs and field.is_required() and not _is_credential(field):
+            pairs[key] = ask(f"{key} ({field.description})" if field.description else key)
     values: dict[str, object] = dict(pairs)
     section: dict[str, object] = {"adapter": name, **pairs}
     for key, field in model.model_fields.items():
@@ -136,8 +144,9 @@ def _lines(name: str, section: Mapping[str, object], outline: CrmOutline) -> Ite
     if outline.bounces:
         yield "  bounce:"
         yield from _choices("    ", outline.bounces)
-    yield "  opt_ins: # the consents that lists are sent on: choose with care, a column may mean something else"
-    yield from _choices("    ", _as_opt_ins(outline.consents))
+    if not outline.opt_ins_in_crm:
+        yield "  opt_ins: # the consents that lists are sent on: choose with care, a column may mean something else"
+        yield from _choices("    ", _as_opt_ins(outline.consents))
     yield from _MANDATOR
     yield from _choices("        ", [Choice({"select": pick.settings}, "", pick.remark) for pick in outline.picks])
     yield f"        attributes: {{}} # names in Campaign, and the CRM's columns: {outline.attributes}"

@@ -118,11 +118,9 @@ class DeliveredTables(ConfigModel):
         return {name: table for name, table in by_name.items() if table is not None}
 
 
-class FilesSettings(CrmSettings):
-    """A CRM that delivers its tables as files, and takes feedback as files: SAP, CAS, or any other."""
+class FilesLogin(ConfigModel):
+    """Where files are delivered and left, and who logs in there."""
 
-    adapter: Literal["files"] = "files"
-    """The kind of CRM: `files` for deliveries of files."""
     url: Location
     """Where the files are delivered: a folder, sftp://host/folder, s3://, gs:// or abfs://."""
     write_back: Location
@@ -133,6 +131,13 @@ class FilesSettings(CrmSettings):
     """The user's password, or the passphrase of the key; {env: NAME} or {file: PATH}. A key_file is better."""
     key_file: Text | None = None
     """File with the user's private key."""
+
+
+class FilesSettings(FilesLogin, CrmSettings):
+    """A CRM that delivers its tables as files, and takes feedback as files: SAP, CAS, or any other."""
+
+    adapter: Literal["files"] = "files"
+    """The kind of CRM: `files` for deliveries of files."""
     known_hosts: Text | None = None
     """File with the servers' host keys; ~/.ssh/known_hosts if left out."""
     format: FileFormat = FileFormat()

@@ -135,15 +135,24 @@ class SqlWriteBack(ConfigModel):
         return _check_parameters(statements, _BOUNCE_PARAMETERS)
 
 
-class SqlSettings(CrmSettings):
-    """A CRM in a SQL database: PostgreSQL, SQLite, MariaDB or MySQL."""
+class SqlLogin(ConfigModel):
+    """Where the database is, and which tables it has."""
 
-    adapter: Literal["sql"] = "sql"
-    """The kind of CRM: `sql` for a SQL database."""
     url: DatabaseUrl
     """SQLAlchemy URL of the CRM's database. One with a password must be {env: NAME} or {file: PATH}."""
     preset: Preset | None = None
     """A mapping that ships: `contract` (the contract's tables with consent_state), `suitecrm`."""
+
+    def mapped_tables(self) -> dict[str, TableMapping]:
+        """Return where the contract's tables are by the preset; without one they have the contract's own names."""
+        return _shipped_tables(self.preset).mapped()
+
+
+class SqlSettings(SqlLogin, CrmSettings):
+    """A CRM in a SQL database: PostgreSQL, SQLite, MariaDB or MySQL."""
+
+    adapter: Literal["sql"] = "sql"
+    """The kind of CRM: `sql` for a SQL database."""
     tables: SqlTables = SqlTables()
     """The contract's tables in the CRM's own schema, instead of those of the preset."""
     write_back: SqlWriteBack = SqlWriteBack()
@@ -205,13 +214,17 @@ class SqlSettings(CrmSettings):
     def _preset_tables(self) -> SqlTables:
         if self.preset is None and self.is_mapped:
             return SqlTables()
-        tables = SqlTables.model_validate(_preset(self.preset or "contract")["tables"])
-        return tables if self.preset else tables.model_copy(update={"consent_state": None})
+        return _shipped_tables(self.preset)
 
 
 def preset_text(preset: str) -> str:
     """Return the YAML of a mapping that ships."""
     return (files("campaign_sync.config") / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+
+
+def _shipped_tables(preset: Preset | None) -> SqlTables:
+    tables = SqlTables.model_validate(_preset(preset or "contract")["tables"])
+    return tables if preset else tables.model_copy(update={"consent_state": None})
 
 
 def _preset(preset: str) -> dict[str, Any]:

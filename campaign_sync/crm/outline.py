@@ -42,6 +42,8 @@ class CrmOutline:
     """What else a person should know."""
     options: Sequence[Choice] = ()
     """Further settings of the section `crm`."""
+    opt_ins_in_crm: bool = False
+    """Whether the CRM has the opt-ins in a table of its own, so that the configuration can't name them."""
 
 
 def column_choices(

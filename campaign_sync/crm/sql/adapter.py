@@ -90,7 +90,7 @@ class SqlCrm:
         if flaws:
             raise CrmError(
                 f"the CRM at {location(self._engine.url)} doesn't fulfil the contract of {manual_page('crm.md')}: "
-                f"{'; '.join(flaws)}. Add views of these names, or let `campaign-sync crm init --url URL` create "
+                f"{'; '.join(flaws)}. Add views of these names, or let `campaign-sync crm init` create "
                 f"the tables{' (export_log: with --exports)' if exports else ''}"
             )
 

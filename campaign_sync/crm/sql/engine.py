@@ -167,7 +167,7 @@ def _use_sqlite(engine: Engine, url: URL, *, create: bool) -> None:
         if url.database not in (None, "", ":memory:"):
             file.touch(mode=0o600, exist_ok=True)  # it will hold personal data
     elif not _sqlite_file_exists(url):
-        raise CrmError(f"there is no CRM at {location(url)}: create it with `campaign-sync crm init --url URL`")
+        raise CrmError(f"there is no CRM at {location(url)}: create it with `campaign-sync crm init`")
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
 

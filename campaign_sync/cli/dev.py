@@ -49,8 +49,9 @@ def dagster_services(port: int, log_format: LogFormat | None = None) -> Iterator
 
     `dagster dev` isn't used because its webserver accepts requests of any website; `campaign_sync.webserver` doesn't.
     """
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows doesn't have the last one
+        if ending := getattr(signal, name, None):
+            signal.signal(ending, signal.default_int_handler)
     python = [sys.executable, "-W", "ignore", "-m"]
     webserver = ["campaign_sync.webserver", "--host", "127.0.0.1", "--port", str(port)]
     daemon = ["dagster._daemon", "run"]

@@ -13,6 +13,7 @@ lint:
     uv run ruff check
     uv run ruff format --check
     uv run lint-imports
+    uv run zizmor --offline --quiet .github/workflows
     uv run mypy
 
 # the quick tests: some of every package

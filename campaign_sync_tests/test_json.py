@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from campaign_sync.cli.commands import app
-from campaign_sync.cli.documents import DOCUMENTS, schema_text
+from campaign_sync.cli.documents import SCHEMAS, schema_text
 from campaign_sync_tests import json_schemas
 from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
@@ -41,12 +41,13 @@ def test_the_schemas_in_the_package_are_those_of_the_documents() -> None:
     kept = {path.name: path.read_text("utf-8") for path in json_schemas.FOLDER.iterdir()}
 
     assert kept == json_schemas.schemas()
+    assert set(kept) == {f"{name}.json" for name in SCHEMAS.values()}
 
 
 def test_every_document_has_a_command_that_prints_it_and_the_other_way_round() -> None:
     with_json = {name for name, options in leaves(typer.main.get_command(app)) if "--json" in options}
 
-    assert {name.removesuffix(" --instance") for name in DOCUMENTS} == with_json
+    assert {name.removesuffix(" --instance") for name in SCHEMAS} == with_json
 
 
 def test_a_schema_is_printed_and_an_unknown_command_names_the_others(tmp_path: Path) -> None:
@@ -80,6 +81,7 @@ def test_every_command_prints_what_its_schema_says(installation: Installation) -
     assert proven["lists"][0]["then"]["proof"] == proof
     assert proven["lists"][0]["then"]["consent"]["kind"] == "granted"
 
+    assert printed("plan", "nord")["lists"][0]["verdict"] == "would_run"
     assert printed("check")["passed"]
     assert printed("check --instance")["home"].endswith("dagster")
     assert printed("feedback unread", "nord")["imports"] == []

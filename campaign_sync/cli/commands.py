@@ -57,6 +57,15 @@ ListName = Annotated[
     typer.Argument(metavar="LIST", autocompletion=complete_list, help="The list's key in the configuration."),
 ]
 
+ListPatterns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--list",
+        metavar="LIST",
+        autocompletion=complete_list,
+        help="Only this list, or all that match a pattern like 'newsletter*'; may be repeated.",
+    ),
+]
 Who = Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")]
 
 
@@ -69,15 +78,7 @@ def main() -> None:
 @app.command()
 def run(
     mandator: Mandator,
-    lists: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--list",
-            metavar="LIST",
-            autocompletion=complete_list,
-            help="Only this list, or all that match a pattern like 'newsletter*'; may be repeated.",
-        ),
-    ] = None,
+    lists: ListPatterns = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only lists that haven't been proven since the last planned time.")
     ] = False,
@@ -198,10 +199,8 @@ def check(
 @app.command()
 def plan(
     mandator: Mandator,
-    lists: Annotated[
-        list[str] | None, typer.Option("--list", autocompletion=complete_list, help="Only this list; may be repeated.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, without anything of the people.")] = False,
+    lists: ListPatterns = None,
+    as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.")] = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 3 if a run would be admitted and change a list.")
@@ -209,11 +208,11 @@ def plan(
 ) -> None:
     """Show what a replacement of the lists would do now, and whether it would be refused. Changes nothing."""
     configuration = load_configuration(whole=False)
-    require_lists(configuration, mandator, lists or [])
+    names = matching_lists(configuration, mandator, lists or [])
     from campaign_sync.cli.plan import print_plan
 
     raise typer.Exit(
-        print_plan(configuration, mandator, lists, Terminal(), as_json=as_json, file=output, exit_code=exit_code)
+        print_plan(configuration, mandator, names, Terminal(), as_json=as_json, file=output, exit_code=exit_code)
     )
 
 

@@ -16,7 +16,7 @@ from campaign_sync.cli.error_handling import CommandError, Terminal
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead; `campaign-sync schema` shows its schemas.")]
 
 
-class _Value(BaseModel):
+class DocumentPart(BaseModel):
     """A part of a document."""
 
     model_config = ConfigDict(
@@ -24,14 +24,14 @@ class _Value(BaseModel):
     )
 
 
-class Document(_Value):
+class Document(DocumentPart):
     """What one command prints."""
 
     version: Literal[1] = 1
     """Counts up if something is removed, renamed or gets another meaning; what is added doesn't count."""
 
 
-class ListResult(_Value):
+class ListResult(DocumentPart):
     """What a run did with one recipient list. Counts of people are null where the run didn't get that far."""
 
     name: str
@@ -66,7 +66,7 @@ class RunDocument(Document):
         return cls(mandator=mandator, proven=True, run_ids=(), lists=(), problems=(), report=None)
 
 
-class Finding(_Value):
+class Finding(DocumentPart):
     """One thing that was tried."""
 
     place: str
@@ -84,7 +84,7 @@ class CheckDocument(Document):
     findings: tuple[Finding, ...]
 
 
-class MissingSetting(_Value):
+class MissingSetting(DocumentPart):
     """A setting that Dagster's instance lacks."""
 
     section: str
@@ -102,7 +102,7 @@ class InstanceDocument(Document):
     """Up to which `parallel_runs` of a mandator it serves."""
 
 
-class OpenProblem(_Value):
+class OpenProblem(DocumentPart):
     """Something that is wrong now."""
 
     mandator: str
@@ -124,7 +124,7 @@ class AlarmsDocument(Document):
     """Why no alarm would be sent, a sentence for each mandator."""
 
 
-class Consent(_Value):
+class Consent(DocumentPart):
     """One event of a consent."""
 
     event_id: str
@@ -138,7 +138,7 @@ class Consent(_Value):
     """The file or answer of the vendor's feedback because of which we wrote the event."""
 
 
-class Proof(_Value):
+class Proof(DocumentPart):
     """A proof of a list, and the snapshot that was proven."""
 
     proven_at: datetime
@@ -150,7 +150,7 @@ class Proof(_Value):
     consents_of: datetime | None
 
 
-class ListRejection(_Value):
+class ListRejection(DocumentPart):
     """Why a person didn't get into a list."""
 
     stage: str
@@ -160,7 +160,7 @@ class ListRejection(_Value):
     last_seen: datetime
 
 
-class Membership(_Value):
+class Membership(DocumentPart):
     """One person in one list at one moment."""
 
     in_list: bool | None
@@ -178,7 +178,7 @@ class Membership(_Value):
     """Why the person wasn't in the list; null also for people who weren't selected."""
 
 
-class Suppression(_Value):
+class Suppression(DocumentPart):
     """Something that keeps a person out of a list now."""
 
     reason: str
@@ -188,7 +188,7 @@ class Suppression(_Value):
     """Whose withdrawal it is; null if only an address is known."""
 
 
-class PersonInList(_Value):
+class PersonInList(DocumentPart):
     """One person and one list."""
 
     mandator: str
@@ -202,7 +202,7 @@ class PersonInList(_Value):
     suppressions: tuple[Suppression, ...]
 
 
-class Person(_Value):
+class Person(DocumentPart):
     """One person in all lists."""
 
     record: str | None
@@ -220,7 +220,7 @@ class PersonDocument(Document):
     people: tuple[Person, ...]
 
 
-class ComparedSide(_Value):
+class ComparedSide(DocumentPart):
     """One side of a comparison."""
 
     proven_at: datetime
@@ -230,7 +230,7 @@ class ComparedSide(_Value):
     """Further rows that may have been in the list."""
 
 
-class RowChange(_Value):
+class RowChange(DocumentPart):
     """How one person's row changed."""
 
     record: str
@@ -254,7 +254,7 @@ class DiffDocument(Document):
     changes: tuple[RowChange, ...]
 
 
-class ReaderSample(_Value):
+class ReaderSample(DocumentPart):
     """The first rows of one reader, under pseudonyms."""
 
     reader: str
@@ -274,7 +274,7 @@ class SampleDocument(Document):
     readers: tuple[ReaderSample, ...]
 
 
-class UnreadImport(_Value):
+class UnreadImport(DocumentPart):
     """Rows of one file, or of one window, that can't be read."""
 
     import_id: str
@@ -292,19 +292,20 @@ class UnreadDocument(Document):
     imports: tuple[UnreadImport, ...]
 
 
-DOCUMENTS: Mapping[str, type[Document]] = {
-    "alarms": AlarmsDocument,
-    "check": CheckDocument,
-    "check --instance": InstanceDocument,
-    "diff": DiffDocument,
-    "feedback sample": SampleDocument,
-    "feedback unread": UnreadDocument,
-    "prove": PersonDocument,
-    "replay": RunDocument,
-    "run": RunDocument,
-    "why": PersonDocument,
+SCHEMAS: Mapping[str, str] = {
+    "alarms": "AlarmsDocument",
+    "check": "CheckDocument",
+    "check --instance": "InstanceDocument",
+    "diff": "DiffDocument",
+    "feedback sample": "SampleDocument",
+    "feedback unread": "UnreadDocument",
+    "plan": "PlanDocument",
+    "prove": "PersonDocument",
+    "replay": "RunDocument",
+    "run": "RunDocument",
+    "why": "PersonDocument",
 }
-"""The documents, by the command that prints them."""
+"""The documents, by the command that prints them. Their schemas have the same names."""
 
 
 def console_for(as_json: bool) -> Terminal:
@@ -323,7 +324,7 @@ def schema_text(command: str) -> str:
     Raises:
         CommandError: it prints no JSON.
     """
-    document = DOCUMENTS.get(command)
-    if document is None:
-        raise CommandError(f"{command} prints no JSON; those that do are {', '.join(DOCUMENTS)}")
-    return (files(__package__) / "schemas" / f"{document.__name__}.json").read_text(encoding="utf-8")
+    name = SCHEMAS.get(command)
+    if name is None:
+        raise CommandError(f"{command} prints no JSON; those that do are {', '.join(SCHEMAS)}")
+    return (files(__package__) / "schemas" / f"{name}.json").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from campaign_sync.cli.documents import print_document
 from campaign_sync.cli.error_handling import NOTHING_WRONG, SOMETHING_FAILED, CommandError, Terminal
 from campaign_sync.cli.output import LocalTime, plain_table, print_problem, print_warning
 from campaign_sync.cli.plan_document import plan_document
@@ -59,12 +60,12 @@ def print_plan(
         _planner(configuration, mandator) as planner,
     ):
         plans = [planner.plan(list_settings(configuration, mandator, name)) for name in names]
-    document = plan_document(mandator, plans).model_dump_json(indent=2)
+    document = plan_document(mandator, plans)
     if file:
         with open(file, "w", encoding="utf-8", opener=private_opener) as output:
-            output.write(f"{document}\n")
+            output.write(f"{document.model_dump_json(indent=2)}\n")
     if as_json:
-        console.print(document, soft_wrap=True, highlight=False)
+        print_document(document)
     else:
         for plan in plans:
             _print(plan, LocalTime(configuration.mandators[mandator].zone), console)

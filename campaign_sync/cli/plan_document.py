@@ -4,16 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from campaign_sync.cli.documents import Document, DocumentPart
 from campaign_sync.inquiry.list_plan import Changes, ListPlan, PlannedCheck, Verdict
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CheckDocument(_Model):
+class PlannedCheckDocument(DocumentPart):
     """A check that the replacement would make."""
 
     step: Literal["selection", "snapshot", "gate"]
@@ -22,7 +17,7 @@ class CheckDocument(_Model):
     summary: str
 
 
-class ReasonDocument(_Model):
+class ReasonDocument(DocumentPart):
     """How many people a reason concerns."""
 
     step: str
@@ -30,21 +25,21 @@ class ReasonDocument(_Model):
     people: int
 
 
-class DepartureDocument(_Model):
+class DepartureDocument(DocumentPart):
     """How many recipients leave for a reason."""
 
     why: str
     people: int
 
 
-class AttributeDocument(_Model):
+class AttributeDocument(DocumentPart):
     """In how many rows an attribute changes."""
 
     attribute: str
     people: int
 
 
-class ChangesDocument(_Model):
+class ChangesDocument(DocumentPart):
     """What would be different in the list."""
 
     compared_with: Literal["proof", "list"]
@@ -57,14 +52,14 @@ class ChangesDocument(_Model):
     changed_attributes: list[AttributeDocument]
 
 
-class SizeDocument(_Model):
+class SizeDocument(DocumentPart):
     """A size that the rows are measured against."""
 
     rows: int
     origin: str
 
 
-class LimitsDocument(_Model):
+class LimitsDocument(DocumentPart):
     """The limits of the list. Shares: 0.2 is 20 %."""
 
     min_rows: int
@@ -73,7 +68,7 @@ class LimitsDocument(_Model):
     max_growth: float
 
 
-class ListPlanDocument(_Model):
+class ListPlanDocument(DocumentPart):
     """What the next replacement of a list would do. Fields are null where it couldn't be planned to that point."""
 
     list: str
@@ -83,7 +78,7 @@ class ListPlanDocument(_Model):
     has_changes: bool
     problem: str | None
     incomplete_since: datetime | None
-    checks: "Sequence[CheckDocument]"
+    checks: "Sequence[PlannedCheckDocument]"
     picked: int | None
     selected: int | None
     rejected: "Sequence[ReasonDocument]"
@@ -97,10 +92,9 @@ class ListPlanDocument(_Model):
     """How long filling and proof may take."""
 
 
-class PlanDocument(_Model):
+class PlanDocument(Document):
     """What `campaign-sync plan --json` prints."""
 
-    format: Literal[1] = 1
     mandator: str
     lists: Sequence[ListPlanDocument]
 
@@ -137,9 +131,11 @@ def _list(plan: ListPlan) -> ListPlanDocument:
     )
 
 
-def _check(check: PlannedCheck) -> CheckDocument:
+def _check(check: PlannedCheck) -> PlannedCheckDocument:
     outcome = check.outcome
-    return CheckDocument(step=check.stage.value, name=outcome.name, verdict=check.verdict, summary=outcome.summary)
+    return PlannedCheckDocument(
+        step=check.stage.value, name=outcome.name, verdict=check.verdict, summary=outcome.summary
+    )
 
 
 def _changes(changes: Changes) -> ChangesDocument:

@@ -31,7 +31,7 @@ CampaignSyncError
     InvalidAddressError
     LayoutError
     ListLockLostError  [retryable]
-    ListLockedError
+    ListLockedError  [retryable]
     MandatorTickError
     NoAnswerError
     NotSoapError

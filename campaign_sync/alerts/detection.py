@@ -35,11 +35,12 @@ def incomplete_lists(
     """
     settings = configuration.mandators[mandator]
     for name, list_settings in settings.lists.items():
-        state = view.of_list(mandator, name)
+        list_id = list_settings.recipient_list_id
+        state = view.of_list(mandator, name, list_id)
         unfinished, since = state.incomplete, state.incomplete_since
         if unfinished is None or since is None:
             continue
-        if name not in late and list_settings.recipient_list_id in view.locks.living:
+        if name not in late and list_id in view.locks.living:
             continue
         given_up = not settings.automation.repair or gives_up(name, unfinished)
         hindered = None if given_up else hindrance()
@@ -103,8 +104,8 @@ def not_as_proven(
 def doubtful_lists(configuration: Configuration, mandator: str, view: StateView) -> Iterator[Incident]:
     """Yield the lists that seem half full though the journal has no replacement that left them so."""
     settings = configuration.mandators[mandator]
-    for name in settings.lists:
-        state = view.of_list(mandator, name)
+    for name, list_id in settings.recipient_list_ids.items():
+        state = view.of_list(mandator, name, list_id)
         fill = state.partial_fill
         if fill is not None and state.incomplete is None:
             yield Incident(
@@ -130,13 +131,14 @@ def being_replaced(configuration: Configuration, mandator: str, view: StateView)
     }
 
 
-def replaced_since(mandator: str, view: StateView) -> set[Subject]:
+def replaced_since(configuration: Configuration, mandator: str, view: StateView) -> set[Subject]:
     """Return the lists that were replaced and proven since their open incident began, so that it is over."""
+    ids = configuration.mandators[mandator].recipient_list_ids
     return {
         subject
         for subject, incident in view.open_incidents(mandator).items()
         if subject.is_list
-        and (state := view.of_list(mandator, subject.name)).proven is not None
+        and (state := view.of_list(mandator, subject.name, ids.get(subject.name))).proven is not None
         and state.proven.started_at > incident.since
         and state.incomplete is None
     }
@@ -148,16 +150,42 @@ def known_from_runs(mandator: str, view: StateView) -> set[Subject]:
 
 
 def left_behind(configuration: Configuration, mandator: str, view: StateView) -> set[Subject]:
-    """Return the incomplete lists that have another name in the configuration by now and weren't filled since."""
-    lists = configuration.mandators[mandator].lists
-    ids = {settings.recipient_list_id for settings in lists.values()}
-    gone = view.open_incidents(mandator).keys() - set(map(Subject.of_list, lists))
-    states = {subject: view.of_list(mandator, subject.name) for subject in gone if subject.is_list}
-    return {
-        subject
-        for subject, state in states.items()
-        if state.incomplete and state.incomplete.recipient_list_id in ids and not state.proven_elsewhere
-    }
+    """Return what an incomplete list is called by its open incidents though the configuration calls it otherwise."""
+    ids = configuration.mandators[mandator].recipient_list_ids
+    subjects: set[Subject] = set()
+    for unfinished in view.left_incomplete(mandator):
+        subjects.add(_vendor_list(unfinished.recipient_list_id))
+        if unfinished.recipient_list_id in ids.values() and ids.get(unfinished.list) != unfinished.recipient_list_id:
+            subjects.add(Subject.of_list(unfinished.list))
+    return subjects & view.open_incidents(mandator).keys()
+
+
+def former_lists(configuration: Configuration, mandator: str, view: StateView) -> Iterator[Incident]:
+    """Yield the lists at the vendor that were left incomplete before their name got another `recipient_list_id`."""
+    settings = configuration.mandators[mandator]
+    ids = settings.recipient_list_ids
+    for unfinished in view.left_incomplete(mandator):
+        former, since = unfinished.recipient_list_id, unfinished.cleared_at or unfinished.started_at
+        if unfinished.list not in ids or former in ids.values():
+            continue
+        called = f"{mandator}/{unfinished.list}"
+        yield Incident(
+            mandator,
+            _vendor_list(former),
+            IncidentKind.UNREPAIRED,
+            since,
+            f"Recipient list {former} is INCOMPLETE since {moment(since, settings.zone)}: it was cleared and isn't "
+            f"full again, and {called}, which it was then, has the recipient_list_id {ids[unfinished.list]} in the "
+            "configuration now.",
+            "Send nothing to it: part of its people are missing, and nothing repairs it. Clear or delete it at the "
+            f"vendor, and start the job {mandator}_list_drift, which finds that; or restore its recipient_list_id, or "
+            f"configure it as a further list, and replace it; {MANUAL}, “Adding a mandator or a list”.",
+            recipient_list_page(mandator, unfinished.list, prefix=configuration.prefix),
+        )
+
+
+def _vendor_list(recipient_list_id: int) -> Subject:
+    return Subject(f"recipient list {recipient_list_id}")
 
 
 def old_feedback(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from campaign_sync.alerts.apprise import AppriseChannel
@@ -11,7 +11,7 @@ from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Notice, NoticeKind
+from campaign_sync.domain.incident import Incident, Notice, NoticeKind
 from campaign_sync.storage.incidents import UnsentNotices
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
@@ -42,12 +42,12 @@ def send_notices(
     view: StateView,
     mandator: str,
     channels: Sequence[Channel],
-    lists: Collection[str],
+    lists: Mapping[str, int | None],
 ) -> list[str]:
     """Send through each channel what it hasn't sent yet, and return the problems; the next tick tries again.
 
     A channel that fails isn't used again until then, and delays no other. An incident that isn't found any more because
-    its list isn't among `lists` isn't over: the list is no longer watched.
+    its list isn't among `lists`, or is another list at the vendor there, isn't over: the list is no longer watched.
 
     Args:
         state: where it is recorded what was sent.
@@ -55,7 +55,7 @@ def send_notices(
         view: the state that the incidents were detected from.
         mandator: whose notices are sent.
         channels: its channels.
-        lists: its lists.
+        lists: the vendor's ids of its lists, by their names; None for an id that can't be read.
     """
     problems = []
     for channel in channels:
@@ -70,10 +70,26 @@ def send_notices(
     return problems
 
 
-def _unless_unwatched(notice: Notice, view: StateView, lists: Collection[str]) -> Notice:
+def _unless_unwatched(notice: Notice, view: StateView, lists: Mapping[str, int | None]) -> Notice:
     incident = notice.incident
-    if notice.kind is not NoticeKind.ALL_CLEAR or not incident.subject.is_list or incident.subject.name in lists:
+    if notice.kind is not NoticeKind.ALL_CLEAR or not incident.subject.is_list:
         return notice
-    if view.of_list(incident.mandator, incident.subject.name).proven_elsewhere:
-        return notice
-    return dataclasses.replace(notice, kind=NoticeKind.UNWATCHED)
+    mandator, name = incident.mandator, incident.subject.name
+    if name in lists:
+        is_unwatched = incident.kind.is_of_contents and _is_of_former_list(incident, view, lists[name])
+    else:
+        is_unwatched = not view.of_list(mandator, name).proven_elsewhere
+    return dataclasses.replace(notice, kind=NoticeKind.UNWATCHED) if is_unwatched else notice
+
+
+def _is_of_former_list(incident: Incident, view: StateView, list_id: int | None) -> bool:
+    """Return whether an incident began before its list became another one at the vendor, and was of the former."""
+    mandator, name = incident.mandator, incident.subject.name
+    if list_id is None:
+        return False
+    return view.was_other_list(mandator, name, list_id) or any(
+        unfinished.list == name
+        and unfinished.recipient_list_id != list_id
+        and incident.since <= (unfinished.cleared_at or unfinished.started_at)
+        for unfinished in view.left_incomplete(mandator)
+    )

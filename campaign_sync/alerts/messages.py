@@ -16,8 +16,9 @@ def text_of(notice: Notice, zone: tzinfo) -> str:
         return f"What was wrong with {where} is over since {over_since}, after {lasted}."
     if notice.kind is NoticeKind.UNWATCHED:
         return (
-            f"{incident.what} Since then it was taken out of the configuration, so nothing repairs it and no all-clear "
-            "will come: send nothing to it, and clear it at the vendor."
+            f"{incident.what} Since then it was taken out of the configuration, or its name there has another "
+            "recipient_list_id, so nothing repairs it, and this alarm gets no all-clear: send nothing to it, and clear "
+            "it at the vendor."
         )
     return f"{incident.what} {incident.remedy}"
 

@@ -106,6 +106,7 @@ def instance_errors(
         problem = f"the run ended because Dagster's instance in {home} failed: {type(original).__name__}; {advice}"
         incomplete: list[Replacement] = []
         with suppress(StateError), State(configuration.storage.state_url.get_secret_value()) as state:
-            newest = (state.replacements.incomplete(mandator, name) for name in names)
+            ids = configuration.mandators[mandator].recipient_list_ids
+            newest = (state.replacements.incomplete(mandator, name, ids.get(name)) for name in names)
             incomplete = [replacement for replacement in newest if replacement]
         raise CommandError("; ".join([problem, *incomplete_lists(incomplete, next_steps)]), SOMETHING_FAILED) from None

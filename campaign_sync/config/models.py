@@ -241,6 +241,11 @@ class MandatorSettings(ConfigModel):
         return {settings.recipient_list_id: settings.opt_in_id for settings in self.lists.values()}
 
     @property
+    def recipient_list_ids(self) -> dict[str, int]:
+        """The vendor's id of each recipient list, by its name."""
+        return {name: settings.recipient_list_id for name, settings in self.lists.items()}
+
+    @property
     def zone(self) -> ZoneInfo:
         """The mandator's time zone."""
         return ZoneInfo(self.timezone)

@@ -77,6 +77,13 @@ class IncidentKind(StrEnum):
         """The rank among the kinds; the highest is the most severe."""
         return list(IncidentKind).index(self)
 
+    @property
+    def is_of_contents(self) -> bool:
+        """Whether it says that a list at the vendor doesn't hold whom it should."""
+        return _IMPACTS[self] == _WRONG_CONTENTS
+
+
+_WRONG_CONTENTS = 3
 
 _IMPACTS = {
     IncidentKind.CHECK: 0,
@@ -86,10 +93,10 @@ _IMPACTS = {
     IncidentKind.DIED: 1,
     IncidentKind.FEEDBACK_OLD: 2,
     IncidentKind.FEEDBACK_LOST: 2,
-    IncidentKind.DRIFTED: 3,
-    IncidentKind.SUSPECTED_PARTIAL_FILL: 3,
-    IncidentKind.INCOMPLETE: 3,
-    IncidentKind.UNREPAIRED: 3,
+    IncidentKind.DRIFTED: _WRONG_CONTENTS,
+    IncidentKind.SUSPECTED_PARTIAL_FILL: _WRONG_CONTENTS,
+    IncidentKind.INCOMPLETE: _WRONG_CONTENTS,
+    IncidentKind.UNREPAIRED: _WRONG_CONTENTS,
 }
 """What each kind means for the next mailing. An incident isn't over while one with the same impact remains."""
 

@@ -186,7 +186,7 @@ class ListPlanner:
         checks += [PlannedCheck(Stage.SNAPSHOT, outcome) for outcome in frozen.outcomes]
         checks += [PlannedCheck(Stage.GATE, outcome) for outcome in findings.outcomes]
         rejected = pd.concat([selected.split.rejections, frozen.split.rejections, findings.dropped])
-        unfinished = state.replacements.incomplete(mandator, settings.name)
+        unfinished = state.replacements.incomplete(mandator, settings.name, settings.recipient_list_id)
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
         changes, not_compared, clears = None, None, True
         try:

@@ -126,7 +126,7 @@ class _PersonSearch:
 
     def _list_states(self, settings: ListSettings, address: str | None, people: Collection[Entity]) -> _ListStates:
         moment = self._moments[settings.mandator]
-        proofs = self._state.replacement_history.proven(settings.mandator, settings.name)
+        proofs = self._state.replacement_history.proven(settings.mandator, settings.name, settings.recipient_list_id)
         newest = next(iter(proofs), None)
         now = self._state_until(settings, newest, self._now, address, people)
         if moment >= self._now:

@@ -104,7 +104,7 @@ class _AlarmTick:
         incidents = checked.open[mandator]
         if isinstance(incidents, Exception):
             raise incidents
-        lists = self._configuration.mandators[mandator].lists
+        lists = self._configuration.mandators[mandator].recipient_list_ids
         try:
             channels = self._channels(mandator)
             problems = send_notices(state, checked.unsent, checked.view, mandator, channels, lists)

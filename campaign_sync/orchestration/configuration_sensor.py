@@ -122,6 +122,8 @@ def _send_alarms(
             incidents = list(configuration_incidents(configuration, mandator, instance, now))
             state.incidents.reconcile({mandator: DetectedIncidents(incidents, unsettled)}, now)
             channels = configured_channels(configuration, mandator, lambda: logger)
-            return send_notices(state, state.incidents.unsent(now), view, mandator, channels, broken.lists)
+            return send_notices(
+                state, state.incidents.unsent(now), view, mandator, channels, dict.fromkeys(broken.lists)
+            )
     except StateError as error:
         return [str(error)]

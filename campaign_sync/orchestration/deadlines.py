@@ -91,8 +91,8 @@ def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
 def late_lists(configuration: Configuration, mandator: str, view: StateView, now: datetime) -> Iterator[Incident]:
     """Yield an incident for each late list of the mandator, whatever the reason."""
     settings = configuration.mandators[mandator]
-    for name in settings.lists:
-        proven_at = view.of_list(mandator, name).proven_at
+    for name, list_id in settings.recipient_list_ids.items():
+        proven_at = view.of_list(mandator, name, list_id).proven_at
         since = late_since(settings, proven_at, now)
         if since is None or proven_at is None:
             continue

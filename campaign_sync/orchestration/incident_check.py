@@ -10,6 +10,7 @@ import dagster as dg
 from campaign_sync.alerts.detection import (
     being_replaced,
     doubtful_lists,
+    former_lists,
     incomplete_lists,
     known_from_runs,
     left_behind,
@@ -17,7 +18,7 @@ from campaign_sync.alerts.detection import (
     old_feedback,
     replaced_since,
 )
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.incident import RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
@@ -129,7 +130,7 @@ def _detect(
         *failed_steps(
             newest_runs,
             dagster.step_failures,
-            partial(_incomplete, mandator, settings.lists, view),
+            partial(_incomplete, mandator, settings, view),
             lambda run: state.acceptances_of(mandator, {run.run_id, run.parent_run_id or "", run.root_run_id or ""}),
         ),
         *failed_checks(monitored, dagster.checks.latest),
@@ -144,6 +145,7 @@ def _detect(
             lambda name, unfinished: is_given_up(dagster.instance, view, name, unfinished, settings.prefix),
             lambda: hindrances.of(mandator),
         ),
+        *former_lists(configuration, mandator, view),
         *doubtful_lists(configuration, mandator, view),
         *old_feedback(configuration, mandator, view, now, planned_pause(settings, now)),
         *configuration_incidents(configuration, mandator, dagster.instance, now),
@@ -157,14 +159,15 @@ def _detect(
             in_progress.add(RUN)
         elif today.hindrance:
             incidents = [_with_hindrance(incident, today.hindrance) for incident in incidents]
-    unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(mandator, view)
+    unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(configuration, mandator, view)
     unsettled |= left_behind(configuration, mandator, view)
     unsettled |= newest_runs.without_run() & known_from_runs(mandator, view)
     return DetectedIncidents(incidents, unsettled)
 
 
-def _incomplete(mandator: str, lists: Iterable[str], view: StateView) -> set[Subject]:
-    return {Subject.of_list(name) for name in lists if view.of_list(mandator, name).incomplete}
+def _incomplete(mandator: str, settings: MandatorSettings, view: StateView) -> set[Subject]:
+    ids = settings.recipient_list_ids.items()
+    return {Subject.of_list(name) for name, list_id in ids if view.of_list(mandator, name, list_id).incomplete}
 
 
 def _with_hindrance(incident: Incident, hindrance: str) -> Incident:

@@ -233,7 +233,7 @@ def _mandator_day(
     settings = configuration.mandators[mandator]
     lists = list(settings.lists)
     subjects = _subjects(mandator, lists, settings.prefix)
-    states = {name: view.of_list(mandator, name) for name in lists}
+    states = {name: view.of_list(mandator, name, list_id) for name, list_id in settings.recipient_list_ids.items()}
     proofs = {name: state.proven for name, state in states.items()}
     day = assess_day(
         lists,

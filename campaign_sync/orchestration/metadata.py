@@ -22,6 +22,9 @@ else:
     Materialized = dg.MaterializeResult  # Dagster doesn't know its own class under a type parameter
 """What an asset returns."""
 
+RECIPIENT_LIST_ID = "recipient list id"
+"""The key of the vendor's id of a list, in the metadata of its assets and of what they return."""
+
 SHOWN_CASES = 10
 """How many failing rows of each kind a check names, by pseudonym."""
 

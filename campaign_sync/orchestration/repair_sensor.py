@@ -109,7 +109,9 @@ def is_repair_ahead(
     settings = configuration.mandators[mandator]
     if today and today.is_completed_later:
         return True
-    incomplete = {name: view.of_list(mandator, name).incomplete for name in settings.lists}
+    incomplete = {
+        name: view.of_list(mandator, name, list_id).incomplete for name, list_id in settings.recipient_list_ids.items()
+    }
     repaired = any(
         not is_given_up(instance, view, name, unfinished, settings.prefix)
         for name, unfinished in incomplete.items()
@@ -130,7 +132,10 @@ def _repair(
 
     They wait for each other in the queue.
     """
-    incomplete = [(settings, view.of_list(settings.mandator, settings.name).incomplete) for settings in lists]
+    incomplete = [
+        (settings, view.of_list(settings.mandator, settings.name, settings.recipient_list_id).incomplete)
+        for settings in lists
+    ]
     repairs = [
         _repair_list(instance, view, snapshots.get((settings.mandator, settings.name)), settings, unfinished)
         for settings, unfinished in incomplete
@@ -166,7 +171,7 @@ def _attempts(
     """Return the number of failed replacements since the list's last proof, and of runs that this sensor started."""
     tags = {**mandator_tags(unfinished.mandator, prefix=prefix), **_tags(name, unfinished)}
     runs = instance.get_runs_count(dg.RunsFilter(tags=tags))
-    return view.of_list(unfinished.mandator, name).attempts, runs
+    return view.of_list(unfinished.mandator, name, unfinished.recipient_list_id).attempts, runs
 
 
 def _tags(name: str, unfinished: Replacement) -> dict[str, str]:

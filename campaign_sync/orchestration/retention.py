@@ -101,7 +101,9 @@ class Purge:
         incomplete = [
             mandator
             for mandator, settings in mandators
-            if any(view.of_list(mandator, name).incomplete for name in settings.lists)
+            if any(
+                view.of_list(mandator, *name_and_id).incomplete for name_and_id in settings.recipient_list_ids.items()
+            )
         ]
         repaired = mandators_by_value(incomplete, prefix=self.configuration.prefix)
         old, older = self.now - limits.events, self.now - limits.runs

@@ -11,6 +11,7 @@ import dagster as dg
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
+from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID
 from campaign_sync.orchestration.resources import StateResource
 from campaign_sync.storage.errors import StateError
 
@@ -31,16 +32,14 @@ def report_unevaluated(
     for key in sorted(context.job_def.asset_layer.asset_graph.asset_check_keys):
         is_own = own and key.asset_key == context.asset_key and key.name not in evaluated
         if key.name not in CHECKS_OF_SENSORS and (is_own or key.asset_key in downstream):
+            contents = _list_contents(state, key.asset_key, context)
             context.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=key.asset_key,
                     check_name=key.name,
                     passed=False,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=(
-                        f"Not reached, so neither passed nor failed, because {reason.rstrip('.')}."
-                        f"{_list_contents(state, key.asset_key)}"
-                    ),
+                    description=(f"Not reached, so neither passed nor failed, because {reason.rstrip('.')}.{contents}"),
                     metadata={"run": context.run.run_id},
                 )
             )
@@ -58,15 +57,16 @@ def _downstream(context: dg.AssetExecutionContext) -> Iterator[dg.AssetKey]:
                 yield child
 
 
-def _list_contents(state: StateResource, key: dg.AssetKey) -> str:
+def _list_contents(state: StateResource, key: dg.AssetKey, context: dg.AssetExecutionContext) -> str:
     """Return a sentence on what a recipient list holds by its last proof; an empty text for other assets."""
     name = asset_name(key)
     if name.kind is not AssetKind.RECIPIENT_LIST or name.recipient_list is None:
         return ""
+    of_list = (name.mandator, name.recipient_list, _recipient_list_id(context, key))
     try:
         opened = state.open()
-        unfinished = opened.replacements.incomplete(name.mandator, name.recipient_list)
-        proven = opened.replacements.last_proven(name.mandator, name.recipient_list)
+        unfinished = opened.replacements.incomplete(*of_list)
+        proven = opened.replacements.last_proven(*of_list)
         drift = opened.list_drifts.of(name.mandator, name.recipient_list, proven.id) if proven else None
     except StateError:
         return " Whether the last proof of the list holds isn't known: the state database can't be asked."
@@ -81,3 +81,7 @@ def _list_contents(state: StateResource, key: dg.AssetKey) -> str:
             f" The list was changed at the vendor after its last proof, of {at:%Y-%m-%d %H:%M} UTC: send nothing to it."
         )
     return f" The list wasn't touched: its last proof, of {at:%Y-%m-%d %H:%M} UTC, holds."
+
+
+def _recipient_list_id(context: dg.AssetExecutionContext, key: dg.AssetKey) -> int:
+    return int(context.job_def.asset_layer.asset_graph.get(key).metadata[RECIPIENT_LIST_ID])

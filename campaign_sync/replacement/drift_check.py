@@ -1,8 +1,8 @@
 """Checks after its proof whether a list still holds the people that it was proven to hold."""
 
 import random
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +34,28 @@ PAGE_ROWS = 200
 
 class _NotComparableError(CampaignSyncError):
     """The list can't be compared with what was sent. The message says why."""
+
+
+def settle_abandoned_lists(
+    mandator: str, ids: Mapping[str, int], vendor: Callable[[], Optimizely], state: State
+) -> None:
+    """Record which of the lists that were left incomplete, and have lost their id's place, are empty or deleted.
+
+    Nothing can be sent to part of their people by mistake any more. The vendor is asked only where there are such.
+
+    Args:
+        mandator: its key.
+        ids: the vendor's ids of its lists, by their names.
+        vendor: logs in at the first use.
+        state: where it is recorded; nothing is while the vendor can't be asked.
+    """
+    for replacement in state.view().left_incomplete(mandator):
+        former = replacement.recipient_list_id
+        if former in ids.values() or replacement.list not in ids or state.locks.holder(former) is not None:
+            continue
+        with suppress(OptimizelyError):
+            if former not in vendor().recipient_lists.all_ids() or vendor().recipients.count(former) == 0:
+                state.replacements.mark_abandoned(replacement.id)
 
 
 @dataclass(frozen=True)
@@ -72,12 +94,12 @@ class DriftCheck:
 
     def _settled(self, settings: ListSettings) -> Replacement | None:
         """Return the replacement that the list was last proven by; None while it is replaced, or incomplete."""
-        if self.state.locks.holder(settings.recipient_list_id) is not None:
+        mandator, name, list_id = settings.mandator, settings.name, settings.recipient_list_id
+        if self.state.locks.holder(list_id) is not None:
             return None
-        if self.state.replacements.incomplete(settings.mandator, settings.name) is not None:
+        if self.state.replacements.incomplete(mandator, name, list_id) is not None:
             return None
-        proven = self.state.replacements.last_proven(settings.mandator, settings.name)
-        return proven if proven and proven.recipient_list_id == settings.recipient_list_id else None
+        return self.state.replacements.last_proven(mandator, name, list_id)
 
     def _compare(self, settings: ListSettings, proven: Replacement, known: ListDrift) -> ListDrift:
         columns = ReadColumns(settings, proven.id_attribute, proven.address_attribute)

@@ -70,8 +70,8 @@ def judge_lists(
     if age.age is not None and age.age <= expected.pause:
         age = replace(age, freshness=Freshness.FRESH)
     judged = []
-    for name in settings.lists:
-        state = view.of_list(mandator, name)
+    for name, list_id in settings.recipient_list_ids.items():
+        state = view.of_list(mandator, name, list_id)
         unfinished, proven_at = state.incomplete, state.proven_at
         facts = ReadinessFacts(
             proven_at=proven_at,

@@ -95,13 +95,11 @@ class ListReplacer:
             raise ReplacementRefusedError(f"{settings} was not touched. {error}", retryable=True) from None
 
     def _replace(self, settings: ListSettings, lock: ListLock, replayed: StoredSnapshot | None) -> ReplacementOutcome:
-        unfinished = self.state.replacements.incomplete(settings.mandator, settings.name)
+        unfinished = self.state.replacements.incomplete(settings.mandator, settings.name, settings.recipient_list_id)
         incomplete_since = unfinished.cleared_at if unfinished else None
         checks = Preflight(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.on_wait)
         try:
             preflight = checks.run(settings, lock, unfinished, replayed)
-        except ListLockedError:
-            raise
         except CampaignSyncError as error:
             if unfinished is None:
                 raise

@@ -65,7 +65,10 @@ def examine_size(
     stopped = {outcome.name for outcome in outcomes if outcome.stops}
     if stopped != {SIZE} or not exceeds_growth(len(rows), settings.schema.limits, context.baselines):
         return unchanged
-    if state.replacements.incomplete(settings.mandator, settings.name):  # known to be half full, and reported as such
+    list_id = settings.recipient_list_id
+    if state.replacements.incomplete(
+        settings.mandator, settings.name, list_id
+    ):  # known to be half full, and reported as such
         return unchanged
     held, known = _count(settings, vendor, rows)
     if not may_be_partial_fill(held, known, len(rows), settings.schema.limits):
@@ -80,7 +83,7 @@ def examine_size(
         replace(outcome, summary=f"{outcome.summary}; {finding}") if outcome.name == SIZE else outcome
         for outcome in outcomes
     )
-    partial_fill = PartialFill(settings.mandator, settings.name, held, len(rows), now)
+    partial_fill = PartialFill(settings.mandator, settings.name, held, len(rows), now, list_id)
     return SizeExamination(tuple(doubted), is_known=True, partial_fill=partial_fill)
 
 

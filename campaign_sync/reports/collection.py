@@ -114,12 +114,12 @@ class _ListCollector:
         self._owners = section.owners or settings.owners
         page = recipient_list_page(mandator, judged.name, prefix=configuration.prefix)
         self._page = f"{ui_url.rstrip('/')}{page}" if ui_url else None
-        self._zone = settings.zone
+        self._list_id, self._zone = section.recipient_list_id, settings.zone
         self._state, self._view, self._frames, self._now = state, view, frames, now
 
     def report(self) -> ListReport:
         """Return everything about the list."""
-        proven = self._state.replacement_history.proven(self._mandator, self._name)
+        proven = self._state.replacement_history.proven(self._mandator, self._name, self._list_id)
         newest = proven[0] if proven else None
         before = self._last_of_an_earlier_day(proven)
         days = [self._day(self._now) - timedelta(days=ago) for ago in reversed(range(PERIOD))]
@@ -127,7 +127,7 @@ class _ListCollector:
         replacements = self._state.report_queries.replacements(
             self._mandator, self._name, self._now - timedelta(days=PERIOD + 1)
         )
-        last = self._view.of_list(self._mandator, self._name).proven
+        last = self._view.of_list(self._mandator, self._name, self._list_id).proven
         rejected = self._state.report_queries.rejection_counts(last) if last else None
         return ListReport(
             name=self._name,
@@ -221,7 +221,7 @@ class _ListCollector:
         return Movement(before.proven_at, len(new_keys - old_keys), dict(left), old.uncertain + new.uncertain)
 
     def _is_running(self, entry: Replacement) -> bool:
-        return entry.state is not ReplacementState.FAILED and entry.recipient_list_id in self._view.locks.living
+        return not entry.state.has_ended and entry.recipient_list_id in self._view.locks.living
 
     def _ended(self, entry: Replacement) -> date:
         return self._day(entry.finished_at or entry.started_at)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, select, union_all
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.storage.database import reading
 from campaign_sync.storage.feedback_imports import read_watermarks
-from campaign_sync.storage.list_states import ListKey, ListState, read_list_states
+from campaign_sync.storage.list_states import ListState, VendorListKey, read_list_states
 from campaign_sync.storage.replacement_steps import ADD_ALL, CLEAR
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.tables import feedback_import, rejection, replace, replace_step, snapshot, unmatched_feedback
@@ -28,7 +28,7 @@ _Rejected = Mapping[tuple[str, str], int]
 class _Reading:
     """What all gauges are computed from, of one moment."""
 
-    lists: Mapping[ListKey, ListState]
+    lists: Mapping[VendorListKey, ListState]
     watermarks: Mapping[str, Mapping[str, datetime]]
     unmatched: Mapping[str, int]
     """Addresses that the CRM doesn't know, by mandator."""
@@ -69,8 +69,8 @@ class Gauges:
         for mandator, settings in configuration.mandators.items():
             samples += _of_feedback(read, mandator, settings, now)
             samples += _of_run(read, mandator)
-            for name in settings.lists:
-                samples += _of_list(read, mandator, name)
+            for name, list_id in settings.recipient_list_ids.items():
+                samples += _of_list(read, mandator, name, list_id)
         return samples
 
 
@@ -85,7 +85,9 @@ def _of_feedback(read: _Reading, mandator: str, settings: MandatorSettings, now:
 
 def _of_run(read: _Reading, mandator: str) -> Iterator[GaugeValue]:
     """Yield the duration of the run whose replacement ended last, by what it wrote to the state database."""
-    ended = [state.ended for (of_mandator, _), state in read.lists.items() if of_mandator == mandator and state.ended]
+    ended = [
+        state.ended for (of_mandator, _, _), state in read.lists.items() if of_mandator == mandator and state.ended
+    ]
     finished = [(entry.finished_at, entry.run_id) for entry in ended if entry.finished_at]
     if finished:
         finished_at, run_id = max(finished)
@@ -93,8 +95,8 @@ def _of_run(read: _Reading, mandator: str) -> Iterator[GaugeValue]:
         yield GaugeValue(metrics.RUN_DURATION, seconds, {"mandator": mandator})
 
 
-def _of_list(read: _Reading, mandator: str, name: str) -> Iterator[GaugeValue]:
-    labels, state = {"mandator": mandator, "list": name}, read.lists.get((mandator, name), ListState())
+def _of_list(read: _Reading, mandator: str, name: str, list_id: int) -> Iterator[GaugeValue]:
+    labels, state = {"mandator": mandator, "list": name}, read.lists.get((mandator, name, list_id), ListState())
     yield GaugeValue(metrics.LIST_INCOMPLETE, int(state.incomplete is not None), labels)
     if state.incomplete_since:
         yield GaugeValue(metrics.LIST_INCOMPLETE_SINCE, state.incomplete_since.timestamp(), labels)

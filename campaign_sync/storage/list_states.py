@@ -17,13 +17,16 @@ from campaign_sync.storage.tables import doubtful_list, list_drift, replace
 ListKey = tuple[str, str]
 """A mandator and one of its lists, by their keys in the configuration."""
 
+VendorListKey = tuple[str, str, int]
+"""The same, and the vendor's id of the list: the configuration may have named another one before."""
+
 _BEFORE_ALL = datetime(1, 1, 2, tzinfo=UTC)
 """A moment before every replacement."""
 
 
 @dataclass(frozen=True)
 class ListState:
-    """What the state database knows of a list; nothing where it was never replaced."""
+    """What the state database knows of a list at the vendor; nothing where it was never replaced."""
 
     since_proof: Sequence[Replacement] = ()
     """Its last proven replacement, if any, and those that began after it; oldest first."""
@@ -50,7 +53,7 @@ class ListState:
     def incomplete(self) -> Replacement | None:
         """The newest replacement that changed the list, if it wasn't proven; None where the list is complete."""
         changed = [entry for entry in self.since_proof if entry.cleared_at is not None]
-        return changed[-1] if changed and changed[-1].state is not ReplacementState.PROVEN else None
+        return changed[-1] if changed and not changed[-1].state.leaves_complete else None
 
     @property
     def incomplete_since(self) -> datetime | None:
@@ -66,49 +69,48 @@ class ListState:
     @property
     def attempts(self) -> int:
         """How many replacements have changed the list since the last proven one."""
-        return sum(entry.cleared_at is not None for entry in self._after_proof())
+        return sum(entry.cleared_at is not None for entry in self._unsettled())
 
     @property
     def failures(self) -> int:
         """How many replacements have failed since the last proven one."""
-        return sum(entry.state is ReplacementState.FAILED for entry in self._after_proof())
+        return sum(entry.state is ReplacementState.FAILED for entry in self._unsettled())
 
-    def _after_proof(self) -> Sequence[Replacement]:
-        return self.since_proof[1:] if self.proven else self.since_proof
+    def _unsettled(self) -> Sequence[Replacement]:
+        """Return those since the last proof, or since the list was found to be empty."""
+        settled = [number for number, entry in enumerate(self.since_proof, start=1) if entry.state.leaves_complete]
+        return self.since_proof[max(settled, default=0) :]
 
 
-def read_list_states(connection: Connection) -> dict[ListKey, ListState]:
-    """Return the state of every list that was ever replaced, or seems half full: also of lists without settings.
+def read_list_states(connection: Connection) -> dict[VendorListKey, ListState]:
+    """Return the state of every list that was ever replaced: also of lists without settings.
 
     They agree with each other where all statements of the connection see the same moment: see `database.reading`.
     """
-    replacements, fills = _since_proof(connection), _partial_fills(connection)
+    states = {key: ListState(since_proof) for key, since_proof in _since_proof(connection).items()}
     drifts = {(row.mandator, row.list): row for row in connection.execute(select(list_drift))}
-    states = {key: ListState(replacements.get(key, ())) for key in replacements.keys() | fills.keys()}
-    incomplete = [state.incomplete for state in states.values() if state.incomplete]
-    proofs = _last_proofs(connection, {unfinished.recipient_list_id for unfinished in incomplete})
+    incomplete = {key: unfinished for key, state in states.items() if (unfinished := state.incomplete)}
+    proofs = _last_proofs(connection, {list_id for _, _, list_id in incomplete})
     elsewhere = {
-        (unfinished.mandator, unfinished.list)
-        for unfinished in incomplete
-        if proofs.get(unfinished.recipient_list_id, _BEFORE_ALL) > unfinished.started_at
+        key for key, unfinished in incomplete.items() if proofs.get(key[2], _BEFORE_ALL) > unfinished.started_at
     }
     return {
         key: ListState(
             state.since_proof,
-            as_list_drift(*key, state.proven.id, drifts.get(key)) if state.proven else None,
-            fills.get(key),
-            key in elsewhere,
+            as_list_drift(*key[:2], state.proven.id, drifts.get(key[:2])) if state.proven else None,
+            proven_elsewhere=key in elsewhere,
         )
         for key, state in states.items()
     }
 
 
-def _since_proof(connection: Connection) -> dict[ListKey, list[Replacement]]:
+def _since_proof(connection: Connection) -> dict[VendorListKey, list[Replacement]]:
     """Return the last proven replacement of each list and those after it: usually one, however long its history is."""
-    lists, earlier = one_row_per_key(replace, "mandator", "list"), replace.alias()
+    lists, earlier = one_row_per_key(replace, "recipient_list_id", "mandator", "list"), replace.alias()
     proof = (
         select(earlier.c.started_at)
         .where(
+            earlier.c.recipient_list_id == lists.c.recipient_list_id,
             earlier.c.mandator == lists.c.mandator,
             earlier.c.list == lists.c.list,
             earlier.c.state == ReplacementState.PROVEN,
@@ -120,17 +122,20 @@ def _since_proof(connection: Connection) -> dict[ListKey, list[Replacement]]:
     )
     since = func.coalesce(proof, literal(_BEFORE_ALL, replace.c.started_at.type))
     of_list = and_(
-        replace.c.mandator == lists.c.mandator, replace.c.list == lists.c.list, replace.c.started_at >= since
+        replace.c.recipient_list_id == lists.c.recipient_list_id,
+        replace.c.mandator == lists.c.mandator,
+        replace.c.list == lists.c.list,
+        replace.c.started_at >= since,
     )
     since_proof = defaultdict(list)
     for row in connection.execute(select(replace).join(lists, of_list).order_by(replace.c.started_at)):
-        since_proof[row.mandator, row.list].append(as_replacement(row))
+        since_proof[row.mandator, row.list, row.recipient_list_id].append(as_replacement(row))
     return dict(since_proof)
 
 
-def _partial_fills(connection: Connection) -> dict[ListKey, PartialFill]:
-    rows = connection.execute(select(doubtful_list))
-    return {(row.mandator, row.list): PartialFill(**row._mapping) for row in rows}
+def read_partial_fills(connection: Connection) -> dict[ListKey, PartialFill]:
+    """Return what seems half full although no replacement left it so."""
+    return {(row.mandator, row.list): PartialFill(**row._mapping) for row in connection.execute(select(doubtful_list))}
 
 
 def _last_proofs(connection: Connection, recipient_list_ids: Collection[int]) -> dict[int, datetime]:

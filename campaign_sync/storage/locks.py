@@ -62,6 +62,14 @@ class LockHolders:
     """Runs whose process died while it held the lock, and so never released it."""
 
 
+_HOLDERS = {
+    LockScope.RECIPIENT_LIST: "is replacing it",
+    LockScope.MANDATOR: "is trying the canary_address with another list of the mandator",
+    LockScope.OPT_OUTS: "is recording people who left the mandator's lists",
+}
+"""What the run does that holds a lock."""
+
+
 class ListLockedError(CampaignSyncError):
     """Another run holds the lock.
 
@@ -69,10 +77,12 @@ class ListLockedError(CampaignSyncError):
         run_id: that run.
     """
 
-    def __init__(self, owner: str, run_id: str, since: datetime, until: datetime) -> None:
+    retryable = True
+
+    def __init__(self, scope: LockScope, owner: str, run_id: str, since: datetime, until: datetime) -> None:
         """Name the holder, and `until` when it holds the lock at most if it is dead."""
         super().__init__(
-            f"run {run_id} is replacing it, on {owner.split()[0]}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
+            f"run {run_id} {_HOLDERS[scope]}, on {owner.split()[0]}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
             f"wait until it is done, or until {until:%H:%M:%S} UTC should it be dead"
         )
         self.run_id = run_id
@@ -225,7 +235,7 @@ class ListLocks:
                 row = connection.execute(select(lease).where(is_it)).first()
         if row.token != token:
             until = row.expires_at if row.overdue else row.expires_at + 2 * LIFETIME  # that it gets within a minute
-            raise ListLockedError(row.owner, row.run_id, row.acquired_at, until)
+            raise ListLockedError(scope, row.owner, row.run_id, row.acquired_at, until)
 
     def _renew(self, is_it: ColumnElement[bool], token: str) -> bool:
         with self._engine.begin() as connection:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Engine, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, or_, select
 
 from campaign_sync.storage.tables import doubtful_list, list_kind, size_acceptance
 from campaign_sync.storage.upsert import upsert
@@ -41,6 +41,12 @@ class PartialFill:
     held: int
     expected: int
     found_at: datetime
+    recipient_list_id: int | None = None
+    """The vendor's id of the list; None where it was found by an earlier version."""
+
+    def is_of(self, recipient_list_id: int) -> bool:
+        """Return whether this was found of a list at the vendor, as far as is known."""
+        return self.recipient_list_id in (None, recipient_list_id)
 
 
 class RecipientListStates:
@@ -64,14 +70,18 @@ class RecipientListStates:
 
     def record_partial_fill(self, partial_fill: PartialFill) -> None:
         """Store that a list seems half full. The moment at which that was first seen stays."""
+        another = and_(
+            _is_list(partial_fill.mandator, partial_fill.list),
+            doubtful_list.c.recipient_list_id != partial_fill.recipient_list_id,
+        )
         with self._engine.begin() as connection:
-            upsert(connection, doubtful_list, [vars(partial_fill)], update=("held", "expected"))
+            connection.execute(delete(doubtful_list).where(another))
+            upsert(connection, doubtful_list, [vars(partial_fill)], update=("held", "expected", "recipient_list_id"))
 
     def clear_partial_fill(self, mandator: str, name: str) -> None:
         """Delete what is stored about a list that is complete, or empty, after all."""
-        is_list = and_(doubtful_list.c.mandator == mandator, doubtful_list.c.list == name)
         with self._engine.begin() as connection:
-            connection.execute(delete(doubtful_list).where(is_list))
+            connection.execute(delete(doubtful_list).where(_is_list(mandator, name)))
 
     def accept_size(self, acceptance: SizeAcceptance) -> None:
         """Allow one run to replace a list by an implausible size."""
@@ -92,3 +102,7 @@ class RecipientListStates:
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         return SizeAcceptance(**row._mapping) if row else None
+
+
+def _is_list(mandator: str, name: str) -> ColumnElement[bool]:
+    return and_(doubtful_list.c.mandator == mandator, doubtful_list.c.list == name)

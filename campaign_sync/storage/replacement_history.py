@@ -44,8 +44,11 @@ class ReplacementHistory:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def proven(self, mandator: str, name: str) -> list[ProvenList]:
-        """Return every replacement of a list that ended in a proof, newest first."""
+    def proven(self, mandator: str, name: str, recipient_list_id: int | None = None) -> list[ProvenList]:
+        """Return every replacement of a list that ended in a proof, newest first.
+
+        With `recipient_list_id`, of that list at the vendor: the configuration may have named another one before.
+        """
         query = (
             select(
                 *replace.c["run_id", "state", "started_at", "finished_at", "in_list"],
@@ -56,6 +59,8 @@ class ReplacementHistory:
             .where(replace.c.mandator == mandator, replace.c.list == name)
             .order_by(replace.c.started_at)
         )
+        if recipient_list_id is not None:
+            query = query.where(replace.c.recipient_list_id == recipient_list_id)
         proven: list[ProvenList] = []
         unproven = {}
         with self._engine.connect() as connection:

@@ -26,6 +26,18 @@ class ReplacementState(StrEnum):
     PROVEN = "proven"
     FAILED = "failed"
     """The call that failed is in `error`. The list is incomplete if `cleared_at` is set, else it is untouched."""
+    ABANDONED = "abandoned"
+    """It left a list incomplete that has lost its place in the configuration and is empty or deleted by now."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no process is at work on it any more."""
+        return self in (ReplacementState.PROVEN, ReplacementState.FAILED, ReplacementState.ABANDONED)
+
+    @property
+    def leaves_complete(self) -> bool:
+        """Whether a list that it changed holds no part of its people only."""
+        return self in (ReplacementState.PROVEN, ReplacementState.ABANDONED)
 
 
 @dataclass(frozen=True)
@@ -179,6 +191,10 @@ class Replacements:
         """Record that the replacement failed, and why."""
         self._update(replace_id, state=ReplacementState.FAILED, finished_at=finished_at, error=error)
 
+    def mark_abandoned(self, replace_id: str) -> None:
+        """Record that the list that a replacement left incomplete is empty, or doesn't exist any more."""
+        self._update(replace_id, state=ReplacementState.ABANDONED)
+
     def _update(self, replace_id: str, **values: object) -> None:
         with self._engine.begin() as connection:
             connection.execute(update(replace).where(replace.c.id == replace_id).values(values))
@@ -188,10 +204,7 @@ class Replacements:
 
         With `recipient_list_id`, the newest of that list at the vendor: the configuration may have named another one.
         """
-        is_proven = replace.c.state == ReplacementState.PROVEN
-        if recipient_list_id is not None:
-            is_proven &= replace.c.recipient_list_id == recipient_list_id
-        return self._newest(mandator, name, is_proven)
+        return self._newest(mandator, name, replace.c.state == ReplacementState.PROVEN, recipient_list_id)
 
     def proven_snapshots(self, mandator: str, name: str) -> list[str]:
         """Return the ids of the snapshots that a list was proven to hold, newest first."""
@@ -256,10 +269,13 @@ class Replacements:
             select(replace).where(replace.c.mandator == mandator, is_list).order_by(replace.c.started_at).limit(1)
         )
 
-    def incomplete(self, mandator: str, name: str) -> Replacement | None:
-        """Return the newest replacement that changed the list, if it wasn't proven; None where the list is complete."""
-        newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None))
-        return newest if newest and newest.state is not ReplacementState.PROVEN else None
+    def incomplete(self, mandator: str, name: str, recipient_list_id: int | None = None) -> Replacement | None:
+        """Return the newest replacement that changed the list, if it wasn't proven; None where the list is complete.
+
+        With `recipient_list_id`, of that list at the vendor: what a former one of this name holds says nothing of it.
+        """
+        newest = self._newest(mandator, name, replace.c.cleared_at.is_not(None), recipient_list_id)
+        return newest if newest and not newest.state.leaves_complete else None
 
     def of_run(self, run_id: str, name: str) -> Replacement | None:
         """Return a run's replacement of a list; the newest where retries made several."""
@@ -270,13 +286,13 @@ class Replacements:
             .limit(1)
         )
 
-    def _newest(self, mandator: str, name: str, condition: Any) -> Replacement | None:
-        return self._first(
-            select(replace)
-            .where(replace.c.mandator == mandator, replace.c.list == name, condition)
-            .order_by(desc(replace.c.started_at))
-            .limit(1)
-        )
+    def _newest(
+        self, mandator: str, name: str, condition: Any, recipient_list_id: int | None = None
+    ) -> Replacement | None:
+        query = select(replace).where(replace.c.mandator == mandator, replace.c.list == name, condition)
+        if recipient_list_id is not None:
+            query = query.where(replace.c.recipient_list_id == recipient_list_id)
+        return self._first(query.order_by(desc(replace.c.started_at)).limit(1))
 
     def _first(self, query: Any) -> Replacement | None:
         with self._engine.connect() as connection:

@@ -240,7 +240,7 @@ replace = Table(
     Column("id_attribute", String(255)),
     Column("address_attribute", String(255)),
     Index("ix_replace_list", "mandator", "list", "started_at"),
-    Index("ix_replace_recipient_list", "recipient_list_id", "started_at"),
+    Index("ix_replace_recipient_list", "recipient_list_id", "mandator", "list", "started_at"),
 )
 
 replace_step = Table(
@@ -330,6 +330,7 @@ doubtful_list = Table(
     Column("held", Integer, nullable=False),
     Column("expected", Integer, nullable=False),
     Column("found_at", UtcDateTime, nullable=False),
+    Column("recipient_list_id", BigInteger),
 )
 
 rejection = Table(

@@ -22,6 +22,7 @@ from sqlalchemy import create_engine
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentKind, Subject
+from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
@@ -29,11 +30,20 @@ from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR
 from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_steps
+from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync.storage.recipient_lists import PartialFill, SizeAcceptance
 from campaign_sync.storage.state import State
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
-from campaign_sync_tests.installation import NEWSLETTER, Installation, running_installation
+from campaign_sync_tests.installation import (
+    ADDRESSES,
+    ATTRIBUTES,
+    NEWSLETTER,
+    NORD,
+    PRODUCTS,
+    Installation,
+    running_installation,
+)
 from campaign_sync_tests.orchestration.event_log import LOST_CHECK, plan_check_without_result
 
 pytestmark = pytest.mark.thorough
@@ -525,9 +535,57 @@ def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_c
     del alarms.shop.settings["mandators"]["nord"]["lists"]["newsletter"]
 
     assert alarms.tick() == ["Unwatched: nord/newsletter is INCOMPLETE"]
-    assert "no all-clear will come" in alarms.text
+    assert "this alarm gets no all-clear" in alarms.text
     assert alarms.inbox.posts[-1]["stage"] == "unwatched"
     assert alarms.tick() == [], "that is the last of it"
+
+
+def test_an_incomplete_list_is_not_clear_by_another_list_under_its_name(alarms: AlarmSensor) -> None:
+    def sent() -> list[str]:
+        before = len(alarms.inbox.posts)
+        alarms.tick()
+        return sorted(post["headline"] for post in alarms.inbox.posts[before:])
+
+    alarms.leave_incomplete()
+    alarms.shop.fill_by_hand(NEWSLETTER, ADDRESSES[:2])
+    assert sent() == [f"Alarm: nord/{name} is INCOMPLETE" for name in LISTS]
+    former = f"recipient list {NEWSLETTER} of nord"
+    alarms.shop.vendor.add_list(NORD, 4711, "New", ATTRIBUTES)
+    alarms.shop.list_settings()["recipient_list_id"] = 4711
+    assert sent() == [f"Alarm: {former} stays INCOMPLETE"]
+    assert "nord/newsletter, which it was then, has the recipient_list_id 4711" in alarms.inbox.posts[-1]["text"]
+    with alarms.shop.state() as state:
+        judged = judge_lists(alarms.shop.configuration, "nord", state.view(), {}, datetime.now(UTC))
+    assert [of_list.status.readiness for of_list in judged] == [Readiness.NEVER, Readiness.INCOMPLETE]
+
+    alarms.repair()
+    assert alarms.run().success
+    assert alarms.shop.addresses(4711) == ADDRESSES, "nothing was resumed from the other list"
+    check_lists(alarms)
+    assert sent() == ["All clear: nord/products", "Unwatched: nord/newsletter is INCOMPLETE"]
+    with alarms.shop.vendor.transaction() as database:
+        database.execute("DELETE FROM recipient WHERE list_id = ?", [NEWSLETTER])
+    assert sent() == [], "it isn't known yet"
+    check_lists(alarms)
+    assert sent() == [f"All clear: {former}"]
+
+    alarms.shop.list_settings()["recipient_list_id"] = NEWSLETTER
+    assert alarms.run().success
+    assert alarms.shop.addresses(NEWSLETTER) == ADDRESSES
+    assert sent() == []
+
+
+def test_an_incomplete_list_is_not_clear_by_its_id_under_another_name(alarms: AlarmSensor) -> None:
+    alarms.leave_incomplete()
+    assert len(alarms.tick()) == len(LISTS)
+    lists = alarms.shop.settings["mandators"]["nord"]["lists"]
+    for name, list_id in zip(LISTS, (PRODUCTS, NEWSLETTER), strict=True):
+        lists[name]["recipient_list_id"] = list_id
+    assert alarms.tick() == []
+
+    alarms.repair()
+    alarms.run()
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
 
 
 def check_lists(alarms: AlarmSensor) -> None:

@@ -38,7 +38,8 @@ def test_a_mandator_and_a_list_of_the_same_id_have_locks_of_their_own(database_u
         assert state.locks.holder(11) is None
         with state.locks.acquire(11, "monday"):
             assert state.locks.holder(11) == "monday"
-        with pytest.raises(ListLockedError), state.locks.acquire(11, "tuesday", LockScope.MANDATOR):
+        canary = "run probe is trying the canary_address with another list"
+        with pytest.raises(ListLockedError, match=canary), state.locks.acquire(11, "tuesday", LockScope.MANDATOR):
             pass
 
 

@@ -39,7 +39,6 @@ def history(attempts: Sequence[tuple[tuple[str, str], int, ReplacementState, boo
     for number, ((mandator, name), vendor_id, state, changed) in enumerate(attempts):
         at = NOON + number * MINUTE
         untouched = state is ReplacementState.ADMITTED or (state is ReplacementState.FAILED and not changed)
-        ended = state in (ReplacementState.PROVEN, ReplacementState.FAILED)
         entries.append(
             Replacement(
                 mandator=mandator,
@@ -51,32 +50,37 @@ def history(attempts: Sequence[tuple[tuple[str, str], int, ReplacementState, boo
                 started_at=at,
                 id=f"{number}",
                 cleared_at=None if untouched else at,
-                finished_at=at + MINUTE / 2 if ended else None,
+                finished_at=at + MINUTE / 2 if state.has_ended else None,
             )
         )
     return entries
 
 
 class Oracle:
-    """The rules for a single list, over its whole history."""
+    """The rules for a single list at the vendor, over its whole history under a name."""
 
-    def __init__(self, entries: Sequence[Replacement], mandator: str, name: str) -> None:
+    def __init__(self, entries: Sequence[Replacement], *key: str | int) -> None:
         self.all = entries
-        self.entries = [entry for entry in entries if (entry.mandator, entry.list) == (mandator, name)]
+        self.entries = [entry for entry in entries if (entry.mandator, entry.list, entry.recipient_list_id) == key]
 
     def proven(self) -> Replacement | None:
         return next((entry for entry in self.entries[::-1] if entry.state is ReplacementState.PROVEN), None)
 
     def incomplete(self) -> Replacement | None:
         newest = next((entry for entry in self.entries[::-1] if entry.cleared_at is not None), None)
-        return newest if newest and newest.state is not ReplacementState.PROVEN else None
+        is_complete = newest is None or newest.state in (ReplacementState.PROVEN, ReplacementState.ABANDONED)
+        return None if is_complete else newest
 
     def ended(self) -> Replacement | None:
         return next((entry for entry in self.entries[::-1] if entry.finished_at is not None), None)
 
     def later(self) -> list[Replacement]:
-        proven = self.proven()
-        return [entry for entry in self.entries if proven is None or entry.started_at > proven.started_at]
+        settled = [
+            entry.started_at
+            for entry in self.entries
+            if entry.state in (ReplacementState.PROVEN, ReplacementState.ABANDONED)
+        ]
+        return [entry for entry in self.entries if not settled or entry.started_at > max(settled)]
 
     def proven_elsewhere(self) -> bool:
         unfinished = self.incomplete()
@@ -99,16 +103,21 @@ def check_against_the_rules(state: State, entries: Sequence[Replacement]) -> Non
         connection.execute(delete(replace))
     for entry in entries:
         state.replacements.start(entry)
-    lists = state.view().lists
-    assert lists.keys() >= {(entry.mandator, entry.list) for entry in entries}
-    for (mandator, name), of_list in lists.items():
-        rule = Oracle(entries, mandator, name)
-        assert of_list.proven == rule.proven() == state.replacements.last_proven(mandator, name)
-        assert of_list.incomplete == rule.incomplete() == state.replacements.incomplete(mandator, name)
+    view = state.view()
+    assert view.lists.keys() == {(entry.mandator, entry.list, entry.recipient_list_id) for entry in entries}
+    for key, of_list in view.lists.items():
+        rule = Oracle(entries, *key)
+        assert of_list == view.of_list(*key)
+        assert of_list.proven == rule.proven() == state.replacements.last_proven(*key)
+        assert of_list.incomplete == rule.incomplete() == state.replacements.incomplete(*key)
         assert of_list.ended == rule.ended()
         assert of_list.attempts == sum(entry.cleared_at is not None for entry in rule.later())
         assert of_list.failures == sum(entry.state is ReplacementState.FAILED for entry in rule.later())
         assert of_list.proven_elsewhere == rule.proven_elsewhere()
+    for mandator in {entry.mandator for entry in entries}:
+        rules = [Oracle(entries, *key) for key in view.lists if key[0] == mandator]
+        left = [rule.incomplete() for rule in rules if rule.incomplete() and not rule.proven_elsewhere()]
+        assert view.left_incomplete(mandator) == sorted(left, key=lambda entry: entry.started_at if entry else NOON)
 
 
 @given(attempts=ATTEMPTS)
@@ -218,7 +227,8 @@ def a_world(state: State, mandators: int, lists: int) -> None:
 def what_ticks_read_and_record(state: State, mandators: int, lists: int) -> None:
     """Read and write all that the sensors do in a tick on which nothing is new."""
     of_mandator = SimpleNamespace(
-        lists=[f"list{number}" for number in range(lists)], feedback=SimpleNamespace(readers=["getOutBounces"])
+        recipient_list_ids={f"list{number}": number for number in range(lists)},
+        feedback=SimpleNamespace(readers=["getOutBounces"]),
     )
     configuration: Any = SimpleNamespace(mandators={f"m{number}": of_mandator for number in range(mandators)})
     view = state.view()

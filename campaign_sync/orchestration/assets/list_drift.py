@@ -16,7 +16,7 @@ from campaign_sync.orchestration.metadata import Materialized, seen_in, table
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
-from campaign_sync.replacement.drift_check import DriftCheck
+from campaign_sync.replacement.drift_check import DriftCheck, settle_abandoned_lists
 from campaign_sync.replacement.list_settings import list_settings
 
 
@@ -74,6 +74,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             )
             lists = [list_settings(configuration, mandator, name) for name in settings.lists]
             drifts = {recipient_list.name: drift_check.check(recipient_list) for recipient_list in lists}
+            settle_abandoned_lists(mandator, settings.recipient_list_ids, drift_check.vendor, state.open())
         return dg.MaterializeResult(
             data_version=seen_in(context),
             metadata={

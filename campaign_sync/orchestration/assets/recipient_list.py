@@ -17,7 +17,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import GROUP_OF
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, age_metadata, pick_metadata, table
+from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized, age_metadata, pick_metadata, table
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -75,7 +75,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
         metadata={
             "mandator": settings.mandator_display_name,
             "list": settings.display_name,
-            "recipient list id": str(settings.recipient_list_id),
+            RECIPIENT_LIST_ID: str(settings.recipient_list_id),
             "opt-in": settings.schema.opt_in_id,
             **pick_metadata(settings),
             "strategy": settings.recipient_list.strategy,
@@ -148,7 +148,7 @@ def _incomplete_lists(settings: ListSettings, state: StateResource) -> Iterator[
     try:
         yield
     except (CrmError, OptimizelyError) as error:
-        unfinished = state.open().replacements.incomplete(settings.mandator, settings.name)
+        unfinished = state.open().replacements.incomplete(settings.mandator, settings.name, settings.recipient_list_id)
         if unfinished is None:
             raise
         raise still_incomplete(settings, unfinished, error) from None
@@ -246,7 +246,7 @@ def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, 
         "seconds incomplete": round(outcome.incomplete_for.total_seconds(), 3),
         "journal": table(_call_record(call, steps) for call, steps in _by_call(outcome.steps).items()),
         "replace": outcome.replace_id,
-        "recipient list id": str(settings.recipient_list_id),
+        RECIPIENT_LIST_ID: str(settings.recipient_list_id),
     }
 
 

@@ -12,7 +12,14 @@ from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, age_metadata, check_result, declared_columns, reasons
+from campaign_sync.orchestration.metadata import (
+    RECIPIENT_LIST_ID,
+    Materialized,
+    age_metadata,
+    check_result,
+    declared_columns,
+    reasons,
+)
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -82,7 +89,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
         metadata={
             "mandator": settings.mandator_display_name,
             "list": settings.display_name,
-            "recipient list id": str(settings.recipient_list_id),
+            RECIPIENT_LIST_ID: str(settings.recipient_list_id),
             **declared_columns(
                 [RECIPIENT_ID, *schema.list_columns],
                 {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"},
@@ -146,7 +153,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 **age_metadata(stored),
                 "file": stored.file,
                 "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])),
-                "recipient list id": str(settings.recipient_list_id),
+                RECIPIENT_LIST_ID: str(settings.recipient_list_id),
                 "seconds": attempt.seconds,
             },
             check_results=results,

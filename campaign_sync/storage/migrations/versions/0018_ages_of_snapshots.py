@@ -14,7 +14,7 @@ _INDEXES = (
     ("ix_snapshot_list", "snapshot", ["mandator", "list", "created_at"]),
     ("ix_snapshot_run_id", "snapshot", ["run_id"]),
     ("ix_replace_list", "replace", ["mandator", "list", "started_at"]),
-    ("ix_replace_recipient_list", "replace", ["recipient_list_id", "started_at"]),
+    ("ix_replace_recipient_list", "replace", ["recipient_list_id", "mandator", "list", "started_at"]),
     ("ix_incident_cleared_at", "incident", ["cleared_at"]),
 )
 
@@ -27,6 +27,8 @@ def upgrade() -> None:
     for table in ("lease", "run_alive"):
         with op.batch_alter_table(table, schema=None) as batch_op:
             batch_op.add_column(sa.Column("overdue", sa.Boolean(), server_default=sa.false(), nullable=False))
+    with op.batch_alter_table("doubtful_list", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("recipient_list_id", sa.BigInteger(), nullable=True))
     for index, table, columns in _INDEXES:
         op.create_index(index, table, columns)
     for table in ("feedback_import", "snapshot", "replace"):  # another index begins with the mandator

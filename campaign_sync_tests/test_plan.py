@@ -135,6 +135,13 @@ def test_before_the_first_run_a_list_that_others_filled_is_read_back(installatio
     (feedback,) = [check for check in planned["checks"] if check["verdict"] == "condition"]
     assert feedback["name"] == "feedback"
 
+    installation.list_settings()["strategy"] = "differential"
+    installation.vendor.put(NEWSLETTER, [{"id": f"{number}@example.org", "attributes": {}} for number in range(20)])
+    refused = plan(installation, exit_code=1)
+    refusing = {check["name"] for check in refused["checks"] if check["verdict"] == "refuses"}
+    assert refusing == {"plausible_size", "strategy"}
+    assert refused["changes"]["joined"] == 5
+
 
 def test_a_plan_that_would_be_refused_says_why_and_what_would_change(installation: Installation) -> None:
     installation.first_day()

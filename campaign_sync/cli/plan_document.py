@@ -66,6 +66,7 @@ class LimitsDocument(DocumentPart):
     max_rows: int | None
     max_shrink: float
     max_growth: float
+    max_mojibake: float
 
 
 class ListPlanDocument(DocumentPart):

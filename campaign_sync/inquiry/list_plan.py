@@ -188,22 +188,30 @@ class ListPlanner:
         rejected = pd.concat([selected.split.rejections, frozen.split.rejections, findings.dropped])
         unfinished = state.replacements.incomplete(mandator, settings.name, settings.recipient_list_id)
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
-        changes, not_compared, clears = None, None, True
+        problem, changes, not_compared, clears = None, None, None, True
         try:
             columns = find_columns(settings, self.vendor, findings.rows)
             digests = row_digests(findings.rows, columns.snapshot_columns)
             read = cache(lambda: read_list(columns, self.vendor, digests))
-            clears = preflight.steps(columns, None, findings.rows, digests, unfinished, read).clear
             changes = self._changes(settings, findings.rows, digests, rejected, in_list, unfinished, read)
-        except (OptimizelyError, ReplacementRefusedError) as error:
-            not_compared = _reason(settings, error)
-            if not any(check.refuses for check in checks):  # else that is the reason for this as well
-                checks.append(PlannedCheck(Stage.GATE, CheckOutcome("strategy", False, not_compared)))
-        if clears:
-            checks.append(PlannedCheck(Stage.GATE, mailings_now(settings, self.vendor)))
+            clears = preflight.steps(columns, None, findings.rows, digests, unfinished, read).clear
+        except ReplacementRefusedError as error:
+            refusal = _reason(settings, error)
+            checks.append(PlannedCheck(Stage.GATE, CheckOutcome("strategy", False, refusal)))
+            not_compared = None if changes else refusal
+        except OptimizelyError as error:
+            not_compared = str(error)
+            if not any(check.refuses for check in checks):  # else that may be the reason for this as well
+                problem = not_compared
+        try:
+            if clears:
+                checks.append(PlannedCheck(Stage.GATE, mailings_now(settings, self.vendor)))
+        except OptimizelyError as error:
+            problem = problem or str(error)
         return ListPlan(
             settings,
             now,
+            problem=problem,
             checks=tuple(checks),
             picked=selected.picked,
             selected=len(selected.split.rows),

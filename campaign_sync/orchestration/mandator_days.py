@@ -258,6 +258,16 @@ def latest_completion(settings: MandatorSettings, planned: datetime) -> datetime
     return min(latest, next_tick(settings.schedule, settings.zone, planned)) if settings.schedule else latest
 
 
+def completed_day(settings: MandatorSettings, record: dg.RunRecord, now: datetime) -> str | None:
+    """Return the day of a run if none may begin any more that completes it, else None.
+
+    It is the value of `PLANNED_FOR` of its planned run; of a run without a day its id.
+    """
+    day = _day_of(record.dagster_run) or record.dagster_run.run_id
+    planned = _moment(day) or record.create_timestamp.astimezone(UTC)
+    return day if now > latest_completion(settings, planned) else None
+
+
 def _day_of(run: DagsterRun) -> str | None:
     return run.tags.get(PLANNED_FOR) or run.tags.get(COMPLETES) or run.tags.get(GROUP_OF)
 

@@ -15,7 +15,7 @@ from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import GROUPS
 from campaign_sync.orchestration.dead_runs import busy_mandators
 from campaign_sync.orchestration.descriptions import asset_description, display_names
-from campaign_sync.orchestration.mandator_days import unfinished_days
+from campaign_sync.orchestration.mandator_days import completed_day, unfinished_days
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_hindrances import REPORT_SENSOR, RepairHindrances
@@ -63,8 +63,8 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         minimum_interval_seconds=240,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the report on a mandator once its daily run, or a run that was to replace a list, has "
-        "ended, in success or not, and no further run of it is under way or follows without a person "
-        f"({display_names(configuration, jobs)}).",
+        "ended, in success or not, and no further run of it is under way or follows without a person; at "
+        f"the latest when none may begin any more that completes the day ({display_names(configuration, jobs)}).",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         keys = {mandator: _list_keys(mandator, configuration.mandators[mandator]) for mandator in jobs}
@@ -81,7 +81,12 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
             context,
             jobs,
             lambda mandator, cursor: _tick(
-                mandator, names[mandator], _newest(history, keys[mandator], feedback.get(mandator)), cursor, unsettled
+                mandator,
+                configuration.mandators[mandator],
+                names[mandator],
+                _newest(history, keys[mandator], feedback.get(mandator)),
+                cursor,
+                unsettled,
             ),
         )
 
@@ -113,21 +118,31 @@ def _unsettled(configuration: Configuration, instance: dg.DagsterInstance, manda
 
 
 def _tick(
-    mandator: str, job_name: str, ended: dg.RunRecord | None, cursor: str | None, unsettled: Callable[[], set[str]]
+    mandator: str,
+    settings: MandatorSettings,
+    job_name: str,
+    ended: dg.RunRecord | None,
+    cursor: str | None,
+    unsettled: Callable[[], set[str]],
 ) -> MandatorTick:
     """Return the report on the newest run that has ended; `cursor` is the run that had the last one.
 
-    A report of each run that ends around an outage would compete with those that repair what it has left.
+    A report of each run that ends around an outage would compete with those that repair what it has left. A mandator
+    that isn't quiet when its day can't be completed any more, as where imports of feedback follow each other closely,
+    gets one report then; and another once it is quiet, if a further run of a list has ended.
     """
     if ended is None:
         return MandatorTick("no run of a list has ended yet", cursor)
     run = ended.dagster_run
     if run.run_id == cursor or REPORT_TAG in run.tags:
         return MandatorTick("the newest run has its report", cursor)
-    if mandator in unsettled():
-        return MandatorTick("a run is under way, queued or about to be started", cursor)
     request = dg.RunRequest(job_name=job_name, run_key=run.run_id, tags={OF_RUN_TAG: run.run_id})
-    return MandatorTick(cursor=run.run_id, requests=(request,))
+    if mandator not in unsettled():
+        return MandatorTick(cursor=run.run_id, requests=(request,))
+    day = completed_day(settings, ended, datetime.now(UTC))
+    if day is None:
+        return MandatorTick("a run is under way, queued or about to be started", cursor)
+    return MandatorTick(cursor=cursor, requests=(request._replace(run_key=f"{mandator}:{day}:late"),))
 
 
 def _list_keys(mandator: str, settings: MandatorSettings) -> list[dg.AssetKey]:

@@ -111,6 +111,34 @@ def test_a_mandator_gets_one_report_once_it_is_quiet(installation: Installation)
         assert reports() == 1, "a person has cancelled the day"
 
 
+def test_a_mandator_that_is_never_quiet_gets_a_report_when_its_day_cant_be_completed_any_more(
+    installation: Installation,
+) -> None:
+    job = installation.definitions.resolve_job_def(daily_job_name("nord"))
+    feedback = installation.definitions.resolve_job_def("nord_feedback")
+    with dg.instance_for_test() as instance:
+
+        def requested() -> list[str | None]:
+            result = installation.sensor("reports")(dg.build_sensor_context(instance=instance))
+            assert isinstance(result, dg.SensorResult)
+            return [request.run_key for request in result.run_requests or []]
+
+        def of_day(planned: datetime) -> tuple[str, str]:
+            tags = {MANDATOR_TAG: "nord", PLANNED_FOR: planned.isoformat(timespec="minutes")}
+            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
+            return tags[PLANNED_FOR], run.run_id
+
+        day, _ = of_day(datetime.now(UTC) - timedelta(hours=3))
+        importing = instance.create_run_for_job(
+            feedback, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"}
+        )
+        assert requested() == [f"nord:{day}:late"] == requested(), "Dagster starts one run for a key"
+        _, newest = of_day(datetime.now(UTC) - timedelta(minutes=5))
+        assert requested() == [], "this day can still be completed"
+        instance.report_run_canceled(importing)
+        assert requested() == [newest]
+
+
 def test_the_command_names_lists_of_the_day_that_are_not_there(installation: Installation) -> None:
     job = installation.definitions.resolve_job_def(daily_job_name("nord"))
     tags = {MANDATOR_TAG: "nord", PLANNED_FOR: datetime.now(UTC).isoformat()}

@@ -60,8 +60,9 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Checks every minute whether a recipient list was left incomplete, and has it replaced again; and "
         "whether runs of the day died or failed for a reason that passes, and has the lists that are left replaced "
-        f"({display_names(configuration, repaired) or 'of no mandator'}). If a tick is red, a list stays incomplete "
-        "after all attempts: send nothing to it, and do what the tick says.",
+        f"({display_names(configuration, repaired) or 'of no mandator'}). Starts groups of lists once the "
+        "feedback was imported. If a tick is red, lists stay incomplete, or weren't replaced today: do what the tick "
+        "says, and send nothing to one that it calls INCOMPLETE.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         lists = {

@@ -12,8 +12,8 @@ from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.dispatch import configured_channels
 from campaign_sync.alerts.heartbeat import send_heartbeat
 from campaign_sync.alerts.messages import moment
-from campaign_sync.cli.dagster_instance import known_attempts
-from campaign_sync.cli.documents import AlarmsDocument, OpenProblem
+from campaign_sync.cli.dagster_instance import read_instance
+from campaign_sync.cli.documents import AlarmsDocument, OpenProblem, Sensor
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
@@ -28,6 +28,7 @@ from campaign_sync.domain.incident import (
 )
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
+from campaign_sync.orchestration.current_incidents import find_current_incidents
 from campaign_sync.orchestration.deadlines import planned_expectations
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.state import State
@@ -38,7 +39,7 @@ _SENSOR_OVERDUE = timedelta(minutes=5)
 
 
 def show_incidents(configuration: Configuration, console: Console) -> bool:
-    """Print the open incidents, and the lists that aren't ready. Returns whether nothing is wrong."""
+    """Print what is wrong now, and when the sensors ran last. Returns whether nothing is wrong."""
     document = find_incidents(configuration)
     if document.problems:
         console.print(_table(configuration, document.problems))
@@ -46,25 +47,33 @@ def show_incidents(configuration: Configuration, console: Console) -> bool:
         print_warning(console, warning)
     if document.nothing_wrong:
         console.print("Nothing is wrong: the alarm sensor is running, and all lists are as planned.")
+    ticks = [f"{sensor.name} {_ago(sensor.ticked_at)}" for sensor in document.sensors if sensor.ticked_at]
+    if ticks:
+        console.print(f"Sensors ran last: {', '.join(ticks)}.", highlight=False)
     return document.nothing_wrong
 
 
 def find_incidents(configuration: Configuration) -> AlarmsDocument:
-    """Return the open incidents, and the lists that aren't ready.
+    """Return what is wrong now, found as the alarm sensor finds it; nothing is recorded or sent.
 
-    Without an alarm sensor that runs, whether something is wrong is unknown, which counts as wrong.
+    Without an alarm sensor that runs no one would be alerted, which counts as wrong. If Dagster's instance can't be
+    read, the incidents are those of the sensor's last tick.
     """
     now = datetime.now(UTC)
     problems: list[OpenProblem] = []
     not_watched: list[str] = []
     with State(configuration.storage.state_url.get_secret_value()) as state:
-        attempts = {mandator: known_attempts(configuration, mandator) for mandator in configuration.mandators}
-        view, checks = state.view(), state.incidents.last_checks()  # after Dagster's runs: see `StateView`
+        current = read_instance(lambda instance: find_current_incidents(configuration, instance, state, now))
+        view, checks = current.view if current else state.view(), state.incidents.last_checks()
         for mandator, settings in configuration.mandators.items():
-            problems += map(_of_incident, view.open_incidents(mandator).values())
-            problems += _of_lists(configuration, mandator, view, attempts[mandator], now)
+            known = current.open[mandator] if current else view.open_incidents(mandator)
+            problems += map(_of_incident, known.values())
+            attempts = current.attempts[mandator] if current else None
+            problems += _of_lists(configuration, mandator, view, known, attempts, now)
             if warning := _sensor_warning(mandator, settings, checks.get(mandator), now):
                 not_watched.append(warning)
+            if current and (error := current.undetected.get(mandator)):
+                not_watched.append(_undetected(mandator, error))
         for mandator, broken in configuration.broken_mandators.items():
             known = view.open_incidents(mandator)
             problems += map(_of_incident, known.values())
@@ -79,8 +88,26 @@ def find_incidents(configuration: Configuration) -> AlarmsDocument:
                     )
                     for problem in broken.problems
                 ]
-    nothing_wrong = not problems and not not_watched
-    return AlarmsDocument(nothing_wrong=nothing_wrong, problems=tuple(problems), not_watched=tuple(not_watched))
+    sensors = current.sensors if current else ()
+    not_watched += [problem for sensor in sensors if (problem := sensor.problem(now))]
+    return AlarmsDocument(
+        nothing_wrong=not problems and not not_watched,
+        problems=tuple(problems),
+        not_watched=tuple(not_watched),
+        sensors=tuple(
+            Sensor(name=sensor.name, running=sensor.running, ticked_at=sensor.ticked_at) for sensor in sensors
+        ),
+    )
+
+
+def _undetected(mandator: str, error: Exception) -> str:
+    """Return that a mandator's incidents are those of the sensor's last tick; other errors may quote personal data."""
+    reason = str(error) if isinstance(error, CampaignSyncError) else type(error).__name__
+    return f"what is wrong with {mandator} now can't be found: {reason.rstrip('.')}; shown is what the sensor has found"
+
+
+def _ago(moment: datetime) -> str:
+    return f"{format_duration(datetime.now(UTC) - moment)} ago"
 
 
 def _of_incident(incident: Incident) -> OpenProblem:
@@ -97,11 +124,12 @@ def _of_lists(
     configuration: Configuration,
     mandator: str,
     view: StateView,
+    known: Mapping[Subject, Incident],
     attempts: Mapping[str, Attempt] | None,
     now: datetime,
 ) -> Iterator[OpenProblem]:
-    """Yield the lists that aren't ready and have no incident yet, and those that can't be checked for changes."""
-    settings, known = configuration.mandators[mandator], view.open_incidents(mandator)
+    """Yield the lists that aren't ready and have no incident, and those that can't be checked for changes."""
+    settings = configuration.mandators[mandator]
     for judged in judge_lists(configuration, mandator, view, attempts, now, planned_expectations(settings, now)):
         status, drift = judged.status, judged.drift
         if status.readiness is not Readiness.READY and Subject.of_list(judged.name) not in known:

@@ -66,7 +66,7 @@ def use_instance(home: Path) -> None:
 def known_attempts(configuration: Configuration, mandator: str) -> dict[str, Attempt] | None:
     """Return the newest run that was to replace each list of a mandator; None if Dagster's instance can't be read."""
     lists = list(configuration.mandators[mandator].lists)
-    return _read(lambda instance: newest_attempts(instance, mandator, lists, prefix=configuration.prefix))
+    return read_instance(lambda instance: newest_attempts(instance, mandator, lists, prefix=configuration.prefix))
 
 
 def known_day(configuration: Configuration, mandator: str, state: State) -> MandatorDay | None:
@@ -76,10 +76,10 @@ def known_day(configuration: Configuration, mandator: str, state: State) -> Mand
         hindrances = RepairHindrances(configuration, instance, in_service=False)
         return unfinished_days(configuration, instance, state, [mandator], datetime.now(UTC), hindrances)
 
-    return (_read(read) or {}).get(mandator)
+    return (read_instance(read) or {}).get(mandator)
 
 
-def _read(read: Callable[[dg.DagsterInstance], Known]) -> Known | None:
+def read_instance(read: Callable[[dg.DagsterInstance], Known]) -> Known | None:
     """Return what is read from the instance that commands use; None if it can't be. None is created for that."""
     if not os.environ.get("DAGSTER_HOME") and not EMBEDDED_HOME.exists():
         return None

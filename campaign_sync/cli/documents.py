@@ -114,6 +114,16 @@ class OpenProblem(DocumentPart):
     what: str
 
 
+class Sensor(DocumentPart):
+    """A sensor of Dagster's."""
+
+    name: str
+    running: bool
+    """Whether it is switched on."""
+    ticked_at: datetime | None
+    """When it ran last; null if never."""
+
+
 class AlarmsDocument(Document):
     """What `alarms` found."""
 
@@ -121,7 +131,9 @@ class AlarmsDocument(Document):
     """Exit code 0."""
     problems: tuple[OpenProblem, ...]
     not_watched: tuple[str, ...]
-    """Why no alarm would be sent, a sentence for each mandator."""
+    """Why no alarm would be sent, a sentence for each mandator, and which sensors are switched off or late."""
+    sensors: tuple[Sensor, ...]
+    """Empty if Dagster's instance can't be read, or none has ever run."""
 
 
 class Consent(DocumentPart):

@@ -19,7 +19,7 @@ from campaign_sync.alerts.detection import (
     replaced_since,
 )
 from campaign_sync.config import Configuration, MandatorSettings
-from campaign_sync.domain.incident import RUN, DetectedIncidents, Incident, IncidentKind, Subject
+from campaign_sync.domain.incident import CONFIGURATION, RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
 from campaign_sync.orchestration.configuration_sensor import configuration_incidents
@@ -87,13 +87,7 @@ def check_incidents(
         StateError: the state database can't be used.
     """
     view = state.view()  # after Dagster's runs: see `StateView`
-    # Rarely needed, and then once for all mandators.
-    hindrances = RepairHindrances(configuration, dagster.instance)
-    days = cache(lambda: unfinished_days(configuration, dagster.instance, state, monitored.keys(), now, hindrances))
-    results = {
-        mandator: outcome(partial(_detect, configuration, of_mandator, dagster, state, view, days, hindrances, now))
-        for mandator, of_mandator in monitored.items()
-    }
+    results = detect_incidents(configuration, monitored, dagster, state, view, now)
     errors = {mandator: error for mandator, error in results.items() if isinstance(error, Exception)}
     detected = {mandator: result for mandator, result in results.items() if not isinstance(result, Exception)}
     open_now = {
@@ -102,15 +96,41 @@ def check_incidents(
     return CheckedIncidents({**open_now, **errors}, state.incidents.unsent(now), view)
 
 
+def detect_incidents(
+    configuration: Configuration,
+    monitored: Mapping[str, MonitoredAssets],
+    dagster: KnownToDagster,
+    state: State,
+    view: StateView,
+    now: datetime,
+    *,
+    in_service: bool = True,
+) -> dict[str, DetectedIncidents | Exception]:
+    """Return what is wrong with each mandator now, or why that can't be detected. Records nothing.
+
+    `in_service` says whether this process has the secrets that runs have; a command need not have them.
+
+    Raises:
+        StateError: the state database can't be used.
+    """
+    # Rarely needed, and then once for all mandators.
+    hindrances = RepairHindrances(configuration, dagster.instance, in_service=in_service)
+    days = cache(lambda: unfinished_days(configuration, dagster.instance, state, monitored.keys(), now, hindrances))
+    detect = partial(_detect, configuration, dagster, state, view, days, hindrances, now, in_service=in_service)
+    return {mandator: outcome(partial(detect, of_mandator)) for mandator, of_mandator in monitored.items()}
+
+
 def _detect(
     configuration: Configuration,
-    monitored: MonitoredAssets,
     dagster: KnownToDagster,
     state: State,
     view: StateView,
     days: Callable[[], Mapping[str, MandatorDay]],
     hindrances: RepairHindrances,
     now: datetime,
+    monitored: MonitoredAssets,
+    *,
+    in_service: bool,
 ) -> DetectedIncidents:
     """Return what is wrong with a mandator now; `days` returns the newest days of all mandators."""
     mandator, settings = monitored.mandator, configuration.mandators[monitored.mandator]
@@ -148,7 +168,7 @@ def _detect(
         *former_lists(configuration, mandator, view),
         *doubtful_lists(configuration, mandator, view),
         *old_feedback(configuration, mandator, view, now, planned_pause(settings, now)),
-        *configuration_incidents(configuration, mandator, dagster.instance, now),
+        *(configuration_incidents(configuration, mandator, dagster.instance, now) if in_service else ()),
         *late,
         # A run may be repairing the others just now.
         *(incident for incident in passing if incident.subject not in in_progress),
@@ -161,6 +181,7 @@ def _detect(
             incidents = [_with_hindrance(incident, today.hindrance) for incident in incidents]
     unsettled = (in_progress | newest_runs.not_materialized()) - replaced_since(configuration, mandator, view)
     unsettled |= left_behind(configuration, mandator, view)
+    unsettled |= set() if in_service else {CONFIGURATION}
     unsettled |= newest_runs.without_run() & known_from_runs(mandator, view)
     return DetectedIncidents(incidents, unsettled)
 

@@ -8,6 +8,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import time_machine
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from rich.console import Console
 
 from campaign_sync.cli.alarms import send_test_notices, show_incidents
@@ -61,24 +69,74 @@ def shown(installation: Installation) -> tuple[bool, str]:
     return show_incidents(installation.configuration, console), console.export_text()
 
 
-def test_an_incident_is_shown_until_it_is_over(installation: Installation) -> None:
+def test_an_incident_is_found_by_the_command_itself_which_records_nothing(installation: Installation) -> None:
     since = datetime(2026, 11, 24, 4, tzinfo=UTC)
-    broken = Incident("nord", Subject.of_list("newsletter"), IncidentKind.INCOMPLETE, since,
-                     "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
+    over = Incident("nord", Subject.of_list("newsletter"), IncidentKind.INCOMPLETE, since,
+                    "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
     run_alarm_sensor(installation)
     assert shown(installation) == (
         True,
         "Nothing is wrong: the alarm sensor is running, and all lists are as planned.\n",
     )
     with installation.state() as state:
-        state.incidents.reconcile({"nord": DetectedIncidents([broken], [])}, datetime.now(UTC))
+        state.incidents.reconcile({"nord": DetectedIncidents([over], [])}, datetime.now(UTC))
+    assert shown(installation)[0], "the list is complete by now"
+    installation.environment["PASSWORD_OF_BOTH"] = "wrong horse"
+    with dg.DagsterInstance.get() as instance:
+        assert not installation.run("nord", instance).success
+    installation.environment["PASSWORD_OF_BOTH"] = "correct horse"
+
     fine, printed = shown(installation)
+
     assert not fine
+    assert "the feedback of nord" in printed
+    assert "No list of the mandator is replaced until this is corrected" in printed
+    with installation.state() as state:
+        assert state.view().open_incidents("nord") == {over.subject: over}
+        assert state.incidents.unsent(datetime.now(UTC)).of("nord", "log") != [], "the command sends nothing"
+
+
+def test_an_incident_of_the_sensor_is_shown_where_dagster_cannot_be_asked(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = datetime(2026, 11, 24, 4, tzinfo=UTC)
+    known = Incident("nord", Subject.of_list("newsletter"), IncidentKind.INCOMPLETE, since,
+                     "The list is INCOMPLETE.", "Send nothing to it.", "/runs")  # fmt: skip
+    with installation.state() as state:
+        state.incidents.reconcile({"nord": DetectedIncidents([known], [])}, datetime.now(UTC))
+    with monkeypatch.context() as patch:  # undone before the instance restores the variable
+        patch.delenv("DAGSTER_HOME")
+        printed = shown(installation)[1]
     assert "nord/newsletter" in printed
     assert "2026-11-24 05:00 CET" in printed
     assert "The list is INCOMPLETE. Send nothing to it." in printed
+
+
+def test_sensors_that_are_off_or_late_are_named_with_when_the_others_ran(installation: Installation) -> None:
     run_alarm_sensor(installation)
-    assert shown(installation)[0]
+    target = LoadableTargetOrigin(module_name="campaign_sync.definitions")
+    origin = RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target), "__repository__")
+    now = datetime.now(UTC)
+    ticks = {
+        "campaign_sync_alarms": (InstigatorStatus.RUNNING, now),
+        "campaign_sync_repair": (InstigatorStatus.STOPPED, now),
+        "campaign_sync_reports": (InstigatorStatus.RUNNING, now - timedelta(hours=3)),
+    }
+    with dg.DagsterInstance.get() as instance:
+        for name, (status, ticked_at) in ticks.items():
+            data = SensorInstigatorData(last_tick_timestamp=ticked_at.timestamp())
+            instance.add_instigator_state(
+                InstigatorState(origin.get_instigator_origin(name), InstigatorType.SENSOR, status, data)
+            )
+
+    fine, printed = shown(installation)
+
+    assert not fine
+    assert "the sensor campaign_sync_repair is switched off" in printed
+    assert "the sensor campaign_sync_reports hasn't run for 3.0 h" in printed
+    assert "the sensor campaign_sync_configuration has never run" in printed
+    assert "the sensor campaign_sync_alarms" not in printed
+    assert "Sensors ran last: campaign_sync_alarms less than a minute ago" in printed
 
 
 def test_lists_are_not_called_fine_unless_the_sensors_have_run(installation: Installation) -> None:

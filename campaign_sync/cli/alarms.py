@@ -146,17 +146,14 @@ def _sensor_warning(
 ) -> str | None:
     """Return why no alarm would be sent about incidents; None if the alarm sensor is running."""
     if not settings.automation.alarms:
-        return (
-            f"incidents of {mandator} aren't checked: its alarms are switched off "
-            f"(mandators.{mandator}.automation.alarms)"
-        )
+        return f"no alarm of {mandator} is sent: its alarms are switched off (mandators.{mandator}.automation.alarms)"
     remedy = "see whether Dagster's daemon runs, and whether the sensor campaign_sync_alarms is on and green"
     if checked_at is None:
-        return f"incidents of {mandator} haven't been checked yet; {remedy}"
+        return f"the alarm sensor has never checked {mandator}, so no alarm would be sent; {remedy}"
     if now - checked_at > _SENSOR_OVERDUE:
         return (
-            f"incidents of {mandator} haven't been checked since {moment(checked_at, settings.zone)}, "
-            f"{format_duration(now - checked_at)} ago; {remedy}"
+            f"the alarm sensor hasn't checked {mandator} since {moment(checked_at, settings.zone)}, "
+            f"{format_duration(now - checked_at)} ago, so no alarm would be sent; {remedy}"
         )
     return None
 

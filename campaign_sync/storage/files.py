@@ -211,7 +211,7 @@ class FileStorage:
         return pd.concat(frames, ignore_index=True) if frames else None
 
     def write_page(self, name: str, text: str) -> str:
-        """Write an HTML page that names no person, replacing the one of that name. Return its path or URL."""
+        """Write an HTML page that names no recipient, replacing the one of that name. Return its path or URL."""
         self._write(name, text.encode(), public=True)
         path = self.base / name
         return str(Path(path.path).resolve()) if self._is_folder else str(path)

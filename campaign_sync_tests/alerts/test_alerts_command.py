@@ -142,20 +142,21 @@ def test_sensors_that_are_off_or_late_are_named_with_when_the_others_ran(install
 def test_lists_are_not_called_fine_unless_the_sensors_have_run(installation: Installation) -> None:
     fine, printed = shown(installation)
     assert not fine
-    assert "incidents of nord haven't been checked yet; see whether Dagster's daemon runs" in printed
+    expected = "the alarm sensor has never checked nord, so no alarm would be sent; see whether Dagster's daemon runs"
+    assert expected in printed
     assert "Nothing is wrong" not in printed
 
     run_alarm_sensor(installation, datetime.now(UTC) - timedelta(hours=3))
     fine, printed = shown(installation)
     assert not fine
-    assert "incidents of nord haven't been checked since" in printed
+    assert "the alarm sensor hasn't checked nord since" in printed
     assert "3.0 h ago" in printed
 
     run_alarm_sensor(installation)
     installation.settings["mandators"]["sued"]["automation"] = {"alarms": False}
     fine, printed = shown(installation)
     assert not fine
-    assert "incidents of sued aren't checked: its alarms are switched off" in printed
+    assert "no alarm of sued is sent: its alarms are switched off" in printed
     assert "nord" not in printed
 
 

@@ -45,7 +45,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         metadata={"mandator": called},
         description=asset_description(
             f"The daily report on {called}: which lists are ready for mail, how they grew, how many left or were kept "
-            "out, and why. One page for each language, linked below; it names no person.",
+            "out, and why. One page for each language, linked below; it names no recipient.",
             "what the product has recorded of its replacements, and what Dagster knows of runs and checks.",
             "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
         ),

@@ -46,6 +46,7 @@ CampaignSyncError
         UnreadableAnswerError
         UnsendableError
     ReplacementRefusedError
+    RetentionAlarmError
     SoapError
     StateError  [retryable]
         RevisionError

@@ -90,13 +90,13 @@ def test_automation_that_is_off_does_not_exist() -> None:
         built = build_definitions(configuration(**settings), NOW).get_repository_def()  # type: ignore[arg-type]
         return {sensor.name for sensor in built.sensor_defs}
 
-    alarms = "campaign_sync_alarms"
+    alarms = {"campaign_sync_alarms", "campaign_sync_retention_watch"}
     always = {"campaign_sync_configuration", "campaign_sync_repair", "campaign_sync_reports"}
-    all_sensors = {alarms, "campaign_sync_feedback_watch", *always}
+    all_sensors = {"campaign_sync_feedback_watch", *alarms, *always}
     assert sensors() == all_sensors
     assert sensors(automation={"repair": False}) == all_sensors, "it completes days"
     assert sensors(automation={"feedback_watch": False}) == all_sensors - {"campaign_sync_feedback_watch"}
-    assert sensors(automation={"alarms": False}) == all_sensors - {alarms}
+    assert sensors(automation={"alarms": False}) == all_sensors - alarms
     off = {"repair": False, "feedback_watch": False, "alarms": False}
     assert sensors(automation=off, crm_export={"table": "nightly"}) == {
         "campaign_sync_crm_export",

@@ -36,6 +36,19 @@ def configured_channels(
     return channels
 
 
+def installation_channels(configuration: Configuration, logger: Callable[[], logging.Logger]) -> list[Channel]:
+    """Return the channels for incidents that concern no mandator: those that aren't of single mandators, if any."""
+    alarms, zone = configuration.alarms, UTC
+    channels: list[Channel] = [LogChannel(logger, zone)]
+    if alarms.email is not None:
+        channels.append(EmailChannel(alarms.email, alarms.email.to, zone, alarms.ui_url))
+    channels += [WebhookChannel(key, target, zone, alarms.ui_url) for key, target in alarms.webhooks.items()]
+    shared = {key: target for key, target in alarms.apprise.items() if not target.mandators}
+    targets = shared if shared or len(channels) > 1 else alarms.apprise
+    channels += [AppriseChannel(key, target, zone, alarms.ui_url) for key, target in targets.items()]
+    return channels
+
+
 def send_notices(
     state: State,
     unsent: UnsentNotices,

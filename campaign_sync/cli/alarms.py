@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -19,6 +19,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import (
     CONFIGURATION,
+    INSTALLATION,
     Incident,
     IncidentKind,
     Notice,
@@ -65,6 +66,7 @@ def find_incidents(configuration: Configuration) -> AlarmsDocument:
     with State(configuration.storage.state_url.get_secret_value()) as state:
         current = read_instance(lambda instance: find_current_incidents(configuration, instance, state, now))
         view, checks = current.view if current else state.view(), state.incidents.last_checks()
+        problems += map(_of_incident, view.open_incidents(INSTALLATION).values())
         for mandator, settings in configuration.mandators.items():
             known = current.open[mandator] if current else view.open_incidents(mandator)
             problems += map(_of_incident, known.values())
@@ -161,11 +163,16 @@ def _sensor_warning(
 def _table(configuration: Configuration, problems: Sequence[OpenProblem]) -> Table:
     table = plain_table(*(Column(title, overflow="fold") for title in ("where", "since", "what")))
     for problem in problems:
-        settings = configuration.mandators.get(problem.mandator) or configuration.broken_mandators[problem.mandator]
         where = subject_location(problem.mandator, Subject.parse(problem.subject))
-        since = moment(problem.since, settings.zone) if problem.since else ""
+        since = moment(problem.since, _zone(configuration, problem.mandator)) if problem.since else ""
         table.add_row(Text(where), since, Text(problem.what))
     return table
+
+
+def _zone(configuration: Configuration, mandator: str) -> tzinfo:
+    if mandator == INSTALLATION:
+        return UTC
+    return (configuration.mandators.get(mandator) or configuration.broken_mandators[mandator]).zone
 
 
 def send_test_notices(configuration: Configuration, console: Console) -> bool:

@@ -45,6 +45,12 @@ RUN = Subject("a run")
 CONFIGURATION = Subject("the configuration")
 """A mandator's settings."""
 
+INSTALLATION = "the installation"
+"""Takes the place of a mandator in incidents that concern none: no key of the configuration has a blank."""
+
+RETENTION = Subject("the retention")
+"""The purge of what is older than its limit."""
+
 
 class IncidentKind(StrEnum):
     """The kinds of incidents, the most severe last. The values are stored and sent."""

@@ -13,6 +13,7 @@ from campaign_sync.orchestration.mandator_jobs import MandatorJobs
 from campaign_sync.orchestration.metrics_sensor import metrics_sensor
 from campaign_sync.orchestration.repair_sensor import repair_sensor
 from campaign_sync.orchestration.report_sensor import report_sensor
+from campaign_sync.orchestration.retention_watch import retention_watch
 
 
 def all_sensors(
@@ -37,6 +38,7 @@ def all_sensors(
         list_drift_sensor(configuration, {name: jobs[name].list_drift for name in jobs if settings[name].deadline}),
         feedback_watch(configuration, watched),
         crm_export_sensor(configuration, {name: jobs[name].daily for name in jobs if settings[name].crm_export}),
+        retention_watch(configuration),
         metrics_sensor(configuration),
     ]
     return [sensor for sensor in sensors if sensor]

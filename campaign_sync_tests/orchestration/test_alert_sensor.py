@@ -20,6 +20,7 @@ from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy import create_engine
 
+from campaign_sync.cli.alarms import find_incidents
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.domain.readiness import Readiness
@@ -653,3 +654,39 @@ def test_a_list_that_the_vendor_cannot_be_asked_for_sends_no_notice(alarms: Alar
     alarms.shop.vendor.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")
     check_lists(alarms)
     assert alarms.tick() == []
+
+
+def test_a_retention_job_that_fails_or_does_not_run_is_an_incident_until_it_succeeds(alarms: AlarmSensor) -> None:
+    job = alarms.shop.definitions.resolve_job_def("campaign_sync_retention")
+    where = "the retention of the installation"
+
+    def sent(later: timedelta = timedelta()) -> list[str]:
+        before = len(alarms.mailbox.mails)
+        with (
+            time_machine.travel(datetime.now(UTC) + later),
+            dg.build_sensor_context(instance=alarms.instance) as context,
+        ):
+            alarms.shop.sensor("retention_watch").evaluate_tick(context)
+        return alarms.mailbox.subjects[before:]
+
+    def end(failed: bool) -> None:
+        run = alarms.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        if failed:
+            alarms.instance.report_run_failed(run)
+        else:
+            assert job.execute_in_process(instance=alarms.instance).success
+
+    assert sent() == [], "it never ran"
+    end(failed=True)
+    assert sent() == [f"Alarm: {where} failed"]
+    assert "No list is concerned" in alarms.text
+    assert sent() == []
+    with alarms.shop.state() as state:
+        assert [document.subject for document in find_incidents(alarms.shop.configuration).problems][:1] == [
+            "the retention"
+        ]
+        assert state.view().open_incidents("nord") == {}
+    end(failed=False)
+    assert sent() == [f"All clear: {where}"]
+    assert sent(timedelta(days=1)) == []
+    assert sent(timedelta(days=3)) == [f"Alarm: {where} is late"]

@@ -1,0 +1,97 @@
+"""The sensor that alerts people if what is older than its limit isn't purged."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from campaign_sync.alerts.dispatch import installation_channels, send_notices
+from campaign_sync.alerts.messages import moment
+from campaign_sync.config import Configuration
+from campaign_sync.domain.incident import (
+    INSTALLATION,
+    RETENTION,
+    DetectedIncidents,
+    Incident,
+    IncidentKind,
+    Notice,
+    NoticeKind,
+    headline,
+)
+from campaign_sync.errors import CampaignSyncError
+from campaign_sync.orchestration.asset_history import ENDED
+from campaign_sync.orchestration.descriptions import display_names
+from campaign_sync.orchestration.mandator_ticks import SEPARATOR
+from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.retention_job import NAME
+from campaign_sync.storage.state import State
+
+OVERDUE = timedelta(days=2)
+"""How long the job, which runs once a day, may have had no success."""
+
+
+class RetentionAlarmError(CampaignSyncError):
+    """A channel accepted no alarm. The message says which, and why."""
+
+
+def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
+    """Return the sensor that checks every hour whether the retention job succeeds; None where all alarms are off.
+
+    Its incident is of the installation, not of a mandator.
+    """
+    if not any(settings.automation.alarms for settings in configuration.mandators.values()):
+        return None
+
+    @dg.sensor(
+        name=name_in_dagster("campaign_sync_retention_watch", prefix=configuration.prefix),
+        minimum_interval_seconds=3600,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Sends an alarm if the job {name_in_dagster(NAME, prefix=configuration.prefix)} failed, or hasn't "
+        f"succeeded for two days: it serves {display_names(configuration, configuration.mandators)}. If this sensor is "
+        "red, a mail server or a webhook rejected an alarm, or the state database can't be used.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        now = datetime.now(UTC)
+        incidents = list(retention_incidents(configuration, context.instance, now))
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            state.incidents.reconcile({INSTALLATION: DetectedIncidents(incidents, ())}, now)
+            channels = installation_channels(configuration, lambda: context.log)
+            problems = send_notices(state, state.incidents.unsent(now), state.view(), INSTALLATION, channels, {})
+        if problems:
+            raise RetentionAlarmError(SEPARATOR.join(problems))
+        headlines = [headline(Notice(NoticeKind.ALARM, incident)) for incident in incidents]
+        return dg.SkipReason(SEPARATOR.join(headlines) or "nothing is wrong")
+
+    return sensor
+
+
+def retention_incidents(
+    configuration: Configuration, instance: dg.DagsterInstance, now: datetime
+) -> Iterator[Incident]:
+    """Yield the incident of a retention job whose newest run didn't succeed, or that hasn't succeeded for long.
+
+    Where it never ran, as in a new installation, nothing is known to be wrong.
+    """
+    job_name = name_in_dagster(NAME, prefix=configuration.prefix)
+    for record in instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=list(ENDED)), limit=1):
+        run, ended_at = record.dagster_run, datetime.fromtimestamp(record.end_time or now.timestamp(), UTC)
+        failed = run.status is not dg.DagsterRunStatus.SUCCESS
+        if not failed and now - ended_at <= OVERDUE:
+            continue
+        yield Incident(
+            INSTALLATION,
+            RETENTION,
+            IncidentKind.FAILED if failed else IncidentKind.LATE,
+            ended_at,
+            f"The job {job_name} didn't succeed at {moment(ended_at, UTC)}: not everything was removed that is older "
+            "than the section retention of the configuration says."
+            if failed
+            else f"The job {job_name} ran last at {moment(ended_at, UTC)}, so nothing was removed since then.",
+            "No list is concerned, but the disk fills, and data is kept longer than it should be. "
+            + (
+                "The error of its run says what to correct; then start the job again."
+                if failed
+                else f"Check that its schedule {job_name} and Dagster's daemon are on, and start the job."
+            ),
+            f"/runs/{run.run_id}",
+        )

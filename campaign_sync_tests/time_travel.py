@@ -34,9 +34,11 @@ def leave_a_replacement_unfinished(state_url: str, name: str) -> None:
     engine, now = create_engine(state_url), datetime.now(UTC)
     with engine.begin() as connection:
         newest = connection.execute(select(snapshot).where(snapshot.c.list == name)).mappings().all()[-1]
+        earlier = select(replace.c.recipient_list_id).where(replace.c.mandator == "nord", replace.c.list == name)
+        list_id = connection.execute(earlier.limit(1)).scalar_one()
         connection.execute(
             replace.insert().values(
-                id="broken", mandator="nord", list=name, recipient_list_id=1, run_id="killed",
+                id="broken", mandator="nord", list=name, recipient_list_id=list_id, run_id="killed",
                 snapshot_id=newest["id"], state="failed", started_at=now, cleared_at=now,
             )
         )  # fmt: skip

@@ -103,7 +103,7 @@ def test_a_list_that_a_run_is_filling_is_being_renewed(two_days: Installation) -
         assert broken is not None
         assert broken.cleared_at is not None
         state.replacements.begin_changes("broken", clears=False, incomplete_since=broken.cleared_at)
-        with state.locks.acquire(1, "a run"):
+        with state.locks.acquire(PRODUCTS, "a run"):
             assert report_of(two_days).lists[1].status is Readiness.RENEWING
         assert report_of(two_days).lists[1].status is Readiness.INCOMPLETE
         state.replacements.mark_failed("broken", datetime.now(UTC), "killed")

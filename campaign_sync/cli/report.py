@@ -84,7 +84,9 @@ def _gather(configuration: Configuration, mandator: str, frames: FileStorage) ->
     attempts = known_attempts(configuration, mandator)
     with ExitStack() as opened:
         mailings = scheduled_mailings(
-            configuration.mandators[mandator], lambda: opened.enter_context(connect_mandator(configuration, mandator))
+            configuration.mandators[mandator],
+            (attempts or {}).values(),
+            lambda: opened.enter_context(connect_mandator(configuration, mandator)),
         )
     with State(configuration.storage.state_url.get_secret_value()) as state:
         unfinished_day = reported_day(known_day(configuration, mandator, state))

@@ -85,6 +85,11 @@ class Attempt:
         """The checks of the list that kept the run from replacing it."""
         return () if self.replaced else tuple(finding for finding in self.failed_checks if finding.of_list)
 
+    @property
+    def reached_vendor(self) -> bool:
+        """Whether the vendor is known to have let the run in: the checks of a list come after its feedback."""
+        return self.replaced or bool(self.refusals)
+
 
 @dataclass(frozen=True)
 class ReadinessFacts:

@@ -1,10 +1,11 @@
 """The mailings that are about to use the recipient lists of a mandator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.readiness import Attempt
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
@@ -28,20 +29,22 @@ class ScheduledMailing:
 
 
 def scheduled_mailings(
-    settings: MandatorSettings, login: Callable[[], Optimizely]
+    settings: MandatorSettings, attempts: Collection[Attempt], login: Callable[[], Optimizely]
 ) -> tuple[ScheduledMailing, ...] | None:
     """Return the mailings of the next days that use a list of the mandator, the next one first.
 
-    Smart Campaigns and drafts aren't among them.
+    Smart Campaigns and drafts aren't among them. The vendor isn't asked after runs that it didn't let in: a further
+    wrong password might lock the user out, and a vendor that is away would delay a report on that.
 
     Args:
         settings: of the mandator.
+        attempts: the newest runs of its lists.
         login: returns the vendor's API, logged in to it.
 
     Returns:
         None if the vendor can't be asked, a secret is missing, or `mailings.watch` is off.
     """
-    if not settings.mailings.watch:
+    if not settings.mailings.watch or not any(attempt.reached_vendor for attempt in attempts):
         return None
     try:
         vendor = login()

@@ -281,6 +281,9 @@ def test_a_refused_run_is_reported_with_what_the_check_itself_found(
     assert {quote.get("lang") for page in pages for quote in page.iter("q")} == {"en"}
 
 
+LET_IN = Attempt("a run", datetime(2026, 1, 1, tzinfo=UTC), replaced=True)
+
+
 def test_the_report_says_whether_the_next_mailing_is_safe_and_whom_to_ask(two_days: Installation) -> None:
     now = datetime.now(UTC)
     two_days.vendor.add_mailing(NORD, 1, "Herbst", list_ids=[NEWSLETTER], status="SENDING")
@@ -294,7 +297,7 @@ def test_the_report_says_whether_the_next_mailing_is_safe_and_whom_to_ask(two_da
     two_days.vendor.add_mailing(NORD, 5, "Fremd", list_ids=[4711], status="SENDING")
     settings = two_days.configuration.mandators["nord"]
     with connect_mandator(two_days.configuration, "nord") as vendor:
-        mailings = scheduled_mailings(settings, lambda: vendor)
+        mailings = scheduled_mailings(settings, [LET_IN], lambda: vendor)
     for mailing in range(1, 6):
         two_days.vendor.set_mailing_status(mailing, "DONE")
 
@@ -323,7 +326,16 @@ def test_mailings_are_unknown_if_the_vendor_cannot_be_asked(two_days: Installati
     def login() -> Optimizely:
         raise TransientError("it is down", outcome_unknown=False)
 
-    assert scheduled_mailings(two_days.configuration.mandators["nord"], login) is None
+    assert scheduled_mailings(two_days.configuration.mandators["nord"], [LET_IN], login) is None
+
+
+def test_the_vendor_is_not_asked_for_mailings_after_runs_that_it_did_not_let_in(installation: Installation) -> None:
+    def login() -> Optimizely:
+        raise AssertionError("a further login")
+
+    settings = installation.configuration.mandators["nord"]
+    for attempts in ([], [replace(LET_IN, replaced=False)]):
+        assert scheduled_mailings(settings, attempts, login) is None
 
 
 @pytest.mark.smoke

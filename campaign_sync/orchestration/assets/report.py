@@ -66,7 +66,9 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             hindrances = RepairHindrances(configuration, context.instance)
             days = unfinished_days(configuration, context.instance, database, [mandator], now, hindrances)
             missing = reported_day(days.get(mandator))
-            mailings = scheduled_mailings(configuration.mandators[mandator], lambda: vendor.login(mandator))
+            mailings = scheduled_mailings(
+                configuration.mandators[mandator], attempts.values(), lambda: vendor.login(mandator)
+            )
             gathered = gather(configuration, mandator, database, storage, now, attempts, missing, mailings)
             addresses = publish(gathered, mandator, configuration.reports, storage)
         _link_from_daily_run(context, next(iter(addresses.values())))

@@ -192,7 +192,7 @@ def test_an_invalid_url_is_refused_without_repeating_its_password(url: str, says
 def test_without_the_driver_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, sftp.__name__)
     monkeypatch.setitem(sys.modules, "paramiko", None)
-    with pytest.raises(FileSourceError, match=r"elsewhere `pip install 'paramiko>=4'`"):
+    with pytest.raises(FileSourceError, match=r"needs the extra sftp; run `.*sftp"):
         with_password("sftp://files.example.org/outbox", None)
 
 

@@ -31,7 +31,7 @@ USED = {
     "newsletter_recipient_list": ALL,
     "list_drift": ALL,
     "audit": ALL,
-    "report": FEW,
+    "report": FEW | {"vendor"},
 }
 """The resources that assets use."""
 

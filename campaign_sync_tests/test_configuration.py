@@ -547,8 +547,9 @@ def test_groups_of_lists_keep_to_the_vendors_limit_of_calls_and_need_what_starts
     many = with_mandator_keys("parallel_runs: 6").replace("optimizely: {", "optimizely: {parallel_calls: 7, ")
     (too_many,) = problems(tmp_path, many)
     assert "nord.parallel_runs: 6 runs with 7 calls each (optimizely.parallel_calls) are more than the 40" in too_many
-    (alone,) = problems(tmp_path, with_mandator_keys("parallel_runs: 2\nautomation: {repair: off}"))
-    assert "nord.parallel_runs: automation.repair starts the groups of lists" in alone
+    for off in ("repair: off", "repair: 'No'", "mend: false"):  # a former key is accepted as well
+        (alone,) = problems(tmp_path, with_mandator_keys(f"parallel_runs: 2\nautomation: {{{off}}}"))
+        assert "nord.parallel_runs: automation.repair starts the groups of lists" in alone
 
 
 def test_a_recipient_list_or_mandator_cannot_have_two_entries(tmp_path: Path) -> None:

@@ -8,18 +8,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
+from campaign_sync.config.automation import AutomationSettings
+from campaign_sync.config.models import MAX_CALLS, OptimizelySettings
 from campaign_sync.config.yaml_source import Path
 from campaign_sync.domain.checks import READ_ONLY_ATTRIBUTES
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.text import normalize_text
-
-_PARALLEL_CALLS = 4
-"""The default of optimizely.parallel_calls."""
-
-_CALLS_OF_MANDATOR = 40
-"""The vendor's limit of calls at the same time per mandator."""
-
-_SWITCHED_OFF = ("false", "no", "off", "0", "f", "n")
 
 Conflict = tuple[Path, str]
 """The path of the value to change, and the reason."""
@@ -53,17 +49,25 @@ def find_conflicts(value: Any) -> Iterator[Conflict]:
 
 def _parallel_conflicts(path: Path, mandator: dict[str, Any], optimizely: dict[str, Any]) -> Iterator[Conflict]:
     runs = _whole(mandator.get("parallel_runs", 1))
-    calls = _whole(optimizely.get("parallel_calls", _PARALLEL_CALLS))
+    calls = _whole(optimizely.get("parallel_calls", OptimizelySettings.model_fields["parallel_calls"].default))
     if runs <= 1:
         return
-    if runs * calls > _CALLS_OF_MANDATOR:
+    if runs * calls > MAX_CALLS:
         sentence = (
-            f"{runs} runs with {calls} calls each (optimizely.parallel_calls) are more than the {_CALLS_OF_MANDATOR} "
+            f"{runs} runs with {calls} calls each (optimizely.parallel_calls) are more than the {MAX_CALLS} "
             "calls at the same time that the vendor allows a mandator; lower one of them"
         )
         yield path, sentence
-    if str(_section(mandator, "automation").get("repair")).lower() in _SWITCHED_OFF:
+    if not _repairs(_section(mandator, "automation")):
         yield path, "automation.repair starts the groups of lists; switch it on, or leave parallel_runs out"
+
+
+def _repairs(automation: dict[str, Any]) -> bool:
+    """Return whether the section has the repair switched on, in whatever spelling; mistakes have rules of their own."""
+    try:
+        return AutomationSettings.model_validate(automation).repair
+    except ValidationError:
+        return True
 
 
 def _unknown_mandators(path: Path, settings: dict[str, Any], known: Collection[str]) -> Iterator[Conflict]:

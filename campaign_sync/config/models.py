@@ -50,6 +50,9 @@ from campaign_sync.config.telemetry import TelemetrySettings
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 
+MAX_CALLS = 40
+"""The vendor's limit of calls at the same time per mandator."""
+
 MAX_GROUPS = 8
 """The most groups of lists of a mandator that are replaced at the same time."""
 
@@ -81,7 +84,7 @@ class OptimizelySettings(ConfigModel):
     """Address of the SOAP API up to and without `/Rpc<Service>`, like https://api.campaign.episerver.net/soap11."""
     batch_size: Whole = Field(default=1000, ge=1, le=1000)
     """Recipients sent with one call; the vendor takes at most 1000."""
-    parallel_calls: Whole = Field(default=4, ge=1, le=40)
+    parallel_calls: Whole = Field(default=4, ge=1, le=MAX_CALLS)
     """Calls at the same time per mandator; the vendor allows 40."""
     timeout_seconds: Number = Field(default=180, gt=0)
     """How long one call may take, in seconds."""

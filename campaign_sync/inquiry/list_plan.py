@@ -12,7 +12,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.checks import CheckContext, CheckOutcome
-from campaign_sync.domain.membership import list_members
+from campaign_sync.domain.membership import Rejection, list_members
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Stage, describe_reason
 from campaign_sync.domain.row_changes import NO_RECORD, compare_rows
@@ -187,13 +187,16 @@ class ListPlanner:
         checks += [PlannedCheck(Stage.GATE, outcome) for outcome in findings.outcomes]
         rejected = pd.concat([selected.split.rejections, frozen.split.rejections, findings.dropped])
         unfinished = state.replacements.incomplete(mandator, settings.name, settings.recipient_list_id)
+        last = state.replacements.last_proven(mandator, settings.name, settings.recipient_list_id)
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
         problem, changes, not_compared, clears = None, None, None, True
         try:
             columns = find_columns(settings, self.vendor, findings.rows)
             digests = row_digests(findings.rows, columns.snapshot_columns)
             read = cache(lambda: read_list(columns, self.vendor, digests))
-            changes = self._changes(settings, findings.rows, digests, rejected, in_list, unfinished, read)
+            proof = self._proof(settings, last)
+            members = self._undrifted(proof, in_list) if proof and not unfinished else None
+            changes = self._changes(settings, findings.rows, digests, rejected, proof, members, read)
             clears = preflight.steps(columns, None, findings.rows, digests, unfinished, read).clear
         except ReplacementRefusedError as error:
             refusal = _reason(settings, error)
@@ -221,7 +224,7 @@ class ListPlanner:
             in_list=in_list,
             changes=changes,
             not_compared=not_compared,
-            last_fill=_last_fill(state, settings),
+            last_fill=_last_fill(last),
             incomplete_since=(unfinished.cleared_at or unfinished.started_at) if unfinished else None,
         )
 
@@ -238,13 +241,21 @@ class ListPlanner:
         rows: pd.DataFrame,
         digests: RowDigests,
         rejected: pd.DataFrame,
-        in_list: int,
-        unfinished: Replacement | None,
+        proof: "_Proof | None",
+        members: pd.DataFrame | None,
         read: Callable[[], ListContents],
     ) -> Changes:
-        """Compare the rows with the last proof if the list still is what was proven, else with what it holds now."""
-        proven = self._proven(settings)
-        members = None if unfinished or proven is None else self._undrifted(settings, proven, in_list)
+        """Compare the rows with the last proof if the list still is what was proven, else with what it holds now.
+
+        Args:
+            settings: the list.
+            rows: those that would be sent.
+            digests: theirs.
+            rejected: the people who wouldn't be sent.
+            proof: the last one.
+            members: the rows that were proven; None if the list may hold others by now.
+            read: reads the list.
+        """
         if members is not None:
             names = [RECIPIENT_ID, ADDRESS, *settings.schema.list_columns]
             lacking = {name: "" for name in names if name not in members}
@@ -261,47 +272,55 @@ class ListPlanner:
             keys_planned = people(planned, settings.schema)
         different = compare_rows(now, keys_now, planned, keys_planned)
         return Changes(
-            proven_at=proven.proven_at if proven and members is not None else None,
+            proven_at=proof.proven.proven_at if proof and members is not None else None,
             joined=len(different.joined),
-            refused_before=self._refused_before(proven, set(different.joined)),
-            left=_departures(different.left, rejected, rows, was_proven=proven is not None),
+            refused_before=_refused_before(proof, different.joined) if proof else {},
+            left=_departures(different.left, rejected, rows, was_proven=proof is not None),
             changed=different.changed,
             changed_attributes=different.changed_columns,
         )
 
-    def _proven(self, settings: ListSettings) -> ProvenList | None:
+    def _proof(self, settings: ListSettings, last: Replacement | None) -> "_Proof | None":
         """Return the last proof of this list at the vendor."""
-        last = self.state.replacements.last_proven(settings.mandator, settings.name, settings.recipient_list_id)
-        proofs = self.state.replacement_history.proven(settings.mandator, settings.name) if last else []
-        return next((proven for proven in proofs if last and proven.snapshot_id == last.snapshot_id), None)
+        history = self.state.replacement_history
+        proofs = history.proven(settings.mandator, settings.name) if last else []
+        proven = next((proven for proven in proofs if last and proven.snapshot_id == last.snapshot_id), None)
+        return _Proof(proven, last, history.rejected_rows(proven)) if proven and last else None
 
-    def _undrifted(self, settings: ListSettings, proven: ProvenList, in_list: int) -> pd.DataFrame | None:
+    def _undrifted(self, proof: "_Proof", in_list: int) -> pd.DataFrame | None:
         """Return the rows that were proven; None if the list may hold others by now, or they can't be known exactly."""
-        last = self.state.replacements.last_proven(settings.mandator, settings.name, settings.recipient_list_id)
-        if last is None or last.in_list != in_list:
+        last = proof.replacement
+        if last.in_list != in_list:
             return None
-        drift = self.state.list_drifts.of(settings.mandator, settings.name, last.id)
+        drift = self.state.list_drifts.of(last.mandator, last.list, last.id)
         if drift.read_back or drift.drifted_since or drift.not_checked_since:
             return None
         try:
-            snapshot = self.files.read_frame(proven.file, proven.digest)
+            snapshot = self.files.read_frame(proof.proven.file, proof.proven.digest)
         except FileStorageError:  # such as one that was purged
             return None
-        members = list_members(snapshot, proven, self.state.replacement_history.rejected_rows(proven))
+        members = list_members(snapshot, proof.proven, proof.rejections)
         return None if members.uncertain or len(members.rows) != in_list else members.rows
 
-    def _refused_before(self, proven: ProvenList | None, joined: Collection[str]) -> dict[str, int]:
-        """Return by reason how many of those who join the vendor refused or took out at the last proof."""
-        if proven is None or not joined:
-            return {}
-        rejections = self.state.replacement_history.rejected_rows(proven)
-        by_vendor = {
-            key: rejection.reason
-            for key in joined
-            for rejection in rejections.get(key, ())
-            if rejection.made_by(proven) and rejection.stage in (Stage.VENDOR, Stage.SWEEP)
-        }
-        return dict(Counter(map(describe_reason, by_vendor.values())).most_common())
+
+@dataclass(frozen=True)
+class _Proof:
+    """The last proof of a list, of which replacement it is, and whom the vendor didn't take."""
+
+    proven: ProvenList
+    replacement: Replacement
+    rejections: Mapping[str, Sequence[Rejection]]
+
+
+def _refused_before(proof: _Proof, joined: Collection[str]) -> dict[str, int]:
+    """Return by reason how many of those who join the vendor refused or took out at the last proof."""
+    by_vendor = {
+        key: rejection.reason
+        for key in joined
+        for rejection in proof.rejections.get(key, ())
+        if rejection.made_by(proof.proven) and rejection.stage in (Stage.VENDOR, Stage.SWEEP)
+    }
+    return dict(Counter(map(describe_reason, by_vendor.values())).most_common())
 
 
 def _departures(left: Sequence[str], rejected: pd.DataFrame, rows: pd.DataFrame, *, was_proven: bool) -> dict[str, int]:
@@ -325,8 +344,7 @@ def _counts(rejected: pd.DataFrame) -> dict[tuple[str, str], int]:
     return dict(sorted(counts.items(), key=lambda entry: (order.index(entry[0][0]), -entry[1], entry[0][1])))
 
 
-def _last_fill(state: State, settings: ListSettings) -> LastFill | None:
-    last = state.replacements.last_proven(settings.mandator, settings.name, settings.recipient_list_id)
+def _last_fill(last: Replacement | None) -> LastFill | None:
     if last is None or last.finished_at is None or last.sent is None:
         return None
     return LastFill(last.finished_at, last.sent, last.finished_at - last.started_at)

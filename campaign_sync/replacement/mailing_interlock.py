@@ -226,8 +226,13 @@ def _start(vendor: Optimizely, campaign: int) -> datetime | None:
 
 def quoted_name(vendor: Optimizely, mailing_id: int) -> str:
     """Return a mailing's name in quotes after a blank, to follow its id; empty where the vendor gives out none."""
+    name = mailing_name(vendor, mailing_id)
+    return f" “{name}”" if name else ""
+
+
+def mailing_name(vendor: Optimizely, mailing_id: int) -> str:
+    """Return a mailing's name as shown in Campaign; empty where the vendor gives out none."""
     try:
-        name = vendor.mailings.name(mailing_id)
+        return vendor.mailings.name(mailing_id)
     except (RefusedError, UnknownFaultError):
         return ""
-    return f" “{name}”" if name else ""

@@ -8,8 +8,7 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
-from campaign_sync.replacement.mailing_interlock import MAILING_TYPES, OVERDUE
+from campaign_sync.replacement.mailing_interlock import MAILING_TYPES, OVERDUE, mailing_name
 
 HORIZON = timedelta(days=7)
 """How far ahead mailings are of interest."""
@@ -77,14 +76,7 @@ def _mailing(
     starts_at = vendor.mailings.schedule_date(mailing_id) if is_new else None
     if is_new and starts_at is None:
         return None
-    return ScheduledMailing(mailing_id, _name(vendor, mailing_id), starts_at, lists)
-
-
-def _name(vendor: Optimizely, mailing_id: int) -> str:
-    try:
-        return vendor.mailings.name(mailing_id)
-    except (RefusedError, UnknownFaultError):
-        return ""
+    return ScheduledMailing(mailing_id, mailing_name(vendor, mailing_id), starts_at, lists)
 
 
 def _order(mailing: ScheduledMailing) -> tuple[float, int]:

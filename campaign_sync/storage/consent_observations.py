@@ -81,8 +81,7 @@ class ConsentObservations:
             return
         with self._engine.begin() as connection:
             if read_at is not None and self._is_read_since(connection, key, read_at):
-                changed = {subject: seen for subject, seen in changed.items() if not seen.granted or seen.refused}
-                read = None
+                changed, read = without_grants(changed), None
             rows = [
                 {"opt_in_id": key, "subject": subject, **{name: getattr(changed[subject], name) for name in _MEMORY}}
                 for subject in sorted(changed)
@@ -147,6 +146,11 @@ class ConsentObservations:
             for subject, at in grants
             if subject in known and is_undated_regrant(known[subject], None if at == UNDATED_GRANT else at)
         )
+
+
+def without_grants(changed: Mapping[str, ObservedConsent]) -> dict[str, ObservedConsent]:
+    """Return those of an older read's memories that can't hide a withdrawal which a newer read has seen."""
+    return {subject: seen for subject, seen in changed.items() if not seen.granted or seen.refused}
 
 
 def accept_refused(connection: Connection, opt_in_id: str, accepted_at: datetime, accepted_by: str) -> None:

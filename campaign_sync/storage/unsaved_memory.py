@@ -13,7 +13,7 @@ from campaign_sync.domain.consent import normalize_word
 from campaign_sync.domain.consent_state import ObservedConsent
 from campaign_sync.domain.unshown_feedback import WrittenBounce, WrittenWithdrawal
 from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
-from campaign_sync.storage.consent_observations import ConsentObservations, ConsentRead
+from campaign_sync.storage.consent_observations import ConsentObservations, ConsentRead, without_grants
 from campaign_sync.storage.unshown_feedback import UnshownFeedback
 
 
@@ -42,8 +42,7 @@ class UnsavedObservations(ConsentObservations):
         """Keep changed memories until the process ends; with `read`, also that the opt-in was read completely."""
         before, key = self.last_read(opt_in_id), normalize_word(opt_in_id)
         if read_at is not None and before is not None and before.read_at > read_at:  # a run has read it since
-            changed = {subject: seen for subject, seen in changed.items() if not seen.granted or seen.refused}
-            read = None
+            changed, read = without_grants(changed), None
         self._observed[key] |= changed
         if read is not None:
             changed_at = read.changed_at or (before.changed_at if before else None) or read.read_at

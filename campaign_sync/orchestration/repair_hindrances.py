@@ -8,9 +8,10 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.mandator_cursors import parse_cursors
-from campaign_sync.orchestration.dagster_internals import InstigatorState, InstigatorType, SensorInstigatorData
+from campaign_sync.orchestration.dagster_internals import InstigatorState
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.sensor_activity import active_at, sensor_data, sensor_states, switched_off
 
 REPAIR_SENSOR = "campaign_sync_repair"
 """The sensor whose state says from which code location a mandator is served, and by which configuration."""
@@ -49,7 +50,7 @@ class RepairHindrances:
     def _sensor_hindrance(self, mandator: str) -> str | None:
         """Return why the sensor that serves a mandator doesn't run. Its cursor says which mandators it serves."""
         sensors = self._sensors(REPAIR_SENSOR)
-        serving = [state for state in sensors if parse_cursors(_data(state).cursor, {mandator})]
+        serving = [state for state in sensors if parse_cursors(sensor_data(state).cursor, {mandator})]
         if serving:  # that of a code location which has another name by now has older ticks
             return self._problem(serving[0])
         problems = [self._problem(state) for state in sensors]
@@ -64,8 +65,8 @@ class RepairHindrances:
     def _read_problem(self, state: InstigatorState) -> str | None:
         name = state.instigator_name
         if not state.is_running:
-            return f"the sensor {name} is switched off. Switch it on, on the page Automation of Dagster's UI"
-        ticked_at = _active_at(state)
+            return switched_off(name)
+        ticked_at = active_at(state)
         if ticked_at is None or not self._is_silent(state, ticked_at):
             return None
         moment = datetime.fromtimestamp(ticked_at, UTC)
@@ -76,7 +77,7 @@ class RepairHindrances:
 
     def _is_silent(self, state: InstigatorState, ticked_at: float) -> bool:
         for other in (*self._sensors(ALARM_SENSOR), *self._sensors(REPORT_SENSOR)):
-            if other.repository_selector_id == state.repository_selector_id and (_active_at(other) or 0) > ticked_at:
+            if other.repository_selector_id == state.repository_selector_id and (active_at(other) or 0) > ticked_at:
                 ticks = self._instance.get_ticks(
                     other.instigator_origin_id, other.selector_id, after=ticked_at, limit=MISSED_TICKS
                 )
@@ -90,18 +91,4 @@ class RepairHindrances:
 
     @cached_property
     def _all_sensors(self) -> Sequence[InstigatorState]:
-        if self._instance.schedule_storage is None:  # of a process that executes a run without a daemon
-            return []
-        states = self._instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
-        return sorted(states, key=lambda state: _active_at(state) or 0, reverse=True)
-
-
-def _data(state: InstigatorState) -> SensorInstigatorData:
-    return state.instigator_data if isinstance(state.instigator_data, SensorInstigatorData) else SensorInstigatorData()
-
-
-def _active_at(state: InstigatorState) -> float | None:
-    """Return when the newest tick of a sensor began, or when it was switched on since; None if that isn't known."""
-    data = _data(state)
-    moments = (data.last_tick_start_timestamp, data.last_tick_timestamp, data.last_sensor_start_timestamp)
-    return max((moment for moment in moments if moment), default=None)
+        return sensor_states(self._instance)

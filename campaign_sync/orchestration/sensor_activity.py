@@ -1,6 +1,5 @@
 """When sensors ticked last, and which of them are switched off or late."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +30,7 @@ class SensorActivity:
     def problem(self, now: datetime) -> str | None:
         """Return that the sensor is switched off or late, and what to do; None if it is neither."""
         if not self.running:
-            return f"the sensor {self.name} is switched off; switch it on, on the page Automation of Dagster's UI"
+            return switched_off(self.name)
         if self.ticked_at is None:
             return f"the sensor {self.name} has never run; {_REMEDY}"
         age = now - self.ticked_at
@@ -42,19 +41,37 @@ class SensorActivity:
 
 def sensor_activities(instance: dg.DagsterInstance, sensors: Sequence[dg.SensorDefinition]) -> list[SensorActivity]:
     """Return what Dagster's instance knows of these sensors; nothing if it has never run any of them."""
+    states = sensor_states(instance)
+    of_sensors = [(sensor, [state for state in states if state.instigator_name == sensor.name]) for sensor in sensors]
+    return [_activity(sensor, found) for sensor, found in of_sensors] if any(found for _, found in of_sensors) else []
+
+
+def sensor_states(instance: dg.DagsterInstance) -> list[InstigatorState]:
+    """Return the sensors of all code locations that Dagster's instance knows, the one that ticked last first."""
     if instance.schedule_storage is None:  # of a process that executes a run without a daemon
         return []
-    states: defaultdict[str, list[InstigatorState]] = defaultdict(list)
-    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
-        states[state.instigator_name].append(state)
-    if not any(sensor.name in states for sensor in sensors):
-        return []
-    return [_activity(sensor, states[sensor.name]) for sensor in sensors]
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    return sorted(states, key=lambda state: active_at(state) or 0, reverse=True)
+
+
+def active_at(state: InstigatorState) -> float | None:
+    """Return when the newest tick of a sensor began, or when it was switched on since; None if that isn't known."""
+    return _newest(_ticked_at(state), sensor_data(state).last_sensor_start_timestamp)
+
+
+def sensor_data(state: InstigatorState) -> SensorInstigatorData:
+    """Return what Dagster keeps of a sensor's ticks; nothing where it has never ticked."""
+    return state.instigator_data if isinstance(state.instigator_data, SensorInstigatorData) else SensorInstigatorData()
+
+
+def switched_off(name: str) -> str:
+    """Return that a sensor is switched off, and what to do, without a full stop."""
+    return f"the sensor {name} is switched off. Switch it on, on the page Automation of Dagster's UI"
 
 
 def _activity(sensor: dg.SensorDefinition, states: Sequence[InstigatorState]) -> SensorActivity:
     """Return what is known of a sensor. Of code locations that both have it, the one that ticked last counts."""
-    newest = max(states, key=lambda state: _ticked_at(state) or 0, default=None)
+    newest = states[0] if states else None
     ticked_at = _ticked_at(newest) if newest else None
     return SensorActivity(
         sensor.name,
@@ -65,7 +82,9 @@ def _activity(sensor: dg.SensorDefinition, states: Sequence[InstigatorState]) ->
 
 
 def _ticked_at(state: InstigatorState) -> float | None:
-    data = state.instigator_data
-    if not isinstance(data, SensorInstigatorData):
-        return None
-    return max((at for at in (data.last_tick_start_timestamp, data.last_tick_timestamp) if at), default=None)
+    data = sensor_data(state)
+    return _newest(data.last_tick_start_timestamp, data.last_tick_timestamp)
+
+
+def _newest(*moments: float | None) -> float | None:
+    return max((moment for moment in moments if moment), default=None)

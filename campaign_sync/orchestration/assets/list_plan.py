@@ -13,7 +13,7 @@ from campaign_sync.inquiry.plan_sources import open_planner
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, pick_metadata, seen_in, table
+from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized, pick_metadata, seen_in, table
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import RunResource, StateResource, VendorResource
@@ -39,7 +39,7 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
         metadata={
             "mandator": settings.mandator_display_name,
             "list": settings.display_name,
-            "recipient list id": str(settings.recipient_list_id),
+            RECIPIENT_LIST_ID: str(settings.recipient_list_id),
             "opt-in": settings.schema.opt_in_id,
             **pick_metadata(settings),
         },

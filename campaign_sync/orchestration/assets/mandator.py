@@ -5,9 +5,7 @@ import re
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import FeedbackKind
-from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.assets.audit import audit_asset
 from campaign_sync.orchestration.assets.bounces_unsubscribes import feedback_asset
 from campaign_sync.orchestration.assets.list_drift import list_drift_asset
@@ -41,23 +39,13 @@ def mandator_assets(configuration: Configuration, mandator: str) -> list[dg.Asse
             for asset in (
                 selection_asset(recipient_list, crm_kind, turns[recipient_list.name]),
                 snapshot_asset(recipient_list, turns[recipient_list.name]),
-                recipient_list_asset(recipient_list, turns[recipient_list.name]),
+                recipient_list_asset(recipient_list, turns[recipient_list.name], report.key if report else None),
                 list_plan_asset(configuration, recipient_list),
             )
         ),
         *([report] if report else []),
     ]
-    if report:
-        assets = [_with_report_link(asset, report.key) for asset in assets]
     return with_catalogue(assets, settings)
-
-
-def _with_report_link(asset: dg.AssetsDefinition, report: dg.AssetKey) -> dg.AssetsDefinition:
-    """Return the asset of a recipient list with a link to the report that is about it; another one as it is."""
-    if asset_name(asset.key).kind is not AssetKind.RECIPIENT_LIST:
-        return asset
-    link = {"daily report": dg.MetadataValue.asset(report)}
-    return asset.map_asset_specs(lambda spec: spec.merge_attributes(metadata=link))
 
 
 def _crm_kind(adapter: str) -> str:

@@ -53,8 +53,11 @@ SHOWN_DETAILS = 3
 """How many different details of calls of one kind its page shows; the state database has all of them."""
 
 
-def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
-    """Return the asset `[mandator, "<list>_recipient_list"]`: preflight, clear, fill, sweep, read back, proof."""
+def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey | None) -> dg.AssetsDefinition:
+    """Return the asset `[mandator, "<list>_recipient_list"]`: preflight, clear, fill, sweep, read back, proof.
+
+    `report` is the asset of the report that is about the list, if there is one; its page links it.
+    """
     mandator = settings.mandator
     key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
 
@@ -79,6 +82,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinit
             "opt-in": settings.schema.opt_in_id,
             **pick_metadata(settings),
             "strategy": settings.recipient_list.strategy,
+            **({"daily report": dg.MetadataValue.asset(report)} if report else {}),
         },
         check_specs=[
             dg.AssetCheckSpec(

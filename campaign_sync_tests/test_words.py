@@ -52,6 +52,7 @@ FORMER_KEYS = {
     ("CHANGELOG.md", "mend"),
     ("campaign_sync/config/automation.py", "mend"),
     ("campaign_sync_tests/test_automation_settings.py", "mend"),
+    ("campaign_sync_tests/test_configuration.py", "mend"),
 }
 """Former keys of the configuration that are still accepted, by the files that name them."""
 

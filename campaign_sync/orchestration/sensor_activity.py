@@ -43,7 +43,7 @@ def sensor_activities(instance: dg.DagsterInstance, sensors: Sequence[dg.SensorD
     """Return what Dagster's instance knows of these sensors; nothing if it has never run any of them."""
     states = sensor_states(instance)
     of_sensors = [(sensor, [state for state in states if state.instigator_name == sensor.name]) for sensor in sensors]
-    return [_activity(sensor, found) for sensor, found in of_sensors] if any(found for _, found in of_sensors) else []
+    return [_activity(sensor, own) for sensor, own in of_sensors] if any(own for _, own in of_sensors) else []
 
 
 def sensor_states(instance: dg.DagsterInstance) -> list[InstigatorState]:

@@ -20,7 +20,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _SOURCE_FILE = re.compile(
     r"`((?:[\w./]+/[\w.]+\.(?:py|yaml|json|sh|conf|md))|(?:campaign_sync_tests|docs|deploy|storage/migrations)/[\w/]*)`"
 )
-_SECTION = re.compile(r"""(?:MANUAL\}|operations\.md)[,;]?\s*(?:"\s*f?")?“([^”]+)”""")
+_SECTION = re.compile(r"""(?:MANUAL\}|manual\}|operations\.md)[,;]?\s*(?:"\s*f?")?“([^”]+)”""")
 _STEP = re.compile(r"^\|[^|]+\| `([\w.]+)` \| `([\w./]+\.py)` \|$", re.MULTILINE)
 
 

@@ -2,12 +2,11 @@
 
 import logging
 import re
-from datetime import tzinfo
 from types import ModuleType
 from urllib.parse import unquote
 
 from campaign_sync.alerts.channel import ChannelError
-from campaign_sync.alerts.messages import fields_of
+from campaign_sync.alerts.messages import Wording, fields_of
 from campaign_sync.config import AppriseSettings, UnavailableError
 from campaign_sync.domain.incident import Notice, NoticeKind
 from campaign_sync.domain.printable_text import printable_line
@@ -23,8 +22,8 @@ _MASK = "…"
 class AppriseChannel:
     """Sends each notice to one URL of Apprise. Certificates are verified and redirects aren't followed."""
 
-    def __init__(self, key: str, settings: AppriseSettings, zone: tzinfo, ui_url: str | None) -> None:
-        self._key, self._settings, self._zone, self._ui_url = key, settings, zone, ui_url
+    def __init__(self, key: str, settings: AppriseSettings, wording: Wording, ui_url: str | None) -> None:
+        self._key, self._settings, self._wording, self._ui_url = key, settings, wording, ui_url
 
     @property
     def name(self) -> str:
@@ -67,7 +66,7 @@ class AppriseChannel:
         if not target.verify_certificate:
             return "its URL switches the verification of certificates off; remove verify=no."
         target.redirects = False
-        fields = fields_of(notice, self._zone, self._ui_url)
+        fields = fields_of(notice, self._wording, self._ui_url)
         services = apprise.Apprise(asset=asset)
         services.add(target)
         result = services.notify(

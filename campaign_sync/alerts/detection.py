@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from campaign_sync.alerts.messages import as_sentence, moment
+from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.distribution import manual_page
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Freshness
-from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject
+from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject, vendor_list
+from campaign_sync.domain.message import Message, as_sentence
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
@@ -49,8 +50,11 @@ def incomplete_lists(
             Subject.of_list(name),
             IncidentKind.UNREPAIRED if given_up or hindered else IncidentKind.INCOMPLETE,
             since,
-            f"The list {named(settings, mandator, name)} is INCOMPLETE since {moment(since, settings.zone)}: it was "
-            "cleared and isn't full again.",
+            Message(
+                "The list {list} is INCOMPLETE since {moment}: it was cleared and isn't full again.",
+                list=named(settings, mandator, name),
+                moment=moment(since, settings.zone),
+            ),
             _incomplete_remedy(mandator, name, state.attempts if given_up else None, hindered),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
@@ -76,17 +80,26 @@ def not_as_proven(
             recipient_list_page(mandator, judged.name, prefix=configuration.prefix),
         )
         again = f"`campaign-sync run {mandator} --list {judged.name}`"
-        called = f"The list {named(settings, mandator, judged.name)}"
+        called = named(settings, mandator, judged.name)
         if readiness is Readiness.DRIFTED and since and judged.drift:
             yield Incident(
                 mandator,
                 Subject.of_list(judged.name),
                 IncidentKind.DRIFTED,
                 since,
-                f"{called} was changed at the vendor after its proof, as was found at "
-                f"{moment(since, settings.zone)}: {judged.drift.read_back}.",
-                f"Send nothing to it until the all-clear. Find out who or what has changed it, then run {again}; "
-                f"{MANUAL}, “A list was changed after its proof”.",
+                Message(
+                    "The list {list} was changed at the vendor after its proof, as was found at {moment}: "
+                    "{differences}.",
+                    list=called,
+                    moment=moment(since, settings.zone),
+                    differences=judged.drift.read_back.summary if judged.drift.read_back else "",
+                ),
+                Message(
+                    "Send nothing to it until the all-clear. Find out who or what has changed it, then run {command}; "
+                    "{manual}, “A list was changed after its proof”.",
+                    command=again,
+                    manual=MANUAL,
+                ),
                 page,
             )
         if readiness is Readiness.CHECK_MISSING and since:
@@ -95,8 +108,8 @@ def not_as_proven(
                 Subject.of_list(judged.name),
                 IncidentKind.CHECK,
                 since,
-                f"{called} {judged.status.message}.",
-                f"See on the run's page why it wasn't checked, then run {again}.",
+                Message("The list {list} {state:inline}.", list=called, state=judged.status.message),
+                Message("See on the run's page why it wasn't checked, then run {command}.", command=again),
                 page,
             )
 
@@ -113,12 +126,22 @@ def doubtful_lists(configuration: Configuration, mandator: str, view: StateView)
                 Subject.of_list(name),
                 IncidentKind.SUSPECTED_PARTIAL_FILL,
                 fill.found_at,
-                f"The list {named(settings, mandator, name)} looks half full: it held {fill.held} recipients, nearly "
-                f"all of them among the {fill.expected} that it should hold, when that was found "
-                f"({moment(fill.found_at, settings.zone)}), and no record explains it.",
-                f"Send nothing to it until the all-clear. If the {fill.expected} are right, fill it up: "
-                f"`campaign-sync run {mandator} --list {name} --accept-size REASON`; see {MANUAL}, "
-                "“A list looks half full”.",
+                Message(
+                    "The list {list} looks half full: it held {held} recipients, nearly all of them among the "
+                    "{expected} "
+                    "that it should hold, when that was found ({moment}), and no record explains it.",
+                    list=named(settings, mandator, name),
+                    held=fill.held,
+                    expected=fill.expected,
+                    moment=moment(fill.found_at, settings.zone),
+                ),
+                Message(
+                    "Send nothing to it until the all-clear. If the {expected} are right, fill it up: {command}; see "
+                    "{manual}, “A list looks half full”.",
+                    expected=fill.expected,
+                    command=f"`campaign-sync run {mandator} --list {name} --accept-size REASON`",
+                    manual=MANUAL,
+                ),
                 recipient_list_page(mandator, name, prefix=configuration.prefix),
             )
 
@@ -154,7 +177,7 @@ def left_behind(configuration: Configuration, mandator: str, view: StateView) ->
     ids = configuration.mandators[mandator].recipient_list_ids
     subjects: set[Subject] = set()
     for unfinished in view.left_incomplete(mandator):
-        subjects.add(_vendor_list(unfinished.recipient_list_id))
+        subjects.add(vendor_list(unfinished.recipient_list_id))
         if unfinished.recipient_list_id in ids.values() and ids.get(unfinished.list) != unfinished.recipient_list_id:
             subjects.add(Subject.of_list(unfinished.list))
     return subjects & view.open_incidents(mandator).keys()
@@ -168,24 +191,29 @@ def former_lists(configuration: Configuration, mandator: str, view: StateView) -
         former, since = unfinished.recipient_list_id, unfinished.cleared_at or unfinished.started_at
         if unfinished.list not in ids or former in ids.values():
             continue
-        called = f"{mandator}/{unfinished.list}"
         yield Incident(
             mandator,
-            _vendor_list(former),
+            vendor_list(former),
             IncidentKind.UNREPAIRED,
             since,
-            f"Recipient list {former} is INCOMPLETE since {moment(since, settings.zone)}: it was cleared and isn't "
-            f"full again, and {called}, which it was then, has the recipient_list_id {ids[unfinished.list]} in the "
-            "configuration now.",
-            "Send nothing to it: part of its people are missing, and nothing repairs it. Clear or delete it at the "
-            f"vendor, and start the job {mandator}_list_drift, which finds that; or restore its recipient_list_id, or "
-            f"configure it as a further list, and replace it; {MANUAL}, “Adding a mandator or a list”.",
+            Message(
+                "Recipient list {former} is INCOMPLETE since {moment}: it was cleared and isn't full again, and "
+                "{list}, "
+                "which it was then, has the recipient_list_id {current} in the configuration now.",
+                former=former,
+                moment=moment(since, settings.zone),
+                list=f"{mandator}/{unfinished.list}",
+                current=ids[unfinished.list],
+            ),
+            Message(
+                "Send nothing to it: part of its people are missing, and nothing repairs it. Clear or delete it at the "
+                "vendor, and start the job {job}, which finds that; or restore its recipient_list_id, or configure it "
+                "as a further list, and replace it; {manual}, “Adding a mandator or a list”.",
+                job=f"{mandator}_list_drift",
+                manual=MANUAL,
+            ),
             recipient_list_page(mandator, unfinished.list, prefix=configuration.prefix),
         )
-
-
-def _vendor_list(recipient_list_id: int) -> Subject:
-    return Subject(f"recipient list {recipient_list_id}")
 
 
 def old_feedback(
@@ -212,8 +240,12 @@ def old_feedback(
         IncidentKind.FEEDBACK_LOST if lost else IncidentKind.FEEDBACK_OLD,
         now - verdict.age,
         as_sentence(verdict.message),
-        "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would still be "
-        f"mailed: see {MANUAL}, “Feedback has grown old”.",
+        Message(
+            "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would "
+            "still be "
+            "mailed: see {manual}, “Feedback has grown old”.",
+            manual=MANUAL,
+        ),
         f"{suppression_state.page}?view=checks&checkDetail=feedback_age",
     )
 
@@ -231,17 +263,25 @@ def _incomplete_remedy(mandator: str, name: str, attempts: int | None, hindrance
     """
     again = f"`campaign-sync run {mandator} --list {name}`"
     if hindrance:
-        return (
+        return Message(
             "Send nothing to it until the all-clear: part of its people are missing. Nothing repairs it automatically, "
-            f"because {hindrance}: then it is repaired within minutes. If not, run {again} and see {MANUAL}, "
-            "“A list is INCOMPLETE”."
+            "because {hindrance}: then it is repaired within minutes. If not, run {command} and see {manual}, "
+            "“A list is INCOMPLETE”.",
+            hindrance=hindrance,
+            command=again,
+            manual=MANUAL,
         )
     if attempts is None:
-        return (
+        return Message(
             "Send nothing to it until the all-clear: part of its people are missing. It is usually repaired "
-            f"automatically within minutes; if not, run {again} and see {MANUAL}, “A list is INCOMPLETE”."
+            "automatically within minutes; if not, run {command} and see {manual}, “A list is INCOMPLETE”.",
+            command=again,
+            manual=MANUAL,
         )
-    return (
+    return Message(
         "Send nothing to it: part of its people are missing, and no further attempt is made automatically (attempts so "
-        f"far: {attempts}). See why its last run failed, then run {again}; {MANUAL}, “A list is INCOMPLETE”."
+        "far: {attempts}). See why its last run failed, then run {command}; {manual}, “A list is INCOMPLETE”.",
+        attempts=attempts,
+        command=again,
+        manual=MANUAL,
     )

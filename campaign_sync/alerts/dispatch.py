@@ -9,6 +9,7 @@ from campaign_sync.alerts.apprise import AppriseChannel
 from campaign_sync.alerts.channel import Channel, ChannelError
 from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
+from campaign_sync.alerts.messages import Wording
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import Incident, Notice, NoticeKind
@@ -23,13 +24,14 @@ def configured_channels(
     """Return the channels for a mandator's incidents; the log is always among them."""
     broken = configuration.broken_mandators.get(mandator)
     alarms, settings = configuration.alarms, broken or configuration.mandators[mandator]
+    wording = Wording(settings.zone, configuration.language)
     channels: list[Channel] = [LogChannel(logger, settings.zone)]
     if alarms.email is not None:
         to = settings.alarms_to or alarms.email.to
-        channels.append(EmailChannel(alarms.email, to, settings.zone, alarms.ui_url))
-    channels += [WebhookChannel(key, target, settings.zone, alarms.ui_url) for key, target in alarms.webhooks.items()]
+        channels.append(EmailChannel(alarms.email, to, wording, alarms.ui_url))
+    channels += [WebhookChannel(key, target, wording, alarms.ui_url) for key, target in alarms.webhooks.items()]
     channels += [
-        AppriseChannel(key, target, settings.zone, alarms.ui_url)
+        AppriseChannel(key, target, wording, alarms.ui_url)
         for key, target in alarms.apprise.items()
         if not target.mandators or mandator in target.mandators
     ]
@@ -38,14 +40,14 @@ def configured_channels(
 
 def installation_channels(configuration: Configuration, logger: Callable[[], logging.Logger]) -> list[Channel]:
     """Return the channels for incidents that concern no mandator: those that aren't of single mandators, if any."""
-    alarms, zone = configuration.alarms, UTC
-    channels: list[Channel] = [LogChannel(logger, zone)]
+    alarms, wording = configuration.alarms, Wording(UTC, configuration.language)
+    channels: list[Channel] = [LogChannel(logger, wording.zone)]
     if alarms.email is not None:
-        channels.append(EmailChannel(alarms.email, alarms.email.to, zone, alarms.ui_url))
-    channels += [WebhookChannel(key, target, zone, alarms.ui_url) for key, target in alarms.webhooks.items()]
+        channels.append(EmailChannel(alarms.email, alarms.email.to, wording, alarms.ui_url))
+    channels += [WebhookChannel(key, target, wording, alarms.ui_url) for key, target in alarms.webhooks.items()]
     shared = {key: target for key, target in alarms.apprise.items() if not target.mandators}
     targets = shared if shared or len(channels) > 1 else alarms.apprise
-    channels += [AppriseChannel(key, target, zone, alarms.ui_url) for key, target in targets.items()]
+    channels += [AppriseChannel(key, target, wording, alarms.ui_url) for key, target in targets.items()]
     return channels
 
 

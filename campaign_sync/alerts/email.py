@@ -4,12 +4,11 @@ import smtplib
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import tzinfo
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
 from campaign_sync.alerts.channel import ChannelError
-from campaign_sync.alerts.messages import fields_of
+from campaign_sync.alerts.messages import Wording, fields_of
 from campaign_sync.config import EmailSettings, UnavailableError
 from campaign_sync.domain.incident import Notice
 
@@ -22,8 +21,8 @@ class EmailChannel:
 
     name = "email"
 
-    def __init__(self, settings: EmailSettings, to: Sequence[str], zone: tzinfo, ui_url: str | None) -> None:
-        self._settings, self._to, self._zone, self._ui_url = settings, list(to), zone, ui_url
+    def __init__(self, settings: EmailSettings, to: Sequence[str], wording: Wording, ui_url: str | None) -> None:
+        self._settings, self._to, self._wording, self._ui_url = settings, list(to), wording, ui_url
 
     def send(self, notice: Notice) -> None:
         """Send the mail.
@@ -79,7 +78,7 @@ class EmailChannel:
             server.close()
 
     def _message(self, notice: Notice) -> EmailMessage:
-        fields = fields_of(notice, self._zone, self._ui_url)
+        fields = fields_of(notice, self._wording, self._ui_url)
         message = EmailMessage()
         message["Subject"] = f"[campaign_sync] {fields['headline']}"
         message["From"], message["To"] = self._settings.sender, ", ".join(self._to)

@@ -1,38 +1,56 @@
 """The texts of notices."""
 
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import Final
 
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import Notice, NoticeKind, headline, incident_location
+from campaign_sync.domain.message import SOURCE_LANGUAGE, Language, Message, join_messages
 from campaign_sync.domain.printable_text import printable, printable_line
+from campaign_sync.localization.catalogs import translate
 
 
-def text_of(notice: Notice, zone: tzinfo) -> str:
+def text_of(notice: Notice, zone: tzinfo) -> Message:
     """Return what is wrong since when, what it means and what to do; or that it is over."""
     incident = notice.incident
     if notice.kind is NoticeKind.ALL_CLEAR and notice.until is not None:
         lasted = format_duration(notice.until - incident.since)
         where, over_since = incident_location(incident), moment(notice.until, zone)
-        return f"What was wrong with {where} is over since {over_since}, after {lasted}."
-    if notice.kind is NoticeKind.UNWATCHED:
-        return (
-            f"{incident.what} Since then it was taken out of the configuration, or its name there has another "
-            "recipient_list_id, so nothing repairs it, and this alarm gets no all-clear: send nothing to it, and clear "
-            "it at the vendor."
+        return Message(
+            "What was wrong with {where} is over since {moment}, after {duration}.",
+            where=where,
+            moment=over_since,
+            duration=lasted,
         )
-    return f"{incident.what} {incident.remedy}"
+    if notice.kind is NoticeKind.UNWATCHED:
+        unwatched = Message(
+            "Since then it was taken out of the configuration, or its name there has another recipient_list_id, so "
+            "nothing repairs it, and this alarm gets no all-clear: send nothing to it, and clear it at the vendor."
+        )
+        return join_messages(" ", [incident.what, unwatched])
+    return join_messages(" ", [incident.what, incident.remedy])
 
 
-def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str]:
+@dataclass(frozen=True)
+class Wording:
+    """How alarms are worded for those who get them: the language, and the zone of times."""
+
+    zone: tzinfo
+    language: Language = SOURCE_LANGUAGE
+
+
+def fields_of(notice: Notice, wording: Wording, ui_url: str | None) -> dict[str, str]:
     """Return the fields of a notice by name.
 
-    `headline`, `text`, `stage`, `kind`, `mandator`, `subject`, `since`, `until` and `link`. Times are ISO 8601 in the
-    mandator's zone; what isn't known is empty.
+    `headline`, `text`, `stage`, `kind`, `mandator`, `subject`, `since`, `until` and `link`. Only headline and text
+    depend on the language. Times are ISO 8601 in the mandator's zone; what isn't known is empty.
     """
+    zone, language = wording.zone, wording.language
     incident = notice.incident
     return {
-        "headline": printable_line(headline(notice)),
-        "text": printable(text_of(notice, zone)),
+        "headline": printable_line(translate(headline(notice), language)),
+        "text": printable(translate(text_of(notice, zone), language)),
         "stage": notice.kind.value,
         "kind": incident.kind.value,
         "mandator": incident.mandator,
@@ -43,11 +61,14 @@ def fields_of(notice: Notice, zone: tzinfo, ui_url: str | None) -> dict[str, str
     }
 
 
-def moment(when: datetime, zone: tzinfo) -> str:
+_ZONES: Final = {"CET": Message("CET"), "CEST": Message("CEST")}
+
+
+def moment(when: datetime, zone: tzinfo) -> Message:
     """Return a moment as text, with the name of its time zone."""
-    return f"{when.astimezone(zone):%Y-%m-%d %H:%M %Z}"
-
-
-def as_sentence(text: str) -> str:
-    """Return the text of an error or a check as a sentence."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    local = when.astimezone(zone)
+    shown = _ZONES.get(f"{local:%Z}", f"{local:%Z}")
+    day, month, year = f"{local:%d}", f"{local:%m}", f"{local:%Y}"
+    return Message(
+        "{year}-{month}-{day} {time} {zone}", year=year, month=month, day=day, time=f"{local:%H:%M}", zone=shown
+    )

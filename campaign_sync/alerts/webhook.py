@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from datetime import tzinfo
 from typing import Any
 
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.http_request import send_request
-from campaign_sync.alerts.messages import fields_of
+from campaign_sync.alerts.messages import Wording, fields_of
 from campaign_sync.config import UnavailableError, WebhookSettings
 from campaign_sync.domain.incident import Notice, NoticeKind
 
@@ -18,8 +17,8 @@ TIMEOUT_SECONDS = 20.0
 class WebhookChannel:
     """Posts each notice as JSON."""
 
-    def __init__(self, key: str, settings: WebhookSettings, zone: tzinfo, ui_url: str | None) -> None:
-        self._key, self._settings, self._zone, self._ui_url = key, settings, zone, ui_url
+    def __init__(self, key: str, settings: WebhookSettings, wording: Wording, ui_url: str | None) -> None:
+        self._key, self._settings, self._wording, self._ui_url = key, settings, wording, ui_url
 
     @property
     def name(self) -> str:
@@ -42,7 +41,7 @@ class WebhookChannel:
             raise ChannelError(f"the webhook alarms.webhooks.{self._key} accepted no alarm: {problem}")
 
     def _body(self, notice: Notice) -> Mapping[str, Any]:
-        fields = fields_of(notice, self._zone, self._ui_url)
+        fields = fields_of(notice, self._wording, self._ui_url)
         if self._settings.template is not None:
             filled: dict[str, Any] = _filled(self._settings.template, fields)
             return filled

@@ -27,6 +27,7 @@ from campaign_sync.domain.incident import (
     Subject,
     subject_location,
 )
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.current_incidents import find_current_incidents
@@ -220,7 +221,10 @@ def _test_incident(mandator: str) -> Incident:
         Subject("the alarms"),
         IncidentKind.CHECK,
         datetime.now(UTC),
-        "Nothing is wrong: this is a test of whether alarms of campaign_sync are delivered to you.",
-        "They are. Alarms are sent when a list is incomplete or late, when a run fails, and when feedback grows old.",
+        Message("Nothing is wrong: this is a test of whether alarms of campaign_sync are delivered to you."),
+        Message(
+            "They are. Alarms are sent when a list is incomplete or late, when a run fails, and when feedback grows "
+            "old."
+        ),
         "/overview",
     )

@@ -26,13 +26,13 @@ from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import (
     PRESETS,
     Configuration,
-    Language,
     configuration_schema,
     load_configuration,
     preset_text,
     unavailable_secrets,
 )
 from campaign_sync.distribution import manual_page
+from campaign_sync.domain.message import Language
 from campaign_sync.extras import PACKAGE
 
 app = CommandGroup(

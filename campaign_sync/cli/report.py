@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from campaign_sync.cli.error_handling import CommandError
-from campaign_sync.config import Configuration, Language
+from campaign_sync.config import Configuration
+from campaign_sync.domain.message import Language
 from campaign_sync.optimizely.client import connect_mandator
 from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
 from campaign_sync.reports.collection import gather

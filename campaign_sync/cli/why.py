@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.cli.list_sections import Line, ListSection, print_list_sections
 from campaign_sync.cli.membership_text import (
     SEARCH_STATUS,
@@ -23,6 +22,7 @@ from campaign_sync.cli.output import LocalTime
 from campaign_sync.config import Configuration
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.consent import GRANTING
+from campaign_sync.domain.message import as_sentence
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.inquiry.person_report import PersonListReport, PersonReport

@@ -40,7 +40,7 @@ from campaign_sync.config.readers import (
     ResponseSettings,
 )
 from campaign_sync.config.references import UnavailableError, unavailable_secrets
-from campaign_sync.config.reports import Language, ReportSettings
+from campaign_sync.config.reports import ReportSettings
 from campaign_sync.config.retention import RetentionSettings
 from campaign_sync.config.telemetry import OtlpSettings, TelemetrySettings
 
@@ -62,7 +62,6 @@ __all__ = [
     "FeedbackSettings",
     "FileSettings",
     "KubernetesSettings",
-    "Language",
     "Limits",
     "MailingSettings",
     "MandatorSettings",

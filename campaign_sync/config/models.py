@@ -47,6 +47,7 @@ from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
 from campaign_sync.config.retention import RetentionSettings
 from campaign_sync.config.telemetry import TelemetrySettings
+from campaign_sync.domain.message import SOURCE_LANGUAGE, Language
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
 
@@ -227,6 +228,12 @@ class MandatorSettings(ConfigModel):
     lists: dict[Key, RecipientListSettings] = Field(min_length=1)
     """The recipient lists by a name of your choice (lower-case letters, digits, underscores)."""
     _prefix: str = PrivateAttr("")
+    _language: Language = PrivateAttr(SOURCE_LANGUAGE)
+
+    @property
+    def language(self) -> Language:
+        """The language of its descriptions and checks in Dagster's UI."""
+        return self._language
 
     @property
     def prefix(self) -> str:
@@ -300,6 +307,8 @@ class Configuration(ConfigModel):
     """The channels for notices of incidents."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Where spans and metrics are sent; nowhere if left out."""
+    language: Language = SOURCE_LANGUAGE
+    """The language of alarms."""
     reports: ReportSettings = ReportSettings()
     """The daily report of each mandator."""
     retention: RetentionSettings = RetentionSettings()
@@ -315,9 +324,9 @@ class Configuration(ConfigModel):
         return self.dagster.prefix or ""
 
     def model_post_init(self, _: object) -> None:
-        """Let every mandator know the prefix."""
+        """Let every mandator know the prefix and the language."""
         for settings in self.mandators.values():
-            settings._prefix = self.prefix
+            settings._prefix, settings._language = self.prefix, self.language
 
     _broken_mandators: Mapping[str, BrokenMandator] = PrivateAttr(default_factory=dict)
 

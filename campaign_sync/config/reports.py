@@ -1,14 +1,12 @@
 """The section `reports`: the daily reports."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, model_validator
 
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.retention import refuse_former_key
-
-Language = Literal["de", "en"]
-"""The languages of reports."""
+from campaign_sync.domain.message import Language
 
 
 def _unique(languages: tuple[Language, ...]) -> tuple[Language, ...]:

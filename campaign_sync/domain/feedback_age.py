@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from campaign_sync.domain.message import Message, join_messages
+
 WARN_AFTER = timedelta(hours=24)
 
 SHORTEST_LIFETIME, LONGEST_LIFETIME = timedelta(days=14), timedelta(days=30)
@@ -59,28 +61,48 @@ class AgeLimits:
             now: the current time by the same clock.
             missing: the names of the readers that were never imported.
         """
-        if until is None and self.by_files:
-            message = f"no delivered file of {missing} of {mandator} had any event yet, so no list is replaced; "
-            return FreshnessStatus(Freshness.BLOCKING, message + _remedy(mandator) + _OF_FILES, None)
         if until is None:
-            message = f"{missing} of {mandator} were never imported, so no list is replaced; {_remedy(mandator)}"
-            return FreshnessStatus(Freshness.BLOCKING, message, None)
+            values = {"readers": missing, "mandator": mandator, "remedy": _remedy(mandator)}
+            message = (
+                Message(
+                    "no delivered file of {readers} of {mandator} had any event yet, so no list is replaced; {remedy}",
+                    **values,
+                )
+                if self.by_files
+                else Message("{readers} of {mandator} were never imported, so no list is replaced; {remedy}", **values)
+            )
+            return FreshnessStatus(Freshness.BLOCKING, self._with_files(message), None)
         age = now - until
         freshness = self._freshness(age)
-        message = f"the CRM has {mandator}'s feedback up to {format_duration(age)} ago"
+        message = self._message(freshness, mandator, until, age)
+        return FreshnessStatus(freshness, message if freshness is Freshness.FRESH else self._with_files(message), age)
+
+    def _message(self, freshness: Freshness, mandator: str, until: datetime, age: timedelta) -> Message:
+        known = Message(
+            "the CRM has {mandator}'s feedback up to {age} ago", mandator=mandator, age=format_duration(age)
+        )
         if freshness is Freshness.ALARM:
-            message = (
-                f"ALARM: {message}; the vendor keeps it for {format_duration(self.lifetime)}, so from "
-                f"{until + self.lifetime:%Y-%m-%d} on unsubscribes are lost for good. No list is replaced; "
-                f"{_remedy(mandator)} today"
+            return Message(
+                "ALARM: {known}; the vendor keeps it for {lifetime}, so from {day} on unsubscribes are lost for good. "
+                "No list is replaced; {remedy} today",
+                known=known,
+                lifetime=format_duration(self.lifetime),
+                day=f"{until + self.lifetime:%Y-%m-%d}",
+                remedy=_remedy(mandator),
             )
-        elif freshness is Freshness.BLOCKING:
-            message += f", more than feedback.max_age {format_duration(self.max_age)}; {_remedy(mandator)}"
-        elif freshness is Freshness.WARNING:
-            message += f", and should have it daily; {_remedy(mandator)}"
-        if self.by_files and freshness is not Freshness.FRESH:
-            message += _OF_FILES
-        return FreshnessStatus(freshness, message, age)
+        if freshness is Freshness.BLOCKING:
+            return Message(
+                "{known}, more than feedback.max_age {limit}; {remedy}",
+                known=known,
+                limit=format_duration(self.max_age),
+                remedy=_remedy(mandator),
+            )
+        if freshness is Freshness.WARNING:
+            return Message("{known}, and should have it daily; {remedy}", known=known, remedy=_remedy(mandator))
+        return known
+
+    def _with_files(self, message: Message) -> Message:
+        return join_messages(". ", [message, _OF_FILES]) if self.by_files else message
 
     def _freshness(self, age: timedelta) -> Freshness:
         if age > self.alarm_after:
@@ -90,14 +112,14 @@ class AgeLimits:
         return Freshness.WARNING if age > WARN_AFTER else Freshness.FRESH
 
 
-_OF_FILES = (
-    ". Delivered files count by what is new in them: one that was only touched, that repeats an earlier one, that "
+_OF_FILES = Message(
+    "Delivered files count by what is new in them: one that was only touched, that repeats an earlier one, that "
     "has no newer event or can't be read shows nothing; if such files come, have the vendor check its export job"
 )
 
 
-def _remedy(mandator: str) -> str:
-    return f"materialize {mandator}'s bounces, unsubscribes and suppression_state"
+def _remedy(mandator: str) -> Message:
+    return Message("materialize {mandator}'s bounces, unsubscribes and suppression_state", mandator=mandator)
 
 
 def delivery_complete_until(newest: datetime | None, earlier: datetime | None) -> datetime | None:
@@ -117,9 +139,9 @@ def is_silence_suspicious(silence: timedelta, earlier_pauses: list[timedelta]) -
     return silence > max([USUAL_SILENCE, *(2 * pause for pause in earlier_pauses)])
 
 
-def format_duration(span: timedelta) -> str:
+def format_duration(span: timedelta) -> Message:
     """Return a duration in minutes up to two hours, in hours up to three days, else in days."""
     hours = span.total_seconds() / 3600
     if hours < 2:
-        return f"{hours * 60:.0f} min" if hours * 60 >= 1 else "less than a minute"
-    return f"{hours:.1f} h" if hours < 72 else f"{hours / 24:.1f} days"
+        return Message("{minutes:.0f} min", minutes=hours * 60) if hours * 60 >= 1 else Message("less than a minute")
+    return Message("{hours:.1f} h", hours=hours) if hours < 72 else Message("{days:.1f} days", days=hours / 24)

@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Final, Self
+
+from campaign_sync.domain.message import Message, join_messages
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,28 @@ class Notice:
     """The id of the incident in the state database."""
 
 
+SUBJECT_NAMES: Final = {
+    "the feedback": Message("the feedback"),
+    "a run": Message("a run"),
+    "the configuration": Message("the configuration"),
+    "the retention": Message("the retention"),
+    "the state database": Message("the state database"),
+    "the alarms": Message("the alarms"),
+    "the responses": Message("the responses"),
+    "the audit": Message("the audit"),
+    "the list_drift": Message("the list_drift"),
+    "the report": Message("the report"),
+}
+"""What people call the subjects that aren't lists, by the names that are stored."""
+
+_VENDOR_LIST: Final = "recipient list "
+
+
+def vendor_list(recipient_list_id: int) -> Subject:
+    """Return the subject of a list at the vendor that no list of the configuration is any more."""
+    return Subject(f"{_VENDOR_LIST}{recipient_list_id}")
+
+
 def incident_location(incident: Incident) -> str:
     """Return where the incident is: `nord/newsletter`, `the feedback of nord`."""
     return subject_location(incident.mandator, incident.subject)
@@ -224,29 +248,43 @@ def incident_location(incident: Incident) -> str:
 
 def subject_location(mandator: str, subject: Subject) -> str:
     """Return where a subject of a mandator is, in the same words."""
-    return f"{mandator}/{subject}" if subject.is_list else f"{subject} of {mandator}"
+    if subject.is_list:
+        return f"{mandator}/{subject}"
+    called = SUBJECT_NAMES.get(subject.name, subject.name)
+    if subject.name.startswith(_VENDOR_LIST):
+        called = Message("recipient list {id}", id=subject.name.removeprefix(_VENDOR_LIST))
+    if mandator == INSTALLATION:
+        return Message("{subject} of the installation", subject=called)
+    return Message("{subject} of {mandator}", subject=called, mandator=mandator)
 
 
-_HEADLINES = {
-    IncidentKind.CHECK: "a check failed",
-    IncidentKind.LATE: "is late",
-    IncidentKind.UNUSABLE: "can't be used",
-    IncidentKind.FAILED: "failed",
-    IncidentKind.DIED: "died",
-    IncidentKind.FEEDBACK_OLD: "has grown old, no list is replaced",
-    IncidentKind.FEEDBACK_LOST: "will soon be lost",
-    IncidentKind.DRIFTED: "was changed after its proof",
-    IncidentKind.SUSPECTED_PARTIAL_FILL: "looks half full",
-    IncidentKind.INCOMPLETE: "is INCOMPLETE",
-    IncidentKind.UNREPAIRED: "stays INCOMPLETE",
+_HEADLINES: Final = {
+    IncidentKind.CHECK: Message("a check failed"),
+    IncidentKind.LATE: Message("is late"),
+    IncidentKind.UNUSABLE: Message("can't be used"),
+    IncidentKind.FAILED: Message("failed"),
+    IncidentKind.DIED: Message("died"),
+    IncidentKind.FEEDBACK_OLD: Message("has grown old, no list is replaced"),
+    IncidentKind.FEEDBACK_LOST: Message("will soon be lost"),
+    IncidentKind.DRIFTED: Message("was changed after its proof"),
+    IncidentKind.SUSPECTED_PARTIAL_FILL: Message("looks half full"),
+    IncidentKind.INCOMPLETE: Message("is INCOMPLETE"),
+    IncidentKind.UNREPAIRED: Message("stays INCOMPLETE"),
+}
+
+_STAGES: Final = {
+    NoticeKind.ALARM: Message("Alarm"),
+    NoticeKind.WORSE: Message("Worse"),
+    NoticeKind.ALL_CLEAR: Message("All clear"),
+    NoticeKind.UNWATCHED: Message("Unwatched"),
+    NoticeKind.TEST: Message("Test"),
 }
 
 
-def headline(notice: Notice) -> str:
+def headline(notice: Notice) -> Message:
     """Return the subject line of a notice."""
     incident = notice.incident
-    if notice.kind is NoticeKind.ALL_CLEAR:
-        return f"All clear: {incident_location(incident)}"
-    if notice.kind is NoticeKind.TEST:
-        return f"Test: {incident_location(incident)}"
-    return f"{notice.kind.capitalize()}: {incident_location(incident)} {_HEADLINES[incident.kind]}"
+    beginning = join_messages(": ", [_STAGES[notice.kind], incident_location(incident)])
+    if notice.kind in (NoticeKind.ALL_CLEAR, NoticeKind.TEST):
+        return beginning
+    return Message("{beginning} {state}", beginning=beginning, state=_HEADLINES[incident.kind])

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from campaign_sync.domain.message import Message, join_messages
+
 TOLERATED_PEOPLE = 2
 """Up to this number of missing or changed people is no incident."""
 
@@ -37,16 +39,26 @@ class ReadBack:
         )
         return missing or self.changed > max(TOLERATED_PEOPLE, CHANGED_SHARE * self.proven)
 
+    @property
+    def summary(self) -> Message:
+        """What was read back, and how it differs from the proof."""
+        differences = [
+            difference
+            for people, difference in (
+                (self.missing, Message("{people:,} are missing", people=self.missing)),
+                (self.changed, Message("{people:,} have other values", people=self.changed)),
+                (self.departed, Message("{people:,} have left since", people=self.departed)),
+                (self.unexpected, Message("{people:,} were added at the vendor", people=self.unexpected)),
+            )
+            if people
+        ]
+        summary = Message(
+            "{people:,} people are in it where {proven:,} were proven", people=self.in_list, proven=self.proven
+        )
+        return join_messages(": ", [summary, join_messages(", ", differences)]) if differences else summary
+
     def __str__(self) -> str:
-        counts = {
-            "are missing": self.missing,
-            "have other values": self.changed,
-            "have left since": self.departed,
-            "were added at the vendor": self.unexpected,
-        }
-        differences = [f"{people:,} {what}" for what, people in counts.items() if people]
-        summary = f"{self.in_list:,} people are in it where {self.proven:,} were proven"
-        return f"{summary}: {', '.join(differences)}" if differences else summary
+        return str(self.summary)
 
 
 def needs_full_read_back(proven: int, last: ReadBack | None, in_list: int, unexpected: int) -> bool:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
 from campaign_sync.domain.list_drift import ListDrift
+from campaign_sync.domain.message import Message
 
 
 class Readiness(StrEnum):
@@ -172,7 +173,7 @@ def _by_feedback_and_checks(facts: ReadinessFacts, now: datetime) -> ReadinessSt
         message = f"is complete, but a check failed: {_joined(attempt.failed_checks)}"
         return ReadinessStatus(Readiness.CHECK_FAILED, attempt.ended_at, message)
     if attempt and attempt.missing_checks:
-        message = f"is complete, but a check has no result: {', '.join(attempt.missing_checks)}"
+        message = Message("is complete, but a check has no result: {checks}", checks=", ".join(attempt.missing_checks))
         return ReadinessStatus(Readiness.CHECK_MISSING, attempt.ended_at, message)
     if not facts.attempts_known:
         message = "is complete, but Dagster can't be asked whether a newer run was to replace it"

@@ -11,9 +11,9 @@ from campaign_sync.alerts.channel import Channel, ChannelError
 from campaign_sync.alerts.detection import MANUAL
 from campaign_sync.alerts.dispatch import configured_channels, send_notices
 from campaign_sync.alerts.heartbeat import Heartbeat
-from campaign_sync.alerts.messages import as_sentence
 from campaign_sync.config import Configuration, unavailable_secrets
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
+from campaign_sync.domain.message import Message, as_sentence
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.incident_check import CheckedIncidents, DagsterReader, check_incidents
 from campaign_sync.orchestration.mandator_threads import PatientThreads
@@ -154,8 +154,12 @@ def _state_incident(mandator: str, error: StateError | None, since: datetime) ->
         IncidentKind.FAILED,
         since,
         as_sentence(str(error)),
-        f"Until it can be used, no list of {mandator} is replaced and nothing unfinished is repaired: see "
-        f"{MANUAL}, “What an alarm means”.",
+        Message(
+            "Until it can be used, no list of {mandator} is replaced and nothing unfinished is repaired: see {manual}, "
+            "“What an alarm means”.",
+            mandator=mandator,
+            manual=MANUAL,
+        ),
         "/deployment",
     )
 

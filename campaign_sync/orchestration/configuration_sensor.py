@@ -11,6 +11,7 @@ from campaign_sync.alerts.dispatch import configured_channels, send_notices
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.incident import CONFIGURATION, DetectedIncidents, Incident, IncidentKind
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.configuration import settings_problems, usable_result
 from campaign_sync.orchestration.check_names import USABLE
@@ -30,16 +31,27 @@ def configuration_incidents(
 ) -> Iterator[Incident]:
     """Yield the incident of a mandator whose settings can't be used, if they can't."""
     if problems := _known_problems(configuration, mandator, instance):
-        more = f" · and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        shown = list(problems[:_SHOWN])
+        if len(problems) > _SHOWN:
+            shown.append(Message("and {count} more", count=len(problems) - _SHOWN))
         yield Incident(
             mandator,
             CONFIGURATION,
             IncidentKind.UNUSABLE,
             now,
-            f"The settings of {mandator} can't be used: {' · '.join(problems[:_SHOWN])}{more}.",
-            f"Until they are corrected, nothing of {mandator} runs: no list is replaced or repaired, and no feedback "
-            "is imported; the other mandators run. Correct them, try `campaign-sync check`, reload the code location "
-            f"(restart it for an environment variable), and run `campaign-sync run {mandator}`.",
+            Message(
+                "The settings of {mandator} can't be used: {problems:inline}.",
+                mandator=mandator,
+                problems=join_messages(" · ", shown),
+            ),
+            Message(
+                "Until they are corrected, nothing of {mandator} runs: no list is replaced or repaired, and no "
+                "feedback "
+                "is imported; the other mandators run. Correct them, try `campaign-sync check`, reload the code "
+                "location (restart it for an environment variable), and run {command}.",
+                mandator=mandator,
+                command=f"`campaign-sync run {mandator}`",
+            ),
             f"{_page(configuration, mandator)}?view=checks&checkDetail={USABLE}",
         )
 

@@ -13,6 +13,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
 from campaign_sync.domain.deadline import Deadline, missed_deadline
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
+from campaign_sync.domain.message import Message
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
@@ -101,11 +102,17 @@ def late_lists(configuration: Configuration, mandator: str, view: StateView, now
             Subject.of_list(name),
             IncidentKind.LATE,
             since,
-            f"The list {named(settings, mandator, name)} is late since {moment(since, settings.zone)}: it was proven "
-            f"last at {moment(proven_at, settings.zone)}.",
-            "It still holds the people of that day, so people who withdrew a consent in the CRM since then would "
-            "still be mailed. Check that its schedule and Dagster's daemon are on, or run "
-            f"`campaign-sync run {mandator} --list {name}`.",
+            Message(
+                "The list {list} is late since {moment}: it was proven last at {proven}.",
+                list=named(settings, mandator, name),
+                moment=moment(since, settings.zone),
+                proven=moment(proven_at, settings.zone),
+            ),
+            Message(
+                "It still holds the people of that day, so people who withdrew a consent in the CRM since then would "
+                "still be mailed. Check that its schedule and Dagster's daemon are on, or run {command}.",
+                command=f"`campaign-sync run {mandator} --list {name}`",
+            ),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
 

@@ -20,6 +20,7 @@ from campaign_sync.alerts.detection import (
 )
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.incident import CONFIGURATION, RUN, DetectedIncidents, Incident, IncidentKind, Subject
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
 from campaign_sync.orchestration.configuration_sensor import configuration_incidents
@@ -195,4 +196,5 @@ def _with_hindrance(incident: Incident, hindrance: str) -> Incident:
     """Return the incident of a run that died with why nothing completes the day; others as they are."""
     if incident.kind is not IncidentKind.DIED:
         return incident
-    return replace(incident, remedy=f"Nothing follows automatically, because {hindrance}. {incident.remedy}")
+    beginning = Message("Nothing follows automatically, because {hindrance}.", hindrance=hindrance)
+    return replace(incident, remedy=join_messages(" ", [beginning, incident.remedy]))

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings, unavailable_secrets
+from campaign_sync.domain.message import Message
 
 
 def are_secrets_of_runs(instance: dg.DagsterInstance) -> bool:
@@ -18,7 +19,9 @@ def lacking_secrets(instance: dg.DagsterInstance, mandator: str, settings: Manda
     problems = unavailable_secrets(settings)
     if not problems or not are_secrets_of_runs(instance):
         return None
-    return (
-        f"secrets of {mandator} can't be read, so nothing of it runs: {' · '.join(problems)}. Set them, and restart "
-        "the code location"
+    return Message(
+        "secrets of {mandator} can't be read, so nothing of it runs: {problems:inline}. Set them, and restart the code "
+        "location",
+        mandator=mandator,
+        problems=" · ".join(problems),
     )

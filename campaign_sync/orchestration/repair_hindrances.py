@@ -6,8 +6,10 @@ from functools import cached_property
 
 import dagster as dg
 
+from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration
 from campaign_sync.domain.mandator_cursors import parse_cursors
+from campaign_sync.domain.message import Message
 from campaign_sync.orchestration.dagster_internals import InstigatorState
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import name_in_dagster
@@ -43,7 +45,7 @@ class RepairHindrances:
         """Return why nothing follows for a mandator by itself and what to do, without a full stop; None if it does."""
         settings = self._configuration.mandators[mandator]
         if not settings.automation.repair:
-            return f"mandators.{mandator}.automation.repair is off"
+            return Message("{setting} is off", setting=f"mandators.{mandator}.automation.repair")
         lacking = lacking_secrets(self._instance, mandator, settings) if self._in_service else None
         return lacking or self._sensor_hindrance(mandator)
 
@@ -69,10 +71,12 @@ class RepairHindrances:
         ticked_at = active_at(state)
         if ticked_at is None or not self._is_silent(state, ticked_at):
             return None
-        moment = datetime.fromtimestamp(ticked_at, UTC)
-        return (
-            f"the sensor {name} hasn't run since {moment:%Y-%m-%d %H:%M} UTC, though others have. See its ticks on the "
-            "page Automation of Dagster's UI, and restart Dagster's daemon"
+        return Message(
+            "the sensor {sensor} hasn't run since {moment}, though others have. See its ticks on the page "
+            "Automation of "
+            "Dagster's UI, and restart Dagster's daemon",
+            sensor=name,
+            moment=moment(datetime.fromtimestamp(ticked_at, UTC), UTC),
         )
 
     def _is_silent(self, state: InstigatorState, ticked_at: float) -> bool:

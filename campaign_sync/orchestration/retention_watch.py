@@ -18,6 +18,7 @@ from campaign_sync.domain.incident import (
     NoticeKind,
     headline,
 )
+from campaign_sync.domain.message import Message
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.asset_history import ENDED
 from campaign_sync.orchestration.descriptions import display_names
@@ -83,15 +84,27 @@ def retention_incidents(
             RETENTION,
             IncidentKind.FAILED if failed else IncidentKind.LATE,
             ended_at,
-            f"The job {job_name} didn't succeed at {moment(ended_at, UTC)}: not everything was removed that is older "
-            "than the section retention of the configuration says."
+            Message(
+                "The job {job} didn't succeed at {moment}: not everything was removed that is older than the section "
+                "retention of the configuration says.",
+                job=job_name,
+                moment=moment(ended_at, UTC),
+            )
             if failed
-            else f"The job {job_name} ran last at {moment(ended_at, UTC)}, so nothing was removed since then.",
-            "No list is concerned, but the disk fills, and data is kept longer than it should be. "
-            + (
-                "The error of its run says what to correct; then start the job again."
-                if failed
-                else f"Check that its schedule {job_name} and Dagster's daemon are on, and start the job."
+            else Message(
+                "The job {job} ran last at {moment}, so nothing was removed since then.",
+                job=job_name,
+                moment=moment(ended_at, UTC),
+            ),
+            Message(
+                "No list is concerned, but the disk fills, and data is kept longer than it should be. The error of its "
+                "run says what to correct; then start the job again."
+            )
+            if failed
+            else Message(
+                "No list is concerned, but the disk fills, and data is kept longer than it should be. Check that its "
+                "schedule {schedule} and Dagster's daemon are on, and start the job.",
+                schedule=job_name,
             ),
             f"/runs/{run.run_id}",
         )

@@ -8,8 +8,10 @@ import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus
 
 from campaign_sync.alerts.detection import MANUAL
+from campaign_sync.alerts.messages import moment
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
+from campaign_sync.domain.message import Message, and_joined, join_messages
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import FEEDBACK_KINDS, asset_name
 from campaign_sync.orchestration.check_names import CHECKS_WITH_INCIDENTS
@@ -163,13 +165,18 @@ def failed_checks(
         if record.event is None or not isinstance(evaluation, dg.AssetCheckEvaluation) or evaluation.passed:
             continue
         if evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            result = evaluation.description or "its page shows the result"
+            result = evaluation.description or Message("its page shows the result")
             yield Incident(
                 monitored.mandator,
                 monitored.subject(key.asset_key),
                 IncidentKind.CHECK,
                 _utc(record.event.timestamp),
-                f"The check {key.name} of {key.asset_key.to_user_string()} failed: {result.rstrip('.')}.",
+                Message(
+                    "The check {check} of {asset} failed: {result:inline}.",
+                    check=key.name,
+                    asset=key.asset_key.to_user_string(),
+                    result=result,
+                ),
                 _check_consequence(monitored, monitored.subject(key.asset_key)),
                 f"/assets/{'/'.join(key.asset_key.path)}?view=checks&checkDetail={key.name}",
             )
@@ -183,7 +190,7 @@ def _step_failure(
         monitored.subject(key),
         IncidentKind.FAILED,
         since,
-        f"{key.to_user_string()} failed: {reason.rstrip('.')}.",
+        Message("{asset} failed: {reason:inline}.", asset=key.to_user_string(), reason=reason),
         _consequence(monitored, {monitored.subject(key)}),
         f"/runs/{run.run_id}",
     )
@@ -202,8 +209,12 @@ def _dead_run(
         RUN,
         IncidentKind.DIED,
         ended,
-        f"A run of {monitored.mandator} ended without saying why, at {ended.astimezone(UTC):%Y-%m-%d %H:%M} UTC: its "
-        "process was killed, took too long, or the machine was restarted.",
+        Message(
+            "A run of {mandator} ended without saying why, at {moment}: its process was killed, took too long, or the "
+            "machine was restarted.",
+            mandator=monitored.mandator,
+            moment=moment(ended, UTC),
+        ),
         _consequence(monitored, subjects, _options(accepted, {subject.name for subject in subjects})),
         f"/runs/{run.run_id}",
     )
@@ -218,30 +229,39 @@ def _options(accepted: Acceptances, lists: Collection[str]) -> list[str]:
 def _consequence(monitored: MonitoredAssets, subjects: Collection[Subject], options: Sequence[str] = ()) -> str:
     lists = sorted(subject.name for subject in subjects if subject.is_list)
     again = " ".join(["campaign-sync run", monitored.mandator, *(f"--list {name}" for name in lists), *options])
-    held = " What was accepted for the run that died holds for no other run than Dagster's retry." if options else ""
     whole_day = f"campaign-sync run {monitored.mandator}"
-    withdrawn = "people who withdrew a consent in the CRM since then would still be mailed"
     if FEEDBACK in subjects:
-        return (
+        consequence = Message(
             "No list of the mandator is replaced until this is corrected: lists keep the people of their last proof, "
-            f"and {withdrawn}. When it is corrected, run `{again if options else whole_day}`.{held}"
+            "and people who withdrew a consent in the CRM since then would still be mailed. When it is corrected, run "
+            "{command}.",
+            command=f"`{again if options else whole_day}`",
         )
-    if lists:
-        return (
-            f"Unless another notice says otherwise, {' and '.join(lists)} still holds the people of its last proof, "
-            f"so {withdrawn}. When the cause is corrected, run `{again}`.{held}"
+    elif lists:
+        consequence = Message(
+            "Unless another notice says otherwise, {lists} still holds the people of its last proof, so people who "
+            "withdrew a consent in the CRM since then would still be mailed. When the cause is corrected, run "
+            "{command}.",
+            lists=and_joined(lists),
+            command=f"`{again}`",
         )
-    return "Lists aren't concerned; the run's page has the details."
+    else:
+        return Message("Lists aren't concerned; the run's page has the details.")
+    if not options:
+        return consequence
+    held = Message("What was accepted for the run that died holds for no other run than Dagster's retry.")
+    return join_messages(" ", [consequence, held])
 
 
 def _check_consequence(monitored: MonitoredAssets, subject: Subject) -> str:
     if subject == FEEDBACK:
-        return (
+        return Message(
             "Until it is corrected, people who unsubscribed may still be mailed: its page shows the details, and "
-            f"{MANUAL}, “What an alarm means”, what to do."
+            "{manual}, “What an alarm means”, what to do.",
+            manual=MANUAL,
         )
     if not subject.is_list:
-        return f"Its page shows the details; {MANUAL}, “What an alarm means”, says what to do."
+        return Message("Its page shows the details; {manual}, “What an alarm means”, says what to do.", manual=MANUAL)
     return _consequence(monitored, {subject})
 
 
@@ -254,11 +274,11 @@ def _reason(entry: dg.EventLogEntry) -> str | None:
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
     if failure.error is None:
-        return "its page has the details"
+        return Message("its page has the details")
     kind = (failure.error.cause or failure.error).cls_name
     if failure.error.cls_name == "DagsterAssetCheckFailedError" or kind == "DagsterExecutionInterruptedError":
         return None
-    return f"{kind}; the run's page has the details"
+    return Message("{kind}; the run's page has the details", kind=kind)
 
 
 def _utc(timestamp: float) -> datetime:

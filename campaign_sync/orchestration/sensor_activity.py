@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from campaign_sync.domain.feedback_age import format_duration
+from campaign_sync.domain.message import Message
 from campaign_sync.orchestration.dagster_internals import InstigatorState, InstigatorType, SensorInstigatorData
 
 _GRACE = timedelta(minutes=3)
@@ -66,7 +67,9 @@ def sensor_data(state: InstigatorState) -> SensorInstigatorData:
 
 def switched_off(name: str) -> str:
     """Return that a sensor is switched off, and what to do, without a full stop."""
-    return f"the sensor {name} is switched off. Switch it on, on the page Automation of Dagster's UI"
+    return Message(
+        "the sensor {sensor} is switched off. Switch it on, on the page Automation of Dagster's UI", sensor=name
+    )
 
 
 def _activity(sensor: dg.SensorDefinition, states: Sequence[InstigatorState]) -> SensorActivity:

@@ -6,6 +6,7 @@ from campaign_sync.config import Configuration, MandatorSettings, OptimizelySett
 from campaign_sync.crm.needs import pick_of
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import ListSchema
+from campaign_sync.domain.message import Language
 from campaign_sync.domain.recipient import TechnicalField
 
 
@@ -28,6 +29,11 @@ class ListSettings:
     def prefix(self) -> str:
         """What its names in Dagster begin with; empty for nothing."""
         return self.mandator_settings.prefix
+
+    @property
+    def language(self) -> Language:
+        """The language of its descriptions and checks."""
+        return self.mandator_settings.language
 
     @property
     def recipient_list_id(self) -> int:

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
-from campaign_sync.config import Language
+from campaign_sync.domain.message import Language
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.reports.check_findings import feedback_findings
 from campaign_sync.reports.contacts import contacts

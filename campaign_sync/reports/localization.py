@@ -6,25 +6,18 @@ English texts are written where they are used. Their translations are in `locale
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
-from gettext import GNUTranslations, NullTranslations
-from importlib.resources import files
-from io import BytesIO
+from gettext import NullTranslations
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time
 from babel.lists import format_list
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 
-from campaign_sync.config import Language
-
-SOURCE_LANGUAGE: Final[Language] = "en"
-"""The language of the message ids."""
+from campaign_sync.domain.message import Language
+from campaign_sync.localization.catalogs import load_catalog
 
 LOCALES: Final[dict[Language, Locale]] = {"de": Locale("de"), "en": Locale("en", "GB")}
 """The conventions by which numbers and dates are written. Times have 24 hours in both."""
@@ -144,19 +137,7 @@ class Localizer:
 
     @property
     def _catalog(self) -> NullTranslations:
-        return _load_catalog(self.language)
-
-
-@cache
-def _load_catalog(language: Language) -> NullTranslations:
-    if language == SOURCE_LANGUAGE:
-        return NullTranslations()
-    path = files("campaign_sync.reports") / "locales" / language / "LC_MESSAGES" / "reports.po"
-    compiled = BytesIO()
-    with path.open("rb") as source:
-        write_mo(compiled, read_po(source, locale=language))
-    compiled.seek(0)
-    return GNUTranslations(compiled)
+        return load_catalog("campaign_sync.reports", "reports", self.language)
 
 
 def _in_one_line(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from datetime import date
 
-from campaign_sync.config import Language, ReportSettings
+from campaign_sync.config import ReportSettings
+from campaign_sync.domain.message import Language
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.storage.files import FileStorage
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from campaign_sync.config import Language
+from campaign_sync.domain.message import Language
 
 
 @dataclass(frozen=True)

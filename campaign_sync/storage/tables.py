@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from campaign_sync.domain.message import parse_message, serialize
+
 metadata = MetaData()
 
 
@@ -44,6 +46,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None or value.tzinfo is UTC:
             return value
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class MessageText(TypeDecorator[str]):
+    """A text to people. A message is stored as its template and values, so that its reader chooses the language."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """Return the JSON of a message, and any other text as it is."""
+        return value and serialize(value)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        """Return the message, or the text."""
+        return value and parse_message(value)
 
 
 setting = Table(
@@ -356,8 +373,8 @@ incident = Table(
     Column("subject", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("since", UtcDateTime, nullable=False),
-    Column("what", Text, nullable=False),
-    Column("remedy", Text, nullable=False),
+    Column("what", MessageText, nullable=False),
+    Column("remedy", MessageText, nullable=False),
     Column("page", Text, nullable=False),
     Column("noticed_at", UtcDateTime, nullable=False),
     Column("cleared_at", UtcDateTime, index=True),

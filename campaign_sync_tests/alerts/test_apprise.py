@@ -11,6 +11,7 @@ from rich.console import Console
 
 from campaign_sync.alerts.apprise import AppriseChannel
 from campaign_sync.alerts.channel import ChannelError
+from campaign_sync.alerts.messages import Wording
 from campaign_sync.cli.alarms import send_test_notices
 from campaign_sync.config import AppriseSettings, ConfigurationError
 from campaign_sync_tests.alerts.receivers import Inbox, web_server
@@ -21,7 +22,7 @@ from campaign_sync_tests.root_log import root_log
 
 def channel(url: str) -> AppriseChannel:
     settings = AppriseSettings.model_validate({"url": SecretStr(url)})
-    return AppriseChannel("pager", settings, ZoneInfo("Europe/Berlin"), "https://dagster.example.net")
+    return AppriseChannel("pager", settings, Wording(ZoneInfo("Europe/Berlin")), "https://dagster.example.net")
 
 
 def json_url(inbox: Inbox, token: str = "zaunkoenig") -> str:

@@ -19,9 +19,11 @@ from pydantic import SecretStr, ValidationError
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
+from campaign_sync.alerts.messages import Wording, moment
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import EmailSettings, WebhookSettings
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject
+from campaign_sync.domain.message import Message
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -44,12 +46,12 @@ def by_mail(port: int, **settings: Any) -> EmailChannel:
     given = {"host": "localhost", "port": port, "security": "none", "sender": "sync@example.net",
              "to": ["ops@example.net", "crm@example.net"], **settings}  # fmt: skip
     checked = EmailSettings.model_validate(given)
-    return EmailChannel(checked, checked.to, BERLIN, "https://dagster.example.net/")
+    return EmailChannel(checked, checked.to, Wording(BERLIN), "https://dagster.example.net/")
 
 
 def by_webhook(url: str, **settings: Any) -> WebhookChannel:
     checked = WebhookSettings.model_validate({"url": SecretStr(url), **settings})
-    return WebhookChannel("ops", checked, BERLIN, "https://dagster.example.net")
+    return WebhookChannel("ops", checked, Wording(BERLIN), "https://dagster.example.net")
 
 
 def test_one_mail_says_what_is_wrong_with_a_link_and_a_second_one_that_it_is_over() -> None:
@@ -196,6 +198,37 @@ def test_teams_gets_an_adaptive_card_with_a_button() -> None:
         ("RichTextBlock", f"{BROKEN.what} Send nothing to it."),
     ], "where Markdown means nothing, so that no name of a mailing becomes a link"
     assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Dagster", "url": LINK}]
+
+
+def test_alarms_are_in_the_configured_language_and_the_log_is_in_english(caplog: pytest.LogCaptureFixture) -> None:
+    german, list_name = Wording(BERLIN, "de"), "“Newsletter für Österreich” (nord/newsletter)"
+    what = Message(
+        "The list {list} is late since {moment}: it was proven last at {proven}.",
+        list=list_name,
+        moment=moment(SINCE, BERLIN),
+        proven=moment(SINCE - timedelta(days=1), BERLIN),
+    )
+    incident = dataclasses.replace(BROKEN, kind=IncidentKind.LATE, what=what)
+    with web_server() as inbox:
+        channel = WebhookChannel("ops", WebhookSettings.model_validate({"url": SecretStr(inbox.url)}), german, None)
+        channel.send(Notice(NoticeKind.WORSE, incident))
+        channel.send(Notice(NoticeKind.ALL_CLEAR, incident, SINCE + timedelta(hours=3)))
+        LogChannel(lambda: logging.getLogger("alarms"), BERLIN).send(Notice(NoticeKind.WORSE, incident))
+
+    alarm, over = inbox.posts
+    assert (alarm["headline"], over["headline"]) == (
+        "Schlimmer: nord/newsletter: zu spät",
+        "Entwarnung: nord/newsletter",
+    )
+    assert alarm["text"].startswith(f"Die Liste {list_name} ist seit 24.11.2026, 05:12 Uhr MEZ zu spät: Zuletzt")
+    assert over["text"] == (
+        "Was mit nord/newsletter nicht stimmte, ist seit 24.11.2026, 08:12 Uhr MEZ vorbei, nach 3,0 h."
+    )
+    assert (alarm["stage"], alarm["kind"], over["stage"]) == ("worse", "late", "all clear"), "for machines"
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"Worse: nord/newsletter is late. The list {list_name} is late since 2026-11-24 05:12 CET: it"
+    )
 
 
 def test_a_name_chosen_at_the_vendor_steers_no_channel(caplog: pytest.LogCaptureFixture) -> None:

@@ -100,8 +100,8 @@ attempts = st.builds(
     st.just("r"),
     moments,
     st.booleans(),
-    st.sampled_from([(), ("a",)]),
-    st.sampled_from([(), ("b",)]),
+    st.sampled_from([(), (DAMAGED,)]),
+    st.sampled_from([(), ("newsletter_recipient_list/proof",)]),
 )
 every_fact = st.builds(
     ReadinessFacts,

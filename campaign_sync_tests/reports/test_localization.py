@@ -14,8 +14,8 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 
 from campaign_sync import reports
-from campaign_sync.config import Language
 from campaign_sync.domain.feedback import READER_KINDS
+from campaign_sync.domain.message import SOURCE_LANGUAGE, Language
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.orchestration.assets import recipient_list, selection, suppression_state
@@ -25,7 +25,7 @@ from campaign_sync.reports.check_findings import CHECK_TITLES
 from campaign_sync.reports.daily_report import NOT_PICKED
 from campaign_sync.reports.headline import STATUS_MESSAGES
 from campaign_sync.reports.list_cards import STATUS_TEXTS
-from campaign_sync.reports.localization import LOCALES, SOURCE_LANGUAGE, Localizer
+from campaign_sync.reports.localization import LOCALES, Localizer
 from campaign_sync.reports.opt_out_figures import READER_TITLES
 from campaign_sync.reports.reason_figures import REASON_GROUPS, REASON_TITLES, reason_title
 

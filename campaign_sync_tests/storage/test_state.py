@@ -15,8 +15,11 @@ from sqlalchemy import NullPool, create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from campaign_sync.domain.feedback import Unsubscribe
+from campaign_sync.domain.incident import FEEDBACK, DetectedIncidents, Incident, IncidentKind
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import rejections
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.optimizely.errors import TransientError
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
@@ -353,3 +356,14 @@ def test_a_pseudonym_is_the_same_every_day_and_differs_by_database(database_url:
         assert state.pseudonyms.of("contact:1") == monday
     with State(f"sqlite:///{tmp_path}/other.db") as other:
         assert other.pseudonyms.of("contact:1") != monday
+
+
+def test_an_open_incident_follows_the_language_that_is_configured_when_it_is_shown(database_url: str) -> None:
+    what = Message("{asset} failed: {reason:inline}.", asset="nord/bounces", reason="“{curly}” timed out.")
+    incident = Incident("nord", FEEDBACK, IncidentKind.FAILED, NOON, what, "plain", "/runs/1")
+    with State(database_url) as state:
+        state.incidents.reconcile({"nord": DetectedIncidents([incident], ())}, NOON)
+        (notice,) = state.incidents.unsent(NOON).of("nord", "email")
+        assert notice.incident == incident == state.view().open_incidents("nord")[FEEDBACK]
+        assert translate(notice.incident.what, "de") == "nord/bounces ist gescheitert: “{curly}” timed out."
+        assert (notice.incident.what, notice.incident.remedy) == (what, "plain")

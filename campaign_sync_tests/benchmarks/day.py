@@ -1,9 +1,10 @@
-"""The time and memory for a daily replace: `python -m campaign_sync_tests.benchmarks.day [ROWS …]`.
+"""The cost of a daily replacement: `python -m campaign_sync_tests.benchmarks.day [sqlite|postgresql …] [ROWS …]`.
 
-The day of a mandator with one list of 15 attributes, as `campaign-sync run` does it in a process, against the sandbox
-in another one: the second day, when all people are in the list already. The sandbox isn't as fast as the vendor, so
-the product's own time is shown separately. The time in which the list is incomplete is compared with a bound: the
-same bytes, encoded beforehand, to the same sandbox over as many connections.
+One list of 15 attributes of a mandator (`generated_data` has the people), as `campaign-sync run` replaces it in a
+process of its own, against the sandbox in another one: the first day, and the second one, when all people are in the
+list already. The sandbox isn't as fast as the vendor, so the time in which the list is incomplete is compared with a
+bound: the same bytes, encoded beforehand, to the same sandbox over as many connections. Beside it the loop that an
+engineer writes in an afternoon (`afternoon`), with the same rows and the same sandbox, with and without reading back.
 """
 
 import json
@@ -11,126 +12,143 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
+from sqlalchemy import make_url
 
+from campaign_sync_tests import databases
 from campaign_sync_tests.benchmarks.generated_data import MeasuredRig, installation
 from campaign_sync_tests.benchmarks.measured_run import PARTS, REST, Measured
 from campaign_sync_tests.benchmarks.sending import fill_again
 from campaign_sync_tests.benchmarks.separate_process import apart
-from campaign_sync_tests.installation import ENVIRONMENT
+from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER
 
-_SIZES = (10_000, 100_000, 1_000_000)
+_SIZES = (10_000, 100_000)
+_DATABASES = ("sqlite", "postgresql")
+_LOOP = "the afternoon's loop"
 
 
 @dataclass(frozen=True)
-class Day:
-    """One day of one list."""
+class Replacement:
+    """One replacement of the list, by us or by the loop."""
 
+    database: str
     rows: int
+    name: str
     seconds: float
     cpu: float
-    """CPU seconds of the run's process."""
-    run: Measured
-    sandbox_cpu: float
-    sandbox_peak: int
-    least: float | None = None
+    """CPU seconds of the process."""
+    selecting: float
+    """Those of it that reading the CRM and choosing the people took."""
+    peak: float
+    """MiB."""
+    run: Measured | None = None
+    least: float = 0
     """The bound: seconds to clear the list and send the same bytes to the same sandbox."""
 
-    @property
-    def waiting(self) -> float:
-        """Seconds with at least one pending call to the vendor."""
-        return sum(self.run.waiting.values())
 
-    def seconds_in(self, part: str) -> float:
-        """Return the seconds in a part; the start of Python belongs to the rest."""
-        begin = self.seconds - sum(self.run.parts.values()) if part == REST else 0
-        return self.run.parts[part] + begin
-
-
-def _day(rig: MeasuredRig, rows: int) -> Day:
-    assert rig.configuration
-    sandbox = rig.sandbox
+def _measured(rig: MeasuredRig, module: str, *arguments: str) -> tuple[float, float, Any]:
+    """Return the seconds and CPU seconds of a module's process, and what it has written."""
     environment = {key: value for key, value in os.environ.items() if key != "DAGSTER_HOME"} | ENVIRONMENT
-    file = rig.folder / "measured.json"
-    command = [sys.executable, "-m", "campaign_sync_tests.benchmarks.measured_run", str(file)]
-    command += ["nord", "--list", "newsletter"]
-    worked, begun = sandbox.cpu_seconds, time.monotonic()
+    file, begun = rig.folder / "measured.json", time.monotonic()
+    command = [sys.executable, "-m", f"campaign_sync_tests.benchmarks.{module}", str(file), *arguments]
     with (rig.folder / "run.txt").open("wb") as output:
         process = subprocess.Popen(command, cwd=rig.folder, env=environment, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begun
     assert status == 0, (rig.folder / "run.txt").read_text()
-    measured = Measured(**json.loads(file.read_text(encoding="ascii")))
-    cpu = usage.ru_utime + usage.ru_stime
-    return Day(rows, seconds, cpu, measured, sandbox.cpu_seconds - worked, sandbox.peak)
+    return seconds, usage.ru_utime + usage.ru_stime, json.loads(file.read_text(encoding="ascii"))
 
 
-def second_day(rows: int) -> Day:
-    """Run two days, and measure the second one."""
-    with installation(rows) as rig:
-        _day(rig, rows)
-        second = _day(rig, rows)
-        return replace(second, least=apart(fill_again, str(rig.folder)).wall)
+def _day(rig: MeasuredRig, database: str, rows: int, name: str) -> Replacement:
+    assert rig.configuration
+    seconds, cpu, written = _measured(rig, "measured_run", "nord", "--list", "newsletter")
+    run = Measured(**written)
+    least = apart(fill_again, str(rig.folder)).wall
+    return Replacement(database, rows, name, seconds, cpu, run.cpu["select"], run.peak / 2**20, run, least)
 
 
-_TOTALS: dict[str, Callable[[Day], str]] = {
-    "day, s": lambda day: f"{day.seconds:.1f}",
-    "waiting, s": lambda day: f"{day.waiting:.1f}",
-    "ours, s": lambda day: f"{day.seconds - day.waiting:.1f}",
-    "incomplete, s": lambda day: f"{day.run.incomplete:.1f}",
-    "/ bound": lambda day: f"{day.run.incomplete / day.least:.2f}" if day.least else "",
-    "CPU, s": lambda day: f"{day.cpu:.1f}",
-    "peak, MiB": lambda day: f"{day.run.peak / 2**20:.0f}",
-    "sandbox: CPU, s": lambda day: f"{day.sandbox_cpu:.1f}",
-    "sandbox: peak, MiB": lambda day: f"{day.sandbox_peak / 2**20:.0f}",
-}
+def _loop(rig: MeasuredRig, database: str, rows: int, *options: str) -> Replacement:
+    url = make_url(rig.crm_url)
+    crm = str(url.database) if database == "sqlite" else url.set(drivername="postgresql").render_as_string(False)
+    arguments = (crm, rig.settings["optimizely"]["base_url"], str(NEWSLETTER), *options)
+    seconds, cpu, written = _measured(rig, "afternoon", *arguments)
+    name = f"{_LOOP}, {'with' if options else 'without'} reading back"
+    return Replacement(database, rows, name, seconds, cpu, written["cpu"]["select"], written["peak"])
 
 
-def totals(days: list[Day]) -> Table:
-    """Return a line for each size; waiting is for the vendor, the rest of the day is ours."""
-    table = Table(Column("recipients", justify="right"), *(Column(name, justify="right") for name in _TOTALS))
-    for day in days:
-        table.add_row(f"{day.rows:,}", *(written(day) for written in _TOTALS.values()))
+def replacements(database: str, rows: int) -> Iterator[Replacement]:
+    """Replace the list twice by us, and twice by the loop."""
+    with installation(rows, database) as rig:
+        yield _day(rig, database, rows, "ours, first day")
+        yield _day(rig, database, rows, "ours, second day")
+        yield _loop(rig, database, rows)
+        yield _loop(rig, database, rows, "--read-back")
+
+
+def totals(measured: Sequence[Replacement]) -> Table:
+    """Return a line for each replacement; CPU seconds are compared with the last one of the same size and CRM."""
+    titles = (
+        "s",
+        "CPU, s",
+        "select: CPU, s",
+        "µs a row",
+        "select: µs",
+        "× the loop",
+        "select: ×",
+        "peak, MiB",
+        "/ bound",
+    )
+    table = Table("CRM, people", "who", *(Column(title, justify="right") for title in titles))
+    loops = {(replacement.database, replacement.rows): replacement for replacement in measured}
+    for replacement in measured:
+        loop = loops[replacement.database, replacement.rows]
+        table.add_row(
+            f"{replacement.database}, {replacement.rows:,}",
+            replacement.name,
+            f"{replacement.seconds:.1f}",
+            f"{replacement.cpu:.2f}",
+            f"{replacement.selecting:.2f}",
+            f"{replacement.cpu / replacement.rows * 1e6:.1f}",
+            f"{replacement.selecting / replacement.rows * 1e6:.1f}",
+            f"{replacement.cpu / loop.cpu:.2f}",
+            f"{replacement.selecting / loop.selecting:.2f}",
+            f"{replacement.peak:.0f}",
+            f"{replacement.run.incomplete / replacement.least:.2f}" if replacement.run else "",
+        )
     return table
 
 
-def parts(days: list[Day]) -> Table:
-    """Return the seconds of each part, our share, and the growth of the time per row."""
-    columns = [Column("seconds in", no_wrap=True)]
-    for before, day in zip([None, *days], days, strict=False):
-        columns += [Column("× a row", justify="right")] if before else []
-        columns += [Column(f"{day.rows:,}", justify="right"), Column("ours", justify="right")]
-    table = Table(*columns)
+def parts(measured: Sequence[Replacement]) -> Table:
+    """Return the CPU seconds of each part of our days, by CRM and size."""
+    days = [replacement for replacement in measured if replacement.run]
+    table = Table(
+        "CPU seconds in", *(Column(f"{day.database}, {day.rows:,}, {day.name}", justify="right") for day in days)
+    )
     for part in (*PARTS, REST):
-        seconds = [(day.seconds_in(part), day.run.waiting[part]) for day in days]
-        table.add_row(part, *_grown(days, seconds), end_section=part == REST)
-    table.add_row("day", *_grown(days, [(day.seconds, day.waiting) for day in days]))
+        table.add_row(part, *(f"{day.run.cpu[part]:.2f}" for day in days if day.run))
     return table
-
-
-def _grown(days: list[Day], seconds: list[tuple[float, float]]) -> Iterator[str]:
-    """Yield the cells of a line from the seconds of each size, whole and waiting for the vendor."""
-    for number, (day, (whole, waited)) in enumerate(zip(days, seconds, strict=True)):
-        if number:
-            before = seconds[number - 1][0] / days[number - 1].rows
-            yield f"{whole / day.rows / before:.2f}" if before else ""
-        yield from (f"{whole:.2f}", f"{whole - waited:.2f}")
 
 
 def main() -> None:
     """Measure and print."""
-    sizes = [int(argument.replace(",", "")) for argument in sys.argv[1:]] or _SIZES
-    console, days = Console(width=120), []
+    used = [name for name in _DATABASES if name in sys.argv] or _DATABASES
+    sizes = [int(argument.replace(",", "")) for argument in sys.argv[1:] if argument not in _DATABASES] or _SIZES
+    console, measured = Console(width=160), list[Replacement]()
+    folder = databases.prepare_server_folder()
     try:
-        for rows in sizes:
-            days.append(second_day(rows))
-            console.print(f"{rows:,} recipients: {days[-1].seconds:.0f} s")
+        for database in used:
+            for rows in sizes:
+                for replacement in replacements(database, rows):
+                    measured.append(replacement)
+                    console.print(f"{database}, {rows:,}, {replacement.name}: {replacement.cpu:.1f} CPU s")
     finally:
-        console.print(totals(days), parts(days))
+        databases.stop_server(folder)
+        console.print(totals(measured), parts(measured))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
-from campaign_sync_tests.benchmarks.generated_data import installation
+from campaign_sync_tests.benchmarks.generated_data import address_of, installation
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation
 from campaign_sync_tests.opened import opened
 
@@ -76,9 +76,8 @@ def installation_with_feedback(rows: int) -> Iterator[Installation]:
 def _row(number: int, people: int, published: datetime) -> tuple[str, list[str]]:
     """Return the reader of a row, and the row."""
     repeat, person = divmod(number, people)
-    known = f"jürgen.groß.{person}@example.org".replace("ü", "ue").replace("ß", "ss")
     moment = published - timedelta(days=repeat // 2, seconds=person)
-    row = [known if person % 2 else f"stranger.{person}@example.net", str(int(moment.timestamp() * 1000))]
+    row = [address_of(person) if person % 2 else f"stranger.{person}@example.net", str(int(moment.timestamp() * 1000))]
     return "getOutBounces" if person % 5 else "getUnsubscribes", row
 
 

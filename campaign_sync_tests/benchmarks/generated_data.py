@@ -3,21 +3,36 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert, text
 
 from campaign_sync.crm.sql import schema
+from campaign_sync.domain.address import usable_address
 from campaign_sync.sandbox.vendor_state import VendorState
+from campaign_sync_tests import databases
 from campaign_sync_tests.benchmarks.measured_run import peak_memory
+from campaign_sync_tests.benchmarks.people import CITY, COMPANY, FIRST, LAST, STREET
 from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, LONG_AGO, NEWSLETTER, NORD, Installation
 
-_FURTHER = {f"Feld {number}": "company" for number in range(1, 8)}
-"""With the technical fields and three names: 15 attributes."""
+_FURTHER = {
+    "Straße": "street",
+    "PLZ": "postal_code",
+    "Land": "country",
+    "Sprache": "language",
+    "Firma": "company",
+    "Anrede": "salutation",
+    "Kundennummer": "customer_number",
+}
+"""With the technical fields and three names: 15 attributes, each from a column of its own."""
+
+_MORE_COLUMNS = ("street", "customer_number")
+"""Columns of contacts that the contract's table doesn't have."""
 
 _AT_ONCE = 10_000
 
@@ -47,62 +62,115 @@ class MeasuredRig(Installation):
 
 
 @contextmanager
-def installation(rows: int) -> Iterator[MeasuredRig]:
-    """Set up one list with 15 attributes and `rows` people in the CRM; remove it at the end."""
-    with (
-        TemporaryDirectory(prefix="campaign-sync-benchmark-") as path,
-        closing(VendorState(Path(path, "vendor.db"))) as vendor,
-    ):
-        folder = Path(path)
+def installation(rows: int, database: str = "sqlite") -> Iterator[MeasuredRig]:
+    """Set up one list with 15 attributes and `rows` people in the CRM; remove it at the end.
+
+    Args:
+        rows: how many people the list has.
+        database: `sqlite` or `postgresql`, for the CRM and the product's state.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="campaign-sync-benchmark-")))
+        vendor = stack.enter_context(closing(VendorState(folder / "vendor.db")))
         vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
         vendor.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, *_FURTHER])
+        crm_url, state_url = (
+            f"sqlite:///{folder / file}" if database == "sqlite" else stack.enter_context(databases.fresh_database())
+            for file in ("crm.db", "state.db")
+        )
         command = [sys.executable, "-m", "campaign_sync.sandbox", "--data", str(vendor.path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                base_url = process.stdout.readline().strip()
-                crm_url, state_url = f"sqlite:///{folder / 'crm.db'}", f"sqlite:///{folder / 'state.db'}"
-                rig = MeasuredRig(folder, vendor, base_url, crm_url, state_url)
-                rig.sandbox = Sandbox(process.pid)
-                rig.populate()
-                rig.list_settings()["attributes"] |= _FURTHER
-                add_people(rig, range(rows))
-                yield rig
-            finally:
-                process.terminate()
+        process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        stack.callback(process.terminate)
+        assert process.stdout is not None
+        rig = MeasuredRig(folder, vendor, process.stdout.readline().strip(), crm_url, state_url)
+        rig.sandbox = Sandbox(process.pid)
+        rig.populate()
+        rig.list_settings()["attributes"] |= _FURTHER
+        with rig.crm() as crm:
+            for name in _MORE_COLUMNS:
+                crm.execute(text(f"ALTER TABLE contact ADD COLUMN {name} TEXT"))
+        add_people(rig, range(rows))
+        yield rig
 
 
 def add_people(rig: Installation, numbers: range) -> None:
-    """Add people to the CRM with a consent to the newsletter and membership in its list."""
+    """Add people to the CRM who are in the newsletter's list.
+
+    Everybody has asked for the newsletter and confirmed it, but 3 % have withdrawn instead. Every third has consented
+    to the products as well. 1 % have bounced, and 2 % have the address of another person.
+    """
     with rig.crm() as crm:
         for start in range(0, len(numbers), _AT_ONCE):
             part = numbers[start : start + _AT_ONCE]
-            crm.execute(insert(schema.contact), [_contact(number) for number in part])
+            crm.execute(
+                text(f"INSERT INTO contact ({', '.join(_COLUMNS)}) VALUES ({', '.join(map(':{}'.format, _COLUMNS))})"),
+                [dict(zip(_COLUMNS, _contact(number), strict=True)) for number in part],
+            )
             member = {"marketing_list_id": "nord", "entity_type": "contact"}
             crm.execute(
                 insert(schema.marketing_list_member), [{**member, "entity_id": f"n{number}"} for number in part]
             )
-            crm.execute(insert(schema.consent_event), [_consent(number) for number in part])
+            crm.execute(insert(schema.consent_event), [event for number in part for event in _events(number)])
+            _add_bounces(crm, [number for number in part if number % 100 == 50])
+    with rig.crm() as crm:
+        crm.execute(text("ANALYZE"))
 
 
-def _contact(number: int) -> dict[str, str]:
-    return {
-        "id": f"n{number}",
-        "email": f"juergen.gross.{number}@example.org",
-        "first_name": "Jürgen",
-        "last_name": "Groß-Öttinger",
-        "city": "Köln am Rhein",
-        "company": "Müller & Söhne",
-    }
+_COLUMNS = (
+    *("id", "email", "first_name", "last_name", "city", "street", "postal_code", "country", "language", "company"),
+    *("salutation", "customer_number"),
+)
 
 
-def _consent(number: int) -> dict[str, object]:
-    return {
-        "id": f"e{number}",
-        "entity_type": "contact",
-        "entity_id": f"n{number}",
-        "opt_in_id": "newsletter-nord",
-        "kind": "granted",
-        "occurred_at": LONG_AGO,
-        "source": "form",
-    }
+def address_of(number: int) -> str:
+    """Return a person's address, as the CRM spells it."""
+    number -= number % 50 == 7
+    domain = ("example.org", "example.com", "mail.example.net", "bäckerei.example")[number % 50 // 16]
+    return f"{'Juergen' if number % 20 == 3 else 'juergen'}.gross.{number}@{domain}"
+
+
+def _contact(number: int) -> tuple[str, ...]:
+    last = LAST[number // 7 % len(LAST)] + (f"-{LAST[number // 3 % len(LAST)]}" if number % 4 == 1 else "")
+    return (
+        f"n{number}",
+        address_of(number),
+        FIRST[number * 7 % len(FIRST)],
+        last,
+        CITY[number // 11 % len(CITY)],
+        f"{STREET[number // 13 % len(STREET)]} {number % 199 + 1}",
+        f"{number * 7919 % 100_000:05}",
+        ("DE", "AT", "CH", "FR")[number % 7 % 4],
+        ("de", "de", "fr")[number % 3],
+        COMPANY[number // 5 % len(COMPANY)],
+        ("Frau", "Herr", "")[number % 3],
+        f"K-{number:08}",
+    )
+
+
+def _events(number: int) -> Iterator[dict[str, object]]:
+    asked = LONG_AGO - timedelta(seconds=number * 37 % 31_536_000)
+    newsletter = ("granted", "withdrawn" if number % 100 < 3 else "confirmed")
+    for opt_in_id, kinds in (("newsletter-nord", newsletter), ("products-nord", ("granted",) * (number % 3 == 0))):
+        for step, kind in enumerate(kinds):
+            yield {
+                "id": f"{opt_in_id}-{number}-{step}",
+                "entity_type": "contact",
+                "entity_id": f"n{number}",
+                "opt_in_id": opt_in_id,
+                "kind": kind,
+                "occurred_at": asked + step * timedelta(minutes=number % 600 + 1, microseconds=number % 1000),
+                "source": "web form",
+                "evidence": f"https://forms.example.org/double-opt-in/{number}",
+            }
+
+
+def _add_bounces(crm: Connection, numbers: Sequence[int]) -> None:
+    if numbers:
+        bounce = {
+            "bounce_kind": "hard",
+            "bounced_at": LONG_AGO,
+            "mandator": "nord",
+            "source": "optimizely:getOutBounces",
+        }
+        bounced = [{"address": usable_address(address_of(number)), **bounce} for number in numbers]
+        crm.execute(insert(schema.address_state), bounced)

@@ -64,6 +64,8 @@ class Measured:
 
     parts: dict[str, float]
     """Seconds in each part and in the rest (`REST`), without those of other parts within it."""
+    cpu: dict[str, float]
+    """CPU seconds of the process during each part, of all its threads."""
     waiting: dict[str, float]
     """Seconds of each part with at least one pending call to the vendor."""
     incomplete: float
@@ -77,8 +79,8 @@ class Clock:
 
     def __init__(self) -> None:
         self._parts = dict.fromkeys((*PARTS, REST), 0.0)
-        self._waiting = dict.fromkeys((*PARTS, REST), 0.0)
-        self._within, self._calls, self._turned = [REST], 0, time.monotonic()
+        self._waiting, self._cpu = dict(self._parts), dict(self._parts)
+        self._within, self._calls, self._turned, self._worked = [REST], 0, time.monotonic(), 0.0
         self._begun: dict[str, float] = {}
         self._ended: dict[str, float] = {}
         self._lock = threading.RLock()
@@ -118,15 +120,16 @@ class Clock:
         with self._lock:
             self._turn()
         incomplete = self._ended.get("fill", 0) - self._begun.get("clear", 0)
-        return Measured(self._parts, self._waiting, incomplete, peak_memory("self"))
+        return Measured(self._parts, self._cpu, self._waiting, incomplete, peak_memory("self"))
 
     def _turn(self) -> float:
         """Add the time since the last turn to the part that the main thread is in."""
-        now = time.monotonic()
+        now, worked = time.monotonic(), time.process_time()
         self._parts[self._within[-1]] += now - self._turned
+        self._cpu[self._within[-1]] += worked - self._worked
         if self._calls:
             self._waiting[self._within[-1]] += now - self._turned
-        self._turned = now
+        self._turned, self._worked = now, worked
         return now
 
 
@@ -186,8 +189,8 @@ def measure(clock: Clock) -> None:
 
     def step(translate: Any) -> Any:
         @contextmanager
-        def measured(context: Any) -> Iterator[Any]:
-            with asset_part(context.asset_key.path, _ASSETS), translate(context) as watch:
+        def measured(context: Any, *resources: Any) -> Iterator[Any]:
+            with asset_part(context.asset_key.path, _ASSETS), translate(context, *resources) as watch:
                 yield watch
 
         return measured

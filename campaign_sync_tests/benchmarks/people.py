@@ -6,11 +6,11 @@ import pandas as pd
 from campaign_sync.domain.checks import LIST_PREFIX, ListSchema
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 
-_FIRST = ("Jürgen", "Zoë", "Anna", "Łukasz", "Søren", "Marie-Claire", "Ünal", "Peter", "Chloé", "Bärbel")
-_LAST = ("Groß-Öttinger", "Müller", "O’Neill", "Çelik", "Schmidt & Söhne", "Jäger", "Nowak", "Ibáñez", "Weiß", "Koch")
-_CITY = ("Köln am Rhein", "München", "Zürich", "Graz", "Kraków", "Århus", "Paris", "Bad Nauheim", "Wien", "Ulm")
-_STREET = ("Lange Straße", "Am Mühlbach", "Rue de l’Église", "Königsallee", "Hauptstraße", "Gänsemarkt")
-_COMPANY = ("Müller & Söhne GmbH", "Nordlicht AG", "ACME <Europe> Ltd.", "Bäckerei Öhm", "Stahl KG", "")
+FIRST = ("Jürgen", "Zoë", "Anna", "Łukasz", "Søren", "Marie-Claire", "Ünal", "Peter", "Chloé", "Bärbel")
+LAST = ("Groß-Öttinger", "Müller", "O’Neill", "Çelik", "Schmidt & Söhne", "Jäger", "Nowak", "Ibáñez", "Weiß", "Koch")
+CITY = ("Köln am Rhein", "München", "Zürich", "Graz", "Kraków", "Århus", "Paris", "Bad Nauheim", "Wien", "Ulm")
+STREET = ("Lange Straße", "Am Mühlbach", "Rue de l’Église", "Königsallee", "Hauptstraße", "Gänsemarkt")
+COMPANY = ("Müller & Söhne GmbH", "Nordlicht AG", "ACME <Europe> Ltd.", "Bäckerei Öhm", "Stahl KG", "")
 
 CONTRACT = ListSchema(
     opt_in_id="newsletter",
@@ -43,11 +43,11 @@ def people(rows: int) -> pd.DataFrame:
         TechnicalField.ENTITY_ID: numbered("0037a00001"),
     }
     own = {
-        "Vorname": choice(_FIRST),
-        "Nachname": choice(_LAST),
-        "Ort": choice(_CITY),
-        "Straße": choice(_STREET) + " " + pd.Series(random.integers(1, 200, rows).astype("str"), dtype="str"),
-        "Firma": choice(_COMPANY),
+        "Vorname": choice(FIRST),
+        "Nachname": choice(LAST),
+        "Ort": choice(CITY),
+        "Straße": choice(STREET) + " " + pd.Series(random.integers(1, 200, rows).astype("str"), dtype="str"),
+        "Firma": choice(COMPANY),
         "Anrede": choice(("Frau", "Herr", "")),
         "PLZ": pd.Series(random.integers(10_000, 99_999, rows).astype("str"), dtype="str"),
         "Kundennummer": numbered("K-"),

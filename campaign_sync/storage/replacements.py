@@ -56,6 +56,8 @@ class StoredSnapshot:
     """The moment that people and lists show, where a copy or a delivery of the CRM was read."""
     consents_of: datetime | None = None
     """That of consents and bounces."""
+    plan_id: str | None = None
+    """The plan that it was stored for. No run takes it for its own."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,12 @@ class Snapshots:
 
     def add(self, mandator: str, name: str, rows: int, file: tuple[str, str], run_id: str,
             now: datetime, people_of: datetime | None = None, consents_of: datetime | None = None,
-            ) -> StoredSnapshot:  # fmt: skip
+            plan_id: str | None = None) -> StoredSnapshot:  # fmt: skip
         """Record a frozen snapshot; `file` is its name and digest in the file storage. See `StoredSnapshot`."""
         path, digest = file
-        entry = StoredSnapshot(mandator, name, rows, digest, path, run_id, now, str(uuid4()), people_of, consents_of)
+        entry = StoredSnapshot(
+            mandator, name, rows, digest, path, run_id, now, str(uuid4()), people_of, consents_of, plan_id
+        )
         with self._engine.begin() as connection:
             connection.execute(snapshot.insert().values(**vars(entry)))
         return entry
@@ -117,10 +121,10 @@ class Snapshots:
         return StoredSnapshot(**row._mapping) if row else None
 
     def latest(self, mandator: str, name: str) -> StoredSnapshot | None:
-        """Return the newest snapshot of a list; None where there is none."""
+        """Return the newest snapshot of a list that a run made; None where there is none."""
         query = (
             select(snapshot)
-            .where(snapshot.c.mandator == mandator, snapshot.c.list == name)
+            .where(snapshot.c.mandator == mandator, snapshot.c.list == name, snapshot.c.plan_id.is_(None))
             .order_by(desc(snapshot.c.created_at))
             .limit(1)
         )
@@ -129,11 +133,11 @@ class Snapshots:
         return StoredSnapshot(**row._mapping) if row else None
 
     def newest(self) -> dict[tuple[str, str], StoredSnapshot]:
-        """Return the newest snapshot of every list, by mandator and list."""
+        """Return the newest snapshot of every list that a run made, by mandator and list."""
         lists, of_list = one_row_per_key(snapshot, "mandator", "list"), snapshot.alias()
         newest_id = (
             select(of_list.c.id)
-            .where(of_list.c.mandator == lists.c.mandator, of_list.c.list == lists.c.list)
+            .where(of_list.c.mandator == lists.c.mandator, of_list.c.list == lists.c.list, of_list.c.plan_id.is_(None))
             .order_by(desc(of_list.c.created_at))
             .limit(1)
             .correlate(lists)

@@ -20,6 +20,7 @@ from campaign_sync.storage.gauges import Gauges
 from campaign_sync.storage.incidents import Incidents
 from campaign_sync.storage.known_withdrawals import KnownWithdrawals
 from campaign_sync.storage.list_drifts import ListDrifts
+from campaign_sync.storage.list_plans import ListPlans
 from campaign_sync.storage.list_unsubscribes import ListUnsubscribes
 from campaign_sync.storage.locks import ListLocks
 from campaign_sync.storage.recipient_lists import RecipientListStates
@@ -82,6 +83,7 @@ class State:
         self.locks = ListLocks(self._engine)
         self.recipient_lists = RecipientListStates(self._engine)
         self.list_drifts = ListDrifts(self._engine)
+        self.list_plans = ListPlans(self._engine)
         self.heartbeats = RunHeartbeats(self._engine)
         self.incidents = Incidents(self._engine)
         self.gauges = Gauges(self._engine)

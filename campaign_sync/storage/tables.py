@@ -226,7 +226,38 @@ snapshot = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("people_of", UtcDateTime),
     Column("consents_of", UtcDateTime),
+    Column("plan_id", String(36)),
     Index("ix_snapshot_list", "mandator", "list", "created_at"),
+)
+
+list_plan = Table(
+    "list_plan",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False),
+    Column("list", String(64), nullable=False),
+    Column("recipient_list_id", BigInteger, nullable=False),
+    Column("settings_digest", String(64), nullable=False),
+    Column("proof_id", String(36)),
+    Column("planned_at", UtcDateTime, nullable=False),
+    Column("in_list", Integer, nullable=False),
+    Column("contents_digest", String(64)),
+    Column("rows", Integer, nullable=False),
+    Column("not_utf8", Integer, nullable=False),
+    Column("snapshot_id", String(36)),
+    Index("ix_list_plan_list", "mandator", "list", "planned_at"),
+)
+
+approval = Table(
+    "approval",
+    metadata,
+    Column("plan_id", String(36), primary_key=True),
+    Column("mandator", String(64), nullable=False),
+    Column("list", String(64), nullable=False),
+    Column("approved_by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approved_at", UtcDateTime, nullable=False),
+    Index("ix_approval_list", "mandator", "list"),
 )
 
 replace = Table(

@@ -1,0 +1,59 @@
+"""When a replacement needs the approval of a plan, and which approvals hold for it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.approval import ApprovalMode, ApprovedPlan, ListMoment, check_approval
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+NEW = ListMoment(11, "settings", None)
+PROVEN = replace(NEW, proof_id="proof")
+APPROVED = ApprovedPlan("plan", NEW, 1000, "snapshot", "anna", "seen", NOON)
+
+
+def passes(mode: ApprovalMode, moment: ListMoment, in_list: int, *approved: ApprovedPlan, sent: str = "other") -> bool:
+    outcome = check_approval(mode, moment, in_list, sent, approved, "approve it")
+    assert outcome.passed or outcome.stops
+    assert outcome.passed or outcome.summary.endswith("; approve it")
+    return outcome.passed
+
+
+def test_first_asks_once_for_a_list_that_others_have_filled() -> None:
+    assert not passes("first", NEW, 500)
+    assert passes("first", NEW, 500, APPROVED)
+    assert passes("first", NEW, 0), "an empty list"
+    assert passes("first", PROVEN, 500), "sign-ups after a proof, or an upgrade"
+
+
+@pytest.mark.parametrize(
+    "other", [replace(NEW, recipient_list_id=12), replace(NEW, settings_digest="changed")], ids=["list", "settings"]
+)
+def test_an_approval_is_void_for_another_list_or_other_settings(other: ListMoment) -> None:
+    assert not passes("first", other, 500, APPROVED)
+    assert not passes("always", other, 500, APPROVED, sent="snapshot")
+
+
+def test_always_asks_for_the_very_rows_and_after_every_proof() -> None:
+    assert not passes("always", NEW, 0)
+    assert not passes("always", NEW, 0, APPROVED)
+    assert passes("always", NEW, 0, APPROVED, sent="snapshot")
+    assert not passes("always", PROVEN, 0, APPROVED, sent="snapshot")
+
+
+def test_never_asks_for_nothing() -> None:
+    assert passes("never", NEW, 500)
+
+
+def test_the_newest_approval_is_named() -> None:
+    later = replace(APPROVED, approved_by="ben", approved_at=NOON + timedelta(hours=1))
+    assert "ben: seen" in check_approval("first", NEW, 5, None, [APPROVED, later], "").summary
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7))
+def test_an_approved_size_holds_for_about_as_many_rows(planned: int, rows: int) -> None:
+    allowed = replace(APPROVED, rows=planned).allows_size(rows)
+    assert allowed is (abs(planned - rows) <= 10 or 100 * abs(planned - rows) <= planned)

@@ -1,6 +1,6 @@
 """Detection of incidents from the state database: incomplete, doubtful and drifted lists, outdated feedback."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from campaign_sync.alerts.messages import moment
@@ -9,11 +9,12 @@ from campaign_sync.distribution import manual_page
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject, vendor_list
-from campaign_sync.domain.message import Message, as_sentence
+from campaign_sync.domain.message import Message, as_sentence, join_messages
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
 from campaign_sync.storage.replacements import Replacement
+from campaign_sync.storage.state import Acceptances
 from campaign_sync.storage.state_view import StateView
 
 MANUAL = manual_page("operations.md")
@@ -29,10 +30,12 @@ def incomplete_lists(
     late: Collection[str],
     gives_up: Callable[[str, Replacement], bool],
     hindrance: Callable[[], str | None],
+    accepted: Callable[[Collection[str]], Acceptances],
 ) -> Iterator[Incident]:
     """Yield the incomplete lists that no living run is replacing; of those in `late`, all.
 
-    `gives_up` returns whether no further automatic attempt is made, `hindrance` what keeps any from being made.
+    `gives_up` returns whether no further automatic attempt is made, `hindrance` what keeps any from being made, and
+    `accepted` what people had accepted for runs.
     """
     settings = configuration.mandators[mandator]
     for name, list_settings in settings.lists.items():
@@ -55,7 +58,13 @@ def incomplete_lists(
                 list=named(settings, mandator, name),
                 moment=moment(since, settings.zone),
             ),
-            _incomplete_remedy(mandator, name, state.attempts if given_up else None, hindered),
+            _incomplete_remedy(
+                mandator,
+                name,
+                state.attempts if given_up else None,
+                hindered,
+                accepting_options(accepted(state.runs_since_proof), {name}),
+            ),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
 
@@ -256,32 +265,49 @@ def named(settings: MandatorSettings, mandator: str, name: str) -> str:
     return f"“{title}” ({mandator}/{name})" if title else f"{mandator}/{name}"
 
 
-def _incomplete_remedy(mandator: str, name: str, attempts: int | None, hindrance: str | None) -> str:
+def accepting_options(accepted: Acceptances, lists: Collection[str]) -> list[str]:
+    """Return the options of `campaign-sync run` by which what was accepted for these lists is accepted again."""
+    given = {"--accept-size": accepted.sizes, "--accept-withdrawals": accepted.withdrawals}
+    return [f"{option} REASON" for option, of_lists in given.items() if not of_lists.isdisjoint(lists)]
+
+
+def _incomplete_remedy(
+    mandator: str, name: str, attempts: int | None, hindrance: str | None, options: Sequence[str]
+) -> str:
     """Return what to do about an incomplete list.
 
-    `attempts` is how many failed if no further one is made, `hindrance` what keeps any from being made, and the remedy.
+    `attempts` is how many failed if no further one is made, `hindrance` what keeps any from being made, and the remedy;
+    `options` accept again what was accepted for the runs that left it so.
     """
-    again = f"`campaign-sync run {mandator} --list {name}`"
+    remedy = _how_to_complete(
+        f"`{' '.join(['campaign-sync run', mandator, f'--list {name}', *options])}`", attempts, hindrance
+    )
+    if not options:
+        return remedy
+    return join_messages(" ", [remedy, Message("What was accepted for an earlier run holds for no new one.")])
+
+
+def _how_to_complete(command: str, attempts: int | None, hindrance: str | None) -> Message:
     if hindrance:
         return Message(
             "Send nothing to it until the all-clear: part of its people are missing. Nothing repairs it automatically, "
             "because {hindrance}: then it is repaired within minutes. If not, run {command} and see {manual}, "
             "“A list is INCOMPLETE”.",
             hindrance=hindrance,
-            command=again,
+            command=command,
             manual=MANUAL,
         )
     if attempts is None:
         return Message(
             "Send nothing to it until the all-clear: part of its people are missing. It is usually repaired "
             "automatically within minutes; if not, run {command} and see {manual}, “A list is INCOMPLETE”.",
-            command=again,
+            command=command,
             manual=MANUAL,
         )
     return Message(
         "Send nothing to it: part of its people are missing, and no further attempt is made automatically (attempts so "
         "far: {attempts}). See why its last run failed, then run {command}; {manual}, “A list is INCOMPLETE”.",
         attempts=attempts,
-        command=again,
+        command=command,
         manual=MANUAL,
     )

@@ -196,6 +196,17 @@ def most_severe_by_subject(incidents: Iterable[Incident]) -> dict[Subject, Incid
     return most_severe
 
 
+def described_now(incidents: Mapping[Subject, Incident], current: Iterable[Incident]) -> dict[Subject, Incident]:
+    """Return the incidents as they are described now: what remains the same incident may need another remedy by now."""
+    described = most_severe_by_subject(current)
+    return {
+        subject: replace(described[subject], since=incident.since)
+        if subject in described and described[subject].kind is incident.kind
+        else incident
+        for subject, incident in incidents.items()
+    }
+
+
 class NoticeKind(StrEnum):
     """The kinds of notices."""
 

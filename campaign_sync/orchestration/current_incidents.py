@@ -7,7 +7,7 @@ from datetime import datetime
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.domain.incident import Incident, Subject, compare_incidents
+from campaign_sync.domain.incident import Incident, Subject, compare_incidents, described_now
 from campaign_sync.domain.readiness import Attempt
 from campaign_sync.orchestration.assets.mandator import mandator_assets
 from campaign_sync.orchestration.configuration_sensor import configuration_sensor
@@ -67,7 +67,8 @@ def find_current_incidents(
         if isinstance(result, Exception):
             open_now[mandator], undetected[mandator] = dict(known), result
         else:
-            open_now[mandator] = compare_incidents(known, result.incidents, result.in_progress).apply(known)
+            still_open = compare_incidents(known, result.incidents, result.in_progress).apply(known)
+            open_now[mandator] = described_now(still_open, result.incidents)
     jobs = {mandator: MandatorJobs.of(configuration, mandator) for mandator in assets}
     sensors = [*all_sensors(configuration, assets, jobs), configuration_sensor(configuration)]
     return CurrentIncidents(open_now, undetected, attempts, view, sensor_activities(instance, sensors))

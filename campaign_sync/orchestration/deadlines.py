@@ -1,6 +1,6 @@
 """Deadlines of recipient lists, their freshness policy in Dagster, and the incident of a late list."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
 from campaign_sync.domain.deadline import Deadline, missed_deadline
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
-from campaign_sync.domain.message import Message
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
@@ -89,8 +89,17 @@ def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
     return min(longest_gap(cron, settings.zone, now) for cron in planned) + early + SLACK
 
 
-def late_lists(configuration: Configuration, mandator: str, view: StateView, now: datetime) -> Iterator[Incident]:
-    """Yield an incident for each late list of the mandator, whatever the reason."""
+def late_lists(
+    configuration: Configuration,
+    mandator: str,
+    view: StateView,
+    now: datetime,
+    waiting: Callable[[str], str | None],
+) -> Iterator[Incident]:
+    """Yield an incident for each late list of the mandator, whatever the reason.
+
+    `waiting` returns what the run waits for that is to replace a list, in sentences; None if none is known.
+    """
     settings = configuration.mandators[mandator]
     for name, list_id in settings.recipient_list_ids.items():
         proven_at = view.of_list(mandator, name, list_id).proven_at
@@ -108,10 +117,19 @@ def late_lists(configuration: Configuration, mandator: str, view: StateView, now
                 moment=moment(since, settings.zone),
                 proven=moment(proven_at, settings.zone),
             ),
-            Message(
-                "It still holds the people of that day, so people who withdrew a consent in the CRM since then would "
-                "still be mailed. Check that its schedule and Dagster's daemon are on, or run {command}.",
-                command=f"`campaign-sync run {mandator} --list {name}`",
+            join_messages(
+                " ",
+                [
+                    Message(
+                        "It still holds the people of that day, so people who withdrew a consent in the CRM since then "
+                        "would still be mailed."
+                    ),
+                    waiting(name)
+                    or Message(
+                        "Check that its schedule and Dagster's daemon are on, or run {command}.",
+                        command=f"`campaign-sync run {mandator} --list {name}`",
+                    ),
+                ],
             ),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )

@@ -22,6 +22,7 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.incident import CONFIGURATION, RUN, DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.orchestration.asset_history import AssetHistory
+from campaign_sync.orchestration.awaited_runs import awaited_run
 from campaign_sync.orchestration.check_history import CheckHistory, CheckReader
 from campaign_sync.orchestration.configuration_sensor import configuration_incidents
 from campaign_sync.orchestration.deadlines import late_lists, planned_expectations, planned_pause
@@ -138,7 +139,8 @@ def _detect(
     newest_runs = NewestRuns.of(monitored, dagster.history)
     in_progress = newest_runs.in_progress() | being_replaced(configuration, mandator, view)
     # A run that hangs, or waits in the queue for days, must not delay the notice.
-    late = list(late_lists(configuration, mandator, view, now))
+    waiting = partial(awaited_run, newest_runs, settings, lambda: days().get(mandator))
+    late = list(late_lists(configuration, mandator, view, now, waiting))
     attempts = newest_attempts(
         dagster.instance,
         mandator,
@@ -165,6 +167,7 @@ def _detect(
             {incident.subject.name for incident in late},
             lambda name, unfinished: is_given_up(dagster.instance, view, name, unfinished, settings.prefix),
             lambda: hindrances.of(mandator),
+            partial(state.acceptances_of, mandator),
         ),
         *former_lists(configuration, mandator, view),
         *doubtful_lists(configuration, mandator, view),

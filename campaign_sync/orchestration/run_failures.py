@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus
 
-from campaign_sync.alerts.detection import MANUAL
+from campaign_sync.alerts.detection import MANUAL, accepting_options
 from campaign_sync.alerts.messages import moment
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
@@ -215,15 +215,9 @@ def _dead_run(
             mandator=monitored.mandator,
             moment=moment(ended, UTC),
         ),
-        _consequence(monitored, subjects, _options(accepted, {subject.name for subject in subjects})),
+        _consequence(monitored, subjects, accepting_options(accepted, {subject.name for subject in subjects})),
         f"/runs/{run.run_id}",
     )
-
-
-def _options(accepted: Acceptances, lists: Collection[str]) -> list[str]:
-    """Return the options of `campaign-sync run` by which what was accepted for these lists is accepted again."""
-    given = {"--accept-size": accepted.sizes, "--accept-withdrawals": accepted.withdrawals}
-    return [f"{option} REASON" for option, of_lists in given.items() if not of_lists.isdisjoint(lists)]
 
 
 def _consequence(monitored: MonitoredAssets, subjects: Collection[Subject], options: Sequence[str] = ()) -> str:

@@ -76,6 +76,11 @@ class ListState:
         """How many replacements have failed since the last proven one."""
         return sum(entry.state is ReplacementState.FAILED for entry in self._unsettled())
 
+    @property
+    def runs_since_proof(self) -> set[str]:
+        """The runs that have begun to replace it since the last proven one."""
+        return {entry.run_id for entry in self._unsettled()}
+
     def _unsettled(self) -> Sequence[Replacement]:
         """Return those since the last proof, or since the list was found to be empty."""
         settled = [number for number, entry in enumerate(self.since_proof, start=1) if entry.state.leaves_complete]

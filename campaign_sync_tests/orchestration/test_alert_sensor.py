@@ -26,6 +26,7 @@ from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentK
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.current_incidents import find_current_incidents
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR
@@ -303,8 +304,13 @@ def test_an_incomplete_list_that_a_dead_run_has_left_is_one_incident(alarms: Ala
     alarms.leave_incomplete()
     (run,) = alarms.instance.get_runs()
     alarms.instance.add_run_tags(run.run_id, {RUN_FAILURE_REASON_TAG: "UNKNOWN"})
+    with alarms.shop.state() as state:
+        accepted = SizeAcceptance(run.run_id, "nord", "newsletter", "a person", "sale", datetime.now(UTC))
+        state.recipient_lists.accept_size(accepted)
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
         assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is INCOMPLETE" for name in LISTS]
+    texts = [" ".join(mail.get_content().split()) for mail in alarms.mailbox.mails]
+    assert [text for text in texts if "nord/newsletter" in text] == [text for text in texts if "--accept-size" in text]
 
 
 def test_a_heartbeat_is_sent_in_every_tick_in_which_people_can_be_alerted(alarms: AlarmSensor) -> None:
@@ -445,15 +451,27 @@ def test_an_incident_of_a_list_stays_open_if_a_later_run_does_not_reach_the_list
     assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+@pytest.mark.parametrize(
+    ("status", "awaited"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, "A run that replaces it waits in Dagster's queue since"),
+        (dg.DagsterRunStatus.STARTED, "If it hangs, terminate it there, and run `campaign-sync run nord --list"),
+    ],
+)
 def test_a_run_that_waits_or_hangs_does_not_delay_the_notice_of_late_lists(
-    alarms: AlarmSensor, status: dg.DagsterRunStatus
+    alarms: AlarmSensor, status: dg.DagsterRunStatus, awaited: str
 ) -> None:
     alarms.run()
     job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
-    alarms.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
+    run = alarms.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=30)):
         assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is late" for name in LISTS]
+        assert awaited in " ".join(alarms.text.split())
+        alarms.instance.report_run_canceled(run)
+        with alarms.shop.state() as state:
+            current = find_current_incidents(alarms.shop.configuration, alarms.instance, state, datetime.now(UTC))
+    late = current.open["nord"][Subject.of_list("newsletter")]
+    assert "Its newest run was cancelled, at" in late.remedy, "what is shown is how it is now"
 
 
 def test_an_incomplete_list_that_a_run_holds_for_too_long_sends_a_notice(alarms: AlarmSensor) -> None:

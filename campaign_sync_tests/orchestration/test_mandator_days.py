@@ -185,8 +185,9 @@ def test_a_group_is_refused_by_old_feedback_and_its_lists_are_completed_after_a_
         assert [key.path for key in again.asset_selection or ()] == FEEDBACK
         assert again.tags == {COMPLETES: days.planned_for, GROUPS: "2"}
     days.shop.settings["mandators"]["nord"]["feedback"] = {"max_age": "1s"}
-    for chain, group in zip(CHAINS, groups, strict=True):
-        days.run(chain, **group.tags)
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=1)):
+        for chain, group in zip(CHAINS, groups, strict=True):
+            days.run(chain, **group.tags)
     assert days.outcomes == [DayOutcome.FAILED] * 2
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=6)):
         assert days.today

@@ -69,3 +69,8 @@ class CampaignSyncError(Exception):
     """
 
     retryable: bool = False
+
+    @property
+    def message(self) -> str:
+        """What it was raised with: a `Message` where that can be translated."""
+        return self.args[0] if self.args and isinstance(self.args[0], str) else str(self)

@@ -13,6 +13,7 @@ from fractions import Fraction
 import pandas as pd
 
 from campaign_sync.domain.consent import NO_CONSENT_EVENTS, ConsentEventCounts
+from campaign_sync.domain.message import Message, and_joined, join_messages
 from campaign_sync.domain.recipient import ADDRESS, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, change_violations, limit_violations
@@ -155,16 +156,21 @@ def check_list_attributes(list_schema: ListSchema, vendor_attributes: Collection
     unknown = [name for name in list_schema.list_attributes if normalize_text(name) not in spellings]
     read_only = [name for name in list_schema.list_attributes if name.casefold() in READ_ONLY_ATTRIBUTES]
     if not unknown and not read_only:
-        return CheckOutcome("list_attributes", True, f"the list has all {len(list_schema.list_attributes)} attributes")
+        summary = Message("the list has all {count} attributes", count=len(list_schema.list_attributes))
+        return CheckOutcome("list_attributes", True, summary)
     parts = []
     if unknown:
         parts.append(
-            f"the list has no attribute {', '.join(unknown)}; correct attributes or technical_fields in the "
-            f"configuration, or add it to the list in Campaign; it has {', '.join(sorted(vendor_attributes))}"
+            Message(
+                "the list has no attribute {unknown}; correct attributes or technical_fields in the configuration, or "
+                "add it to the list in Campaign; it has {known}",
+                unknown=", ".join(unknown),
+                known=", ".join(sorted(vendor_attributes)),
+            )
         )
     if read_only:
-        parts.append(f"the vendor writes {', '.join(read_only)} itself")
-    return CheckOutcome("list_attributes", False, "; ".join(parts))
+        parts.append(Message("the vendor writes {attributes} itself", attributes=", ".join(read_only)))
+    return CheckOutcome("list_attributes", False, join_messages("; ", parts))
 
 
 def judge_mojibake(outcome: CheckOutcome, rows: int, limit: float) -> CheckOutcome:
@@ -183,24 +189,49 @@ def judge_mojibake(outcome: CheckOutcome, rows: int, limit: float) -> CheckOutco
     columns = ", ".join(
         f"{failure.column.removeprefix(LIST_PREFIX)} in {len(failure.positions)}" for failure in garbled
     )
-    summary = (
-        f"{affected} of {format_row_count(rows)} ({_percent(affected / rows)}) have mojibake like “KÃ¶ln” ({columns}), "
-        f"{'more than' if exceeds else 'within'} max_mojibake {_percent(limit)}; "
-        "correct these texts in the CRM, or crm.format.encoding if it delivers files in another encoding"
+    values = {
+        "affected": affected,
+        "rows": format_row_count(rows),
+        "share": _percent(affected / rows),
+        "columns": columns,
+        "limit": _percent(limit),
+    }
+    finding = (
+        Message(
+            "{affected} of {rows} ({share}) have mojibake like “KÃ¶ln” ({columns}), more than max_mojibake {limit}",
+            **values,
+        )
+        if exceeds
+        else Message(
+            "{affected} of {rows} ({share}) have mojibake like “KÃ¶ln” ({columns}), within max_mojibake {limit}",
+            **values,
+        )
     )
+    remedy = Message("correct these texts in the CRM, or crm.format.encoding if it delivers files in another encoding")
     others = [failure for failure in outcome.failures if failure.code != MOJIBAKE]
-    summary = "; ".join(filter(None, [summary, describe_failures(others)]))
+    summary = join_messages("; ", [finding, remedy, *([describe_failures(others)] if others else [])])
     return replace(outcome, summary=summary, warning=outcome.warning and not exceeds)
 
 
-def describe_failures(failures: Iterable[Failure]) -> str:
-    """Return in how many rows of which column what was found."""
-    return ", ".join(f"{f.column.removeprefix(LIST_PREFIX)}: {f.code} in {len(f.positions)} rows" for f in failures)
+def describe_failures(failures: Iterable[Failure]) -> Message:
+    """Return in how many rows of which column what was finding."""
+    return join_messages(
+        ", ",
+        [
+            Message(
+                "{column}: {code} in {rows}",
+                column=failure.column.removeprefix(LIST_PREFIX),
+                code=failure.code,
+                rows=format_row_count(len(failure.positions)),
+            )
+            for failure in failures
+        ],
+    )
 
 
-def _percent(share: float) -> str:
+def _percent(share: float) -> Message:
     """Return a share to three digits: 5%, 12.5%, 0.0123%."""
-    return f"{float(f'{100 * share:.3g}'):f}".rstrip("0").rstrip(".") + "%"
+    return Message("{percent:g}%", percent=float(f"{100 * share:.3g}"))
 
 
 def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None = None) -> CheckOutcome:
@@ -212,15 +243,19 @@ def check_encoding(left_out: int, sent: int, columns: Mapping[str, int] | None =
         columns: in how many rows each column isn't UTF-8, if known.
     """
     if not left_out:
-        return CheckOutcome("utf8", True, "every text is UTF-8 in the CRM")
-    where = "".join(f"; {name} in {format_row_count(rows)}" for name, rows in (columns or {}).items())
+        return CheckOutcome("utf8", True, Message("every text is UTF-8 in the CRM"))
+    parts = [join_messages(" in ", [f"; {name}", format_row_count(rows)]) for name, rows in (columns or {}).items()]
     stops = left_out >= TOLERATED_ROWS and left_out >= TOLERATED_SHARE * (left_out + sent)
     return CheckOutcome(
         "utf8",
         False,
-        f"{format_row_count(left_out)} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){where}; "
-        "write those values again as UTF-8, or correct crm.format.encoding if the CRM delivers files in another "
-        "encoding. `campaign-sync why` names the column for each person",
+        Message(
+            "{rows} left out for text that isn't UTF-8 in the CRM (latin-1, perhaps){columns}; write those values "
+            "again as UTF-8, or correct crm.format.encoding if the CRM delivers files in another encoding. "
+            "`campaign-sync why` names the column for each person",
+            rows=format_row_count(left_out),
+            columns=join_messages("", parts),
+        ),
         warning=not stops,
     )
 
@@ -229,7 +264,7 @@ def merge_outcomes(outcome: CheckOutcome, further: CheckOutcome) -> CheckOutcome
     """Return the outcome combined with a further outcome of the same check; unchanged if that is of another check."""
     if outcome.name != further.name or further.passed:
         return outcome
-    summary = further.summary if outcome.passed else f"{further.summary}; {outcome.summary}"
+    summary = further.summary if outcome.passed else join_messages("; ", [further.summary, outcome.summary])
     warning = not (outcome.stops or further.stops)
     return replace(outcome, passed=False, summary=summary, warning=warning)
 
@@ -240,10 +275,12 @@ _KEYWORD = re.compile(r"[^\W\d][\w .:/-]{0,31}")
 """A keyword of the CRM. Other values, and rare ones, may be personal data and aren't shown."""
 
 _REMEDIES = {
-    "kind": "declare the kind in crm.consent_kinds (granted, withdrawn or ignored); write an empty state as `none`",
-    "entity_type": "write contact, lead or account",
-    "opt_in_id": "write an opt-in that the table opt_in defines, or define it there",
-    "occurred_at": "write a time as 2026-03-01 12:00:00",
+    "kind": Message(
+        "declare the kind in crm.consent_kinds (granted, withdrawn or ignored); write an empty state as `none`"
+    ),
+    "entity_type": Message("write contact, lead or account"),
+    "opt_in_id": Message("write an opt-in that the table opt_in defines, or define it there"),
+    "occurred_at": Message("write a time as 2026-03-01 12:00:00"),
 }
 
 
@@ -254,17 +291,27 @@ def check_consents(read: ConsentEventCounts) -> CheckOutcome:
     of a change in the CRM that needs attention.
     """
     unclear = sum(read.unclear.values())
-    cleaned = f"; {read.cleaned} only without regard to blanks and case" if read.cleaned else ""
+    cleaned = [Message("{events} only without regard to blanks and case", events=read.cleaned)] if read.cleaned else []
     if not unclear:
-        return CheckOutcome("consents", True, f"all {read.rows} consent events are understood{cleaned}")
-    parts = (
-        f"{count} in consent_event.{name}{_words(read, name)}: {_REMEDIES[name]}"
+        understood = Message("all {events} consent events are understood", events=read.rows)
+        return CheckOutcome("consents", True, join_messages("; ", [understood, *cleaned]))
+    parts = [
+        Message(
+            "{events} in {column}{words}: {remedy}",
+            events=count,
+            column=f"consent_event.{name}",
+            words=_words(read, name),
+            remedy=_REMEDIES[name],
+        )
         for name, count in sorted(read.unclear.items())
+    ]
+    not_understood = Message(
+        "{unclear} of {events} consent events can't be understood, and the people concerned are left out ({columns})",
+        unclear=unclear,
+        events=read.rows,
+        columns=join_messages("; ", parts),
     )
-    summary = (
-        f"{unclear} of {read.rows} consent events can't be understood, and the people concerned are left out "
-        f"({'; '.join(parts)}){cleaned}"
-    )
+    summary = join_messages("; ", [not_understood, *cleaned])
     stops = unclear >= TOLERATED_ROWS and unclear >= TOLERATED_SHARE * read.rows
     return CheckOutcome("consents", False, summary, warning=not stops)
 
@@ -272,11 +319,11 @@ def check_consents(read: ConsentEventCounts) -> CheckOutcome:
 def _words(read: ConsentEventCounts, name: str) -> str:
     often = sorted(((count, word) for (column, word), count in read.words.items() if column == name), reverse=True)
     shown = [
-        f"“{word}” {count} times"
+        Message("“{word}” {count} times", word=word, count=count)
         for count, word in often[:_SHOWN_WORDS]
         if count >= TOLERATED_ROWS and _KEYWORD.fullmatch(word)
     ]
-    return f" ({', '.join(shown)})" if shown else ""
+    return join_messages("", [" (", join_messages(", ", shown), ")"]) if shown else ""
 
 
 def entity_counts(rows: pd.DataFrame) -> dict[str, int]:
@@ -289,12 +336,17 @@ def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: C
     rows = sum(by_entity_type.values())
     violations, changes = limit_violations(rows, limits), change_violations(by_entity_type, limits, context.baselines)
     if violations or (changes and not context.size_accepted):
-        return CheckOutcome(SIZE, False, "; ".join(violations or changes))
+        return CheckOutcome(SIZE, False, join_messages("; ", violations or changes))
     if changes:
-        accepted = f"accepted this once by {context.size_accepted}"
-        return CheckOutcome(SIZE, True, f"{'; '.join(changes)}; {accepted}")
-    against = " and ".join(f"{baseline.rows} ({baseline.origin})" for baseline in context.baselines)
-    return CheckOutcome(SIZE, True, f"{rows} rows, measured against {against or 'an empty list without history'}")
+        accepted = Message("accepted this once by {person}", person=context.size_accepted)
+        return CheckOutcome(SIZE, True, join_messages("; ", [*changes, accepted]))
+    if not context.baselines:
+        return CheckOutcome(
+            SIZE, True, Message("{rows}, measured against an empty list without history", rows=format_row_count(rows))
+        )
+    before = and_joined([join_messages("", [str(base.rows), " (", base.origin, ")"]) for base in context.baselines])
+    summary = Message("{rows}, measured against {before}", rows=format_row_count(rows), before=before)
+    return CheckOutcome(SIZE, True, summary)
 
 
 def _with_reason(frame: pd.DataFrame, context: CheckContext) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from campaign_sync.domain.feedback_age import format_duration
+from campaign_sync.domain.message import Message, join_messages
 
 LEAST_SILENCE: Final = timedelta(days=14)
 """A shorter time without a change is never unusual."""
@@ -61,9 +62,15 @@ def note_change(before: ConsentActivity | None, newest: datetime | None, now: da
     )
 
 
-def activity_text(activity: ConsentActivity, now: datetime) -> str:
+def activity_text(activity: ConsentActivity, now: datetime) -> Message:
     """Return how long there has been no change, and how long there usually is none."""
-    silence = f"the newest consent that changed in the CRM is {format_duration(activity.silence(now))} old"
+    silence = Message(
+        "the newest consent that changed in the CRM is {age} old", age=format_duration(activity.silence(now))
+    )
     if activity.usual is None or now - activity.since < LEAST_WATCHED:
-        return f"{silence}; how often consents change isn't known well enough yet"
-    return f"{silence}; the longest time between two changes was {format_duration(activity.longest_gap)}"
+        usual = Message("how often consents change isn't known well enough yet")
+    else:
+        usual = Message(
+            "the longest time between two changes was {duration}", duration=format_duration(activity.longest_gap)
+        )
+    return join_messages("; ", [silence, usual])

@@ -9,6 +9,7 @@ import pandas as pd
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.suppression import Mask, among, entity_keys
 
 
@@ -59,6 +60,9 @@ def check_exclusions(counts: Mapping[str, int]) -> CheckOutcome:
     """
     empty = [place for place, count in counts.items() if not count]
     if not empty:
-        return CheckOutcome("exclusions", True, f"all {len(counts)} exclusions have records")
-    summary = f"{', '.join(empty)}: no record is in it, so it excludes none; correct it, or who is in it in the CRM"
+        return CheckOutcome("exclusions", True, Message("all {count} exclusions have records", count=len(counts)))
+    summary = Message(
+        "{exclusions}: no record is in it, so it excludes none; correct it, or who is in it in the CRM",
+        exclusions=", ".join(empty),
+    )
     return CheckOutcome("exclusions", False, summary, warning=True)

@@ -62,7 +62,7 @@ class AgeLimits:
             missing: the names of the readers that were never imported.
         """
         if until is None:
-            values = {"readers": missing, "mandator": mandator, "remedy": _remedy(mandator)}
+            values = {"readers": missing, "mandator": mandator, "remedy": import_remedy(mandator)}
             message = (
                 Message(
                     "no delivered file of {readers} of {mandator} had any event yet, so no list is replaced; {remedy}",
@@ -88,17 +88,17 @@ class AgeLimits:
                 known=known,
                 lifetime=format_duration(self.lifetime),
                 day=f"{until + self.lifetime:%Y-%m-%d}",
-                remedy=_remedy(mandator),
+                remedy=import_remedy(mandator),
             )
         if freshness is Freshness.BLOCKING:
             return Message(
                 "{known}, more than feedback.max_age {limit}; {remedy}",
                 known=known,
                 limit=format_duration(self.max_age),
-                remedy=_remedy(mandator),
+                remedy=import_remedy(mandator),
             )
         if freshness is Freshness.WARNING:
-            return Message("{known}, and should have it daily; {remedy}", known=known, remedy=_remedy(mandator))
+            return Message("{known}, and should have it daily; {remedy}", known=known, remedy=import_remedy(mandator))
         return known
 
     def _with_files(self, message: Message) -> Message:
@@ -118,7 +118,8 @@ _OF_FILES = Message(
 )
 
 
-def _remedy(mandator: str) -> Message:
+def import_remedy(mandator: str) -> Message:
+    """Return what brings the feedback of a mandator into the CRM."""
     return Message("materialize {mandator}'s bounces, unsubscribes and suppression_state", mandator=mandator)
 
 

@@ -12,6 +12,7 @@ from campaign_sync.domain.checks import MOJIBAKE as MOJIBAKE_CODE
 from campaign_sync.domain.checks import WARNINGS, CheckOutcome, Failure, ListSchema, describe_failures
 from campaign_sync.domain.consent import GRANTING, is_email
 from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN
@@ -51,7 +52,7 @@ def run_schema(name: str, schema: pa.DataFrameSchema, frame: pd.DataFrame) -> Ch
     except SchemaErrors as errors:
         cases = errors.failure_cases
     else:
-        return CheckOutcome(name, passed=True, summary=f"all {len(frame)} rows pass")
+        return CheckOutcome(name, passed=True, summary=Message("all {rows} rows pass", rows=len(frame)))
     failures = tuple(
         Failure(str(code), str(column), tuple(int(i) for i in group["index"].dropna()))
         for (code, column), group in _with_missing_columns(cases).groupby(["check", "column"], dropna=False)

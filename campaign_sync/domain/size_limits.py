@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from statistics import median_low
 
+from campaign_sync.domain.message import Message
+
 MIN_ROWS_PER_TYPE = 20
 """An entity type with fewer rows in the baseline isn't checked: a single person would exceed its limits."""
 
@@ -49,20 +51,22 @@ def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None
     kinds = {kind for sizes in history for kind in sizes}
     return SizeBaseline(
         rows=median_low([sum(sizes.values()) for sizes in history]),
-        origin=f"median of {len(history)} replaces",
+        origin=Message("median of {count} replaces", count=len(history)),
         by_entity_type={kind: median_low([sizes.get(kind, 0) for sizes in history]) for kind in sorted(kinds)},
     )
 
 
 def limit_violations(rows: int, limits: SizeLimits) -> list[str]:
     """Return a sentence for each absolute limit that a size violates."""
-    violations = []
+    violations: list[str] = []
     if not rows and limits.min_rows:
-        violations.append("no recipient is left to be sent; check the selection and the reasons for the rejections")
+        violations.append(
+            Message("no recipient is left to be sent; check the selection and the reasons for the rejections")
+        )
     if rows < limits.min_rows:
-        violations.append(f"{rows} rows are fewer than min_rows {limits.min_rows}")
+        violations.append(Message("{rows} rows are fewer than min_rows {limit}", rows=rows, limit=limits.min_rows))
     if limits.max_rows is not None and rows > limits.max_rows:
-        violations.append(f"{rows} rows are more than max_rows {limits.max_rows}")
+        violations.append(Message("{rows} rows are more than max_rows {limit}", rows=rows, limit=limits.max_rows))
     return violations
 
 
@@ -72,14 +76,14 @@ def change_violations(
     """Return a sentence for each relative limit that the new sizes violate, in total and by entity type."""
     rows, violations = sum(by_entity_type.values()), []
     for baseline in baselines:
-        in_total = _change_violation("the list", rows, baseline.rows, baseline.origin, limits)
+        in_total = _change_violation(Message("the list"), rows, baseline.rows, baseline.origin, limits)
         violations += in_total
         if in_total:
             continue  # a change of the whole list is one of its parts as well
         for kind, before in baseline.by_entity_type.items():
             if before >= MIN_ROWS_PER_TYPE:
                 now = by_entity_type.get(kind, 0)
-                violations += _change_violation(f"its part of {kind}s", now, before, baseline.origin, limits)
+                violations += _change_violation(_PARTS.get(kind, kind), now, before, baseline.origin, limits)
     return violations
 
 
@@ -103,11 +107,36 @@ def may_be_partial_fill(held: int, known: int, expected: int, limits: SizeLimits
 
 def _change_violation(what: str, rows: int, before: int, origin: str, limits: SizeLimits) -> list[str]:
     # Fractions of the limits as written: in floats, 100 rows and 15 % more are 114.99999999999999.
+    values = {"part": what, "before": before, "origin": origin, "rows": rows}
     if rows < before * (1 - Fraction(str(limits.max_shrink))):
-        verb, limit = "shrinks", f"max_shrink {limits.max_shrink:.0%}"
+        text = Message(
+            "{part} shrinks by {share:.0%} from {before} ({origin}) to {rows}, more than max_shrink {limit:.0%}",
+            share=(before - rows) / before,
+            limit=limits.max_shrink,
+            **values,
+        )
     elif rows > before * (1 + Fraction(str(limits.max_growth))):
-        verb, limit = "grows", f"max_growth {limits.max_growth:.0%}"
+        text = (
+            Message(
+                "{part} grows by {share:.0%} from {before} ({origin}) to {rows}, more than max_growth {limit:.0%}",
+                share=(rows - before) / before,
+                limit=limits.max_growth,
+                **values,
+            )
+            if before
+            else Message(
+                "{part} grows from {before} ({origin}) to {rows}, more than max_growth {limit:.0%}",
+                limit=limits.max_growth,
+                **values,
+            )
+        )
     else:
         return []
-    by = f"by {abs(rows - before) / before:.0%} " if before else ""
-    return [f"{what} {verb} {by}from {before} ({origin}) to {rows}, more than {limit}"]
+    return [text]
+
+
+_PARTS = {
+    "contact": Message("its part of contacts"),
+    "lead": Message("its part of leads"),
+    "account": Message("its part of accounts"),
+}

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from campaign_sync.domain.arrow_text import map_texts
+from campaign_sync.domain.message import Message
 
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 can't contain, not even escaped. They include lone surrogates."""
@@ -64,9 +65,9 @@ def fold_case(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
-def format_row_count(rows: int) -> str:
+def format_row_count(rows: int) -> Message:
     """Return a number of rows as text: `1 row`, `2 rows`."""
-    return f"{rows} {'row' if rows == 1 else 'rows'}"
+    return Message("{rows} row", rows=rows) if rows == 1 else Message("{rows} rows", rows=rows)
 
 
 def name_spellings(names: Iterable[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple, Self
 
 from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.message import Message, join_messages
 
 CHECK_NAME = "withdrawals"
 """The name of the check, on the selection and in the preflight."""
@@ -202,36 +203,48 @@ def check_withdrawals(
     """
     findings = [*_vanished(opt_in_id, people, known, accept), *_regranted(opt_in_id, regrants, accept)]
     if not findings:
-        return CheckOutcome(
-            CHECK_NAME, True, f"no known withdrawal of {opt_in_id} has vanished ({known} are remembered)"
+        summary = Message(
+            "no known withdrawal of {opt_in_id} has vanished ({known} are remembered)", opt_in_id=opt_in_id, known=known
         )
+        return CheckOutcome(CHECK_NAME, True, summary)
     refused = people >= REFUSED_PEOPLE and people * 100 >= known * REFUSED_PERCENT
-    return CheckOutcome(CHECK_NAME, False, " · ".join(findings), warning=not (refused or regrants.at_once))
+    return CheckOutcome(CHECK_NAME, False, join_messages(" · ", findings), warning=not (refused or regrants.at_once))
 
 
 def _vanished(opt_in_id: str, people: int, known: int, accept: str) -> Iterator[str]:
     if people:
-        yield (
-            f"consent_event shows {_people(people)} as granted for {opt_in_id} whose withdrawal it had before ({known} "
-            "are remembered), and no newer consent; they stay out, and `campaign-sync why` names the reason for each; "
-            f"add the lost events of kind withdrawn to consent_event again; if they are void: `{accept}`"
+        yield Message(
+            "consent_event shows {people} as granted for {opt_in_id} whose withdrawal it had before ({known} are "
+            "remembered), and no newer consent; they stay out, and `campaign-sync why` names the reason for each; "
+            "add the lost events of kind withdrawn to consent_event again; if they are void: {command}",
+            people=_people(people),
+            opt_in_id=opt_in_id,
+            known=known,
+            command=f"`{accept}`",
         )
 
 
 def _regranted(opt_in_id: str, regrants: UndatedRegrants, accept: str) -> Iterator[str]:
     if regrants.at_once:
-        yield (
-            f"{regrants.at_once} of {regrants.states} consents for {opt_in_id} were withdrawn, and the CRM shows them "
-            "as granted again without a newer date, all within a day, as after a restore; none of them is "
-            f"accepted; restore the withdrawals in the CRM; if all of them are new consents: `{accept}`"
+        yield Message(
+            "{regranted} of {states} consents for {opt_in_id} were withdrawn, and the CRM shows them as granted again "
+            "without a newer date, all within a day, as after a restore; none of them is accepted; restore the "
+            "withdrawals in the CRM; if all of them are new consents: {command}",
+            regranted=regrants.at_once,
+            states=regrants.states,
+            opt_in_id=opt_in_id,
+            command=f"`{accept}`",
         )
     elif regrants.people:
-        yield (
-            f"the CRM shows {_people(regrants.people)} as granted again for {opt_in_id} without a newer date, "
-            "after a withdrawal; they stay out, and `campaign-sync why` names the reason for each; give the consents a "
-            f"newer date in the CRM; if all of them are new consents: `{accept}`"
+        yield Message(
+            "the CRM shows {people} as granted again for {opt_in_id} without a newer date, after a withdrawal; they "
+            "stay out, and `campaign-sync why` names the reason for each; give the consents a newer date in the CRM; "
+            "if all of them are new consents: {command}",
+            people=_people(regrants.people),
+            opt_in_id=opt_in_id,
+            command=f"`{accept}`",
         )
 
 
-def _people(count: int) -> str:
-    return f"{count} {'person' if count == 1 else 'people'}"
+def _people(count: int) -> Message:
+    return Message("{count} person", count=count) if count == 1 else Message("{count} people", count=count)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.domain.feedback_age import AgeLimits, FreshnessStatus, format_duration, is_silence_suspicious
+from campaign_sync.domain.message import Message
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
 from campaign_sync.optimizely.services import ClosedLoopReader
@@ -90,19 +91,27 @@ def find_silent_readers(
         since = with_rows[-1].until if with_rows else journal.first_since(mandator, reader) or now
         pauses = [later.until - earlier.until for earlier, later in pairwise(with_rows)]
         if is_silence_suspicious(now - since, pauses):
-            message = "no delivered file has had a new event" if settings.files else "it has returned nothing"
-            silent.append(_silent_reader(reader, message, vendor, since, now))
+            duration = format_duration(now - since)
+            silence = (
+                Message(
+                    "{reader}: no delivered file has had a new event for {duration}", reader=reader, duration=duration
+                )
+                if settings.files
+                else Message("{reader}: it has returned nothing for {duration}", reader=reader, duration=duration)
+            )
+            silent.append(_silent_reader(reader, silence, vendor, since, now))
     return silent
 
 
-def _silent_reader(reader: str, message: str, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
-    message = f"{reader}: {message} for {format_duration(now - since)}"
+def _silent_reader(reader: str, silence: Message, vendor: Optimizely, since: datetime, now: datetime) -> SilentReader:
     try:
         mailings = vendor.closed_loop.read(ClosedLoopReader.MAILINGS, since, now, 0, 1)
     except (RefusedError, UnknownFaultError):
-        return SilentReader(reader, f"{message}, and the vendor doesn't say whether mailings went out", suspicious=True)
+        unknown = Message("{silence}, and the vendor doesn't say whether mailings went out", silence=silence)
+        return SilentReader(reader, unknown, suspicious=True)
     if not mailings:
-        return SilentReader(reader, f"{message}, and no mailing went out", suspicious=False)
-    return SilentReader(
-        reader, f"{message}, though mailings went out: ask the vendor whether its export job runs", True
+        return SilentReader(reader, Message("{silence}, and no mailing went out", silence=silence), suspicious=False)
+    message = Message(
+        "{silence}, though mailings went out: ask the vendor whether its export job runs", silence=silence
     )
+    return SilentReader(reader, message, suspicious=True)

@@ -18,6 +18,7 @@ from campaign_sync.orchestration.check_names import USABLE
 from campaign_sync.orchestration.mandator_secrets import are_secrets_of_runs
 from campaign_sync.orchestration.mandator_threads import PatientThreads
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR, Cursors, MandatorTick, combine_ticks
+from campaign_sync.orchestration.metadata import in_language
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.state import State
@@ -88,7 +89,7 @@ def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
             return MandatorTick(
                 summary="the settings can't be used" if problems else "the settings can be used",
                 cursor=digest,
-                events=() if cursors.get(mandator) == digest else (_evaluation(key, problems),),
+                events=() if cursors.get(mandator) == digest else (_evaluation(configuration, key, problems),),
                 problem=SEPARATOR.join(_send_alarms(configuration, mandator, instance, logger)),
             )
 
@@ -104,8 +105,8 @@ def _known_problems(configuration: Configuration, mandator: str, instance: dg.Da
     return ()
 
 
-def _evaluation(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckEvaluation:
-    result = usable_result(key, problems)
+def _evaluation(configuration: Configuration, key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckEvaluation:
+    result = in_language(usable_result(key, problems), configuration.language)
     return dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=USABLE,

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.errors import CampaignSyncError
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.resources import RunResource, StateResource
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
@@ -60,22 +62,23 @@ def translate_errors(
         if error.retryable and may_retry and context.retry_number < policy.retries:
             context.log.warning("trying again: %s", printable_line(str(error)))
             raise dg.RetryRequested(policy.retries, policy.pause(unattended=unattended)) from None
-        reason = printable(str(error))
-        _report_unevaluated(context, state, reason, attempt)
+        _report_unevaluated(context, run, state, error.message, attempt)
+        reason = printable(translate(error.message, run.configuration.language))
         raise dg.Failure(
             reason, metadata={RETRYABLE: error.retryable or attempt.passes_later}, allow_retries=False
         ) from None
     except Exception as error:
-        _report_unevaluated(context, state, type(error).__name__, attempt)  # its message may quote personal data
+        _report_unevaluated(context, run, state, type(error).__name__, attempt)  # its message may quote personal data
         raise
 
 
 def _report_unevaluated(
-    context: dg.AssetExecutionContext, state: StateResource, reason: str, attempt: AssetAttempt
+    context: dg.AssetExecutionContext, run: RunResource, state: StateResource, reason: str, attempt: AssetAttempt
 ) -> None:
     """Report the checks that this run won't evaluate. An error of that must not hide the failure itself."""
     failed = context.asset_key.to_user_string()
     try:
-        report_unevaluated(context, state, f"{failed} failed: {reason}", own=True, evaluated=attempt.evaluated_checks)
+        because = Message("{asset} failed: {reason:inline}", asset=failed, reason=reason)
+        report_unevaluated(context, run, state, because, own=True, evaluated=attempt.evaluated_checks)
     except Exception as error:  # noqa: BLE001 - whatever it is, the failure itself counts
         context.log.warning("checks keep their last result, which is older than this run: %s", type(error).__name__)

@@ -11,6 +11,7 @@ from campaign_sync.alerts.detection import MANUAL
 from campaign_sync.domain.consent_activity import ConsentActivity, activity_text
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus, format_duration
+from campaign_sync.domain.message import Message, and_joined, join_messages
 from campaign_sync.domain.outdated_unsubscribes import OutdatedUnsubscribes
 from campaign_sync.domain.propagation import GOAL, Delays
 from campaign_sync.domain.suppression import SuppressionKind, entity_keys
@@ -76,26 +77,34 @@ def check_feedback_age(key: dg.AssetKey, status: FreshnessStatus) -> dg.AssetChe
 def check_layout(key: dg.AssetKey, mandator: str, pending: PendingFeedback) -> dg.AssetCheckResult:
     """Return an error if fetched rows can't be parsed, with the files they are in."""
     unparsed = {reader: rows for reader, rows in pending.unparsed.items() if rows}
-    counts = " and ".join(f"{format_row_count(rows)} of {reader}" for reader, rows in unparsed.items())
-    where = " · ".join(
-        f"{format_row_count(file.unread)} of {file.origin}: {file.why}" for file in pending.unread[:SHOWN_FILES]
-    )
-    more = len(pending.unread) - SHOWN_FILES
-    problem = (
-        f"{counts} can't be read, so people who left may still be selected; the rows are kept and read again daily: "
-        f"correct their layout in mandators.{mandator}.feedback.readers, or have the vendor deliver them again. {where}"
-        + (f" · and {more} more" if more > 0 else "")
-        + f". Rows that can never be read: {MANUAL}, “Rows that can't be read”"
+    counts = [
+        Message("{rows} of {source}", rows=format_row_count(rows), source=reader) for reader, rows in unparsed.items()
+    ]
+    where: list[str] = [
+        Message("{rows} of {source}: {why}", rows=format_row_count(file.unread), source=file.origin, why=file.why)
+        for file in pending.unread[:SHOWN_FILES]
+    ]
+    if (more := len(pending.unread) - SHOWN_FILES) > 0:
+        where.append(Message("and {count} more", count=more))
+    problem = Message(
+        "{rows} can't be read, so people who left may still be selected; the rows are kept and read again daily: "
+        "correct their layout in {setting}, or have the vendor deliver them again. {where:inline}. Rows that can never "
+        "be read: {manual}, “Rows that can't be read”",
+        rows=and_joined(counts) if counts else "",
+        setting=f"mandators.{mandator}.feedback.readers",
+        where=join_messages(" · ", where),
+        manual=MANUAL,
     )
     if lost := sum(pending.lost.values()):
-        problem += f". The files of {lost} of these rows are gone; restore them from a backup"
+        gone = Message("The files of {rows} of these rows are gone; restore them from a backup", rows=lost)
+        problem = join_messages(". ", [problem, gone])
     metadata: dict[str, Any] = {"rows": sum(unparsed.values())}
     if pending.unread:
         metadata["files"] = table(
             {"reader": file.reader, "file": file.origin, "rows": file.rows, "not read": file.unread, "why": file.why}
             for file in pending.unread
         )
-    return _result(key, "layout", not unparsed, problem if unparsed else "every row fits", metadata)
+    return _result(key, "layout", not unparsed, problem if unparsed else Message("every row fits"), metadata)
 
 
 def check_matched(key: dg.AssetKey, unmatched: int, refused: int) -> dg.AssetCheckResult:
@@ -103,15 +112,21 @@ def check_matched(key: dg.AssetKey, unmatched: int, refused: int) -> dg.AssetChe
     problems = []
     if unmatched:
         problems.append(
-            f"the CRM has no record to change for {unmatched} addresses that unsubscribed or bounced; they are "
-            "suppressed, and matched again daily"
+            Message(
+                "the CRM has no record to change for {addresses} addresses that unsubscribed or bounced; they are "
+                "suppressed, and matched again daily",
+                addresses=unmatched,
+            )
         )
     if refused:
         problems.append(
-            f"the CRM refused {refused} withdrawals of consents; these people are suppressed, and every import repeats "
-            "the withdrawals: correct what the CRM refuses (a lock, a rule, a missing right)"
+            Message(
+                "the CRM refused {withdrawals} withdrawals of consents; these people are suppressed, and every import "
+                "repeats the withdrawals: correct what the CRM refuses (a lock, a rule, a missing right)",
+                withdrawals=refused,
+            )
         )
-    summary = "; ".join(problems) or "the CRM knows everybody"
+    summary = join_messages("; ", problems) if problems else Message("the CRM knows everybody")
     return _result(key, "matched", not problems, summary, {"rows": unmatched, "refused": refused}, _WARN)
 
 
@@ -123,7 +138,12 @@ def check_attributed(
     A few rows without a known opt-in are normal.
     """
     rows = sum(1 for row in pending.unsubscribes if row.raw and pending.readers[row.raw.import_id] in readers)
-    summary = f"{written.naming_opt_in} of {rows} rows of {' and '.join(readers)} name an opt-in that the CRM knows"
+    summary = Message(
+        "{naming} of {rows} rows of {readers} name an opt-in that the CRM knows",
+        naming=written.naming_opt_in,
+        rows=rows,
+        readers=and_joined(readers),
+    )
     metadata = {"rows": rows, "naming an opt-in": written.naming_opt_in}
     return _result(key, "attributed", bool(written.naming_opt_in) or not rows, summary, metadata, _WARN)
 
@@ -150,45 +170,62 @@ def check_unsubscribes(
     findings = []
     if no_address:
         findings.append(
-            f"unsubscribes of the last {SHOWN_FOR.days} days about recipient ids that are no address: {no_address}. "
-            "They are of recipients in lists of Campaign that this CRM doesn't fill, so no consent was withdrawn. "
-            "Check the files that are named; if the CRM knows people by such an id, withdraw their consent there"
+            Message(
+                "unsubscribes of the last {days} days about recipient ids that are no address: {count}. They are of "
+                "recipients in lists of Campaign that this CRM doesn't fill, so no consent was withdrawn. Check the "
+                "files that are named; if the CRM knows people by such an id, withdraw their consent there",
+                days=SHOWN_FOR.days,
+                count=no_address,
+            )
         )
     if outdated.unsubscribes:
-        count = f"{outdated.outdated} of {outdated.unsubscribes} new unsubscribes"
-        findings.append(f"{count} are older than the current consent, and change nothing")
+        findings.append(
+            Message(
+                "{outdated} of {unsubscribes} new unsubscribes are older than the current consent, and change nothing",
+                outdated=outdated.outdated,
+                unsubscribes=outdated.unsubscribes,
+            )
+        )
     if outdated.suspicious:
         findings.append(
-            "so large a number suggests that the clocks of CRM and vendor differ, or the reader's timezone is wrong"
+            Message(
+                "so large a number suggests that the clocks of CRM and vendor differ, or the reader's timezone is wrong"
+            )
         )
     metadata: dict[str, Any] = {"ids that are no address": no_address, "older than the consent": outdated.outdated}
     if pending.files_without_address:
         metadata["files"] = table({"file": file} for file in pending.files_without_address)
     passed = not no_address and not outdated.suspicious
-    return _result(key, "unsubscribes", passed, "; ".join(findings) or "no new unsubscribes", metadata, _WARN)
+    summary = join_messages("; ", findings) if findings else Message("no new unsubscribes")
+    return _result(key, "unsubscribes", passed, summary, metadata, _WARN)
 
 
 def check_silence(key: dg.AssetKey, silent: Sequence[SilentReader]) -> dg.AssetCheckResult:
     """Return a warning if readers were silent while mailings went out."""
     suspicious = [reader.message for reader in silent if reader.suspicious]
     messages = suspicious or [reader.message for reader in silent]
-    summary = " · ".join(messages) or "no reader has been silent for unusually long"
+    summary = join_messages(" · ", messages) if messages else Message("no reader has been silent for unusually long")
     return _result(key, "silence", not suspicious, summary, {"silent readers": len(silent)}, _WARN)
 
 
 def check_propagation(key: dg.AssetKey, delays: Delays | None) -> dg.AssetCheckResult:
     """Return a warning if an opt-out took longer than the goal to leave all lists."""
     if delays is None:
-        return _result(key, "propagation", True, "no opt-outs in the last 7 days", {"opt-outs": 0}, _WARN)
-    summary = (
-        f"of {delays.count} opt-outs of the last 7 days, half were out of every list within "
-        f"{format_duration(delays.median)}, 95 % within {format_duration(delays.p95)}, "
-        f"the last one after {format_duration(delays.longest)}"
+        return _result(key, "propagation", True, Message("no opt-outs in the last 7 days"), {"opt-outs": 0}, _WARN)
+    summary = Message(
+        "of {count} opt-outs of the last 7 days, half were out of every list within {median}, 95 % within {most}, the "
+        "last one after {longest}",
+        count=delays.count,
+        median=format_duration(delays.median),
+        most=format_duration(delays.p95),
+        longest=format_duration(delays.longest),
     )
     late = delays.longest > GOAL
-    advice = "; importing feedback hourly (feedback.schedule) shortens the way to the CRM" if late else ""
+    if late:
+        advice = Message("importing feedback hourly (feedback.schedule) shortens the way to the CRM")
+        summary = join_messages("; ", [summary, advice])
     metadata = {"opt-outs": delays.count, **delay_metadata("opt-out to absence", delays)}
-    return _result(key, "propagation", not late, summary + advice, metadata, _WARN)
+    return _result(key, "propagation", not late, summary, metadata, _WARN)
 
 
 def check_consent_changes(key: dg.AssetKey, activity: ConsentActivity, now: datetime) -> dg.AssetCheckResult:
@@ -196,7 +233,10 @@ def check_consent_changes(key: dg.AssetKey, activity: ConsentActivity, now: date
     silent = activity.is_silent(now)
     summary = activity_text(activity, now)
     if silent:
-        summary += "; check whether consents and withdrawals still reach the CRM: people who opt out may not be in it"
+        advice = Message(
+            "check whether consents and withdrawals still reach the CRM: people who opt out may not be in it"
+        )
+        summary = join_messages("; ", [summary, advice])
     metadata = {"hours since the newest change": hours(activity.silence(now))}
     return _result(key, "consent_changes", not silent, summary, metadata, _WARN)
 

@@ -8,6 +8,7 @@ import dagster as dg
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus
+from campaign_sync.domain.message import Language
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
@@ -15,6 +16,7 @@ from campaign_sync.orchestration.descriptions import asset_description, display_
 from campaign_sync.orchestration.feedback_checks import check_feedback_age
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.mandator_ticks import MandatorTick, evaluate_mandators
+from campaign_sync.orchestration.metadata import in_language
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.run_tags import queued_job_tags
 from campaign_sync.storage.state import State
@@ -124,27 +126,26 @@ def feedback_watch(configuration: Configuration, mandators: Sequence[str]) -> dg
             verdict = judge_age(mandator, settings.feedback.readers, limits, until, now)
             if verdict.freshness is Freshness.ALARM:
                 context.log.error(verdict.message)
-            return _evaluation(
-                asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix), verdict, cursor
-            )
+            key = asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix)
+            return _evaluation(key, verdict, cursor, settings.language)
 
         return evaluate_mandators(context, mandators, evaluate)
 
     return sensor
 
 
-def _evaluation(key: dg.AssetKey, verdict: FreshnessStatus, cursor: str | None) -> MandatorTick:
+def _evaluation(key: dg.AssetKey, verdict: FreshnessStatus, cursor: str | None, language: Language) -> MandatorTick:
     """Return the result of the check `feedback_age`, unless feedback is as fresh as it was; `cursor` says whether."""
     was_fresh = cursor in (None, Freshness.FRESH)
     if was_fresh and verdict.freshness is Freshness.FRESH:
         return MandatorTick("feedback is fresh", cursor)
-    result = check_feedback_age(key, verdict)
+    result = in_language(check_feedback_age(key, verdict), language)
     evaluation = dg.AssetCheckEvaluation(
         asset_key=key,
         check_name=result.check_name or "",
         passed=result.passed,
         severity=result.severity,
-        description=verdict.message,
+        description=result.description,
         metadata=result.metadata,
     )
     return MandatorTick(verdict.message, verdict.freshness.value, events=(evaluation,))

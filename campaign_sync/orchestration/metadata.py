@@ -10,8 +10,10 @@ import pandas as pd
 from campaign_sync.crm.port import CopyTimes
 from campaign_sync.domain.checks import LIST_PREFIX, CheckOutcome
 from campaign_sync.domain.feedback_age import format_duration
+from campaign_sync.domain.message import Language
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.replacements import StoredSnapshot
@@ -52,8 +54,20 @@ def check_result(
         check_name=outcome.name,
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity.WARN if outcome.warning else dg.AssetCheckSeverity.ERROR,
-        description=printable(outcome.summary),
+        description=outcome.summary,
         metadata=metadata,
+    )
+
+
+def in_language(result: dg.AssetCheckResult, language: Language) -> dg.AssetCheckResult:
+    """Return the result of a check with its sentence in a language."""
+    return dg.AssetCheckResult(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        severity=result.severity,
+        description=None if result.description is None else printable(translate(result.description, language)),
+        metadata=result.metadata,
     )
 
 

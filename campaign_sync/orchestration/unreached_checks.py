@@ -5,24 +5,36 @@ failed is reported as a failed step or a failed check anyway.
 """
 
 from collections.abc import Collection, Iterator
+from datetime import UTC
 
 import dagster as dg
 
+from campaign_sync.alerts.messages import moment
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.printable_text import printable
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
 from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID
-from campaign_sync.orchestration.resources import StateResource
+from campaign_sync.orchestration.resources import RunResource, StateResource
 from campaign_sync.storage.errors import StateError
 
 
 def report_unevaluated(
-    context: dg.AssetExecutionContext, state: StateResource, reason: str, *, own: bool, evaluated: Collection[str] = ()
+    context: dg.AssetExecutionContext,
+    run: RunResource,
+    state: StateResource,
+    reason: str,
+    *,
+    own: bool,
+    evaluated: Collection[str] = (),
 ) -> None:
     """Report the checks of downstream assets in this run as not evaluated.
 
     Args:
         context: of the asset that failed, or whose check has stopped the others.
+        run: knows the language.
         state: says what the lists hold.
         reason: why, as part of a sentence without personal data.
         own: whether the asset's own checks weren't evaluated either.
@@ -33,13 +45,15 @@ def report_unevaluated(
         is_own = own and key.asset_key == context.asset_key and key.name not in evaluated
         if key.name not in CHECKS_OF_SENSORS and (is_own or key.asset_key in downstream):
             contents = _list_contents(state, key.asset_key, context)
+            not_reached = Message("Not reached, so neither passed nor failed, because {reason:inline}.", reason=reason)
+            description = join_messages(" ", [not_reached, *([contents] if contents else [])])
             context.instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=key.asset_key,
                     check_name=key.name,
                     passed=False,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=(f"Not reached, so neither passed nor failed, because {reason.rstrip('.')}.{contents}"),
+                    description=printable(translate(description, run.configuration.language)),
                     metadata={"run": context.run.run_id},
                 )
             )
@@ -69,18 +83,21 @@ def _list_contents(state: StateResource, key: dg.AssetKey, context: dg.AssetExec
         proven = opened.replacements.last_proven(*of_list)
         drift = opened.list_drifts.of(name.mandator, name.recipient_list, proven.id) if proven else None
     except StateError:
-        return " Whether the last proof of the list holds isn't known: the state database can't be asked."
+        return Message("Whether the last proof of the list holds isn't known: the state database can't be asked.")
     if unfinished:
         since = unfinished.cleared_at or unfinished.started_at
-        return f" The list is INCOMPLETE since {since:%Y-%m-%d %H:%M} UTC, so no proof holds; send nothing to it."
+        return Message(
+            "The list is INCOMPLETE since {moment}, so no proof holds; send nothing to it.", moment=moment(since, UTC)
+        )
     if proven is None:
-        return " The list was never proven."
+        return Message("The list was never proven.")
     at = proven.finished_at or proven.started_at
     if drift and drift.drifted_since:
-        return (
-            f" The list was changed at the vendor after its last proof, of {at:%Y-%m-%d %H:%M} UTC: send nothing to it."
+        return Message(
+            "The list was changed at the vendor after its last proof, of {moment}: send nothing to it.",
+            moment=moment(at, UTC),
         )
-    return f" The list wasn't touched: its last proof, of {at:%Y-%m-%d %H:%M} UTC, holds."
+    return Message("The list wasn't touched: its last proof, of {moment}, holds.", moment=moment(at, UTC))
 
 
 def _recipient_list_id(context: dg.AssetExecutionContext, key: dg.AssetKey) -> int:

@@ -9,6 +9,7 @@ addAll3); on a regular one it doesn't. The API has no operation that says the ki
 from datetime import datetime
 
 from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, UNSUBSCRIBED_CODE, VENDOR_REASONS
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import EVERY_LIST
@@ -18,7 +19,7 @@ from campaign_sync.storage.recipient_lists import ListKind, RecipientListStates
 NAME = "list_kind"
 """The name of this check."""
 
-_VOUCHED = "the configuration vouches that it is a regular list; no canary_address is set"
+_VOUCHED = Message("the configuration vouches that it is a regular list; no canary_address is set")
 
 
 def known_opt_in_list(settings: ListSettings, lists: RecipientListStates) -> CheckOutcome | None:
@@ -28,8 +29,10 @@ def known_opt_in_list(settings: ListSettings, lists: RecipientListStates) -> Che
     return CheckOutcome(
         NAME,
         False,
-        "a canary has shown it to be an opt-in list, where filling revives people who unsubscribed; name a regular "
-        "list in recipient_list_id, or have this one made regular and let `campaign-sync check` find out",
+        Message(
+            "a canary has shown it to be an opt-in list, where filling revives people who unsubscribed; name a regular "
+            "list in recipient_list_id, or have this one made regular and let `campaign-sync check` find out"
+        ),
     )
 
 
@@ -53,8 +56,11 @@ def probe_list_kind(
         return CheckOutcome(
             NAME,
             False,
-            f"the canary_address of {settings.mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it "
-            "in Campaign. If it was: something revived it, perhaps this list, being an opt-in list",
+            Message(
+                "the canary_address of {mandator} isn't unsubscribed there, so it proves nothing; unsubscribe it in "
+                "Campaign. If it was: something revived it, perhaps this list, being an opt-in list",
+                mandator=settings.mandator,
+            ),
         )
     of_list = settings.has_own_unsubscribe_list and _is_on_lists_own(settings, vendor, canary)
     code = _add(settings, vendor, canary)
@@ -63,9 +69,10 @@ def probe_list_kind(
         code = _add(settings, vendor, canary)
     if code not in (ACCEPTED, UNSUBSCRIBED_CODE):
         reason = VENDOR_REASONS[code].value if code in VENDOR_REASONS else f"code {code}"
-        return CheckOutcome(
-            NAME, False, f"the vendor refuses the canary_address for another reason ({reason}); choose another address"
+        refused = Message(
+            "the vendor refuses the canary_address for another reason ({reason}); choose another address", reason=reason
         )
+        return CheckOutcome(NAME, False, refused)
     # The code doesn't decide: it isn't documented that a regular list never answers 0. Whether it was revived does.
     revived = not _has_left(settings, vendor, canary, of_list)
     if revived:
@@ -78,10 +85,13 @@ def probe_list_kind(
     if not unclear:
         lists.set_kind(list_id, ListKind.OPT_IN if revived else ListKind.REGULAR, now)
     summary = (
-        "the configuration vouches that it is a regular list; the canary wasn't revived, but the vendor doesn't say "
-        "from which lists it is unsubscribed"
+        Message(
+            "the configuration vouches that it is a regular list; the canary wasn't revived, but the vendor doesn't "
+            "say "
+            "from which lists it is unsubscribed"
+        )
         if unclear
-        else "a canary shows it to be a regular list"
+        else Message("a canary shows it to be a regular list")
     )
     return known_opt_in_list(settings, lists) or CheckOutcome(NAME, True, summary)
 

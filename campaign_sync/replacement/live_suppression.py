@@ -13,6 +13,7 @@ from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import ConsentRef
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
@@ -102,15 +103,21 @@ def check_unsubscribe_lists(
         return []
     kept_out = int((reasons == Reason.ON_UNSUBSCRIBE_LIST.value).sum())
     if not vendor.unsubscribes.refuses_list_queries:
-        summary = f"kept out, being on an unsubscribe list that is no recipient list's own: {kept_out}"
+        summary = Message(
+            "kept out, being on an unsubscribe list that is no recipient list's own: {people}", people=kept_out
+        )
         return [CheckOutcome(UNSUBSCRIBE_LISTS, True, summary)]
     return [
         CheckOutcome(
             UNSUBSCRIBE_LISTS,
             False,
-            "the vendor doesn't say who has left this recipient list, so everybody on any unsubscribe list is kept out "
-            f"(here {kept_out}); have its support allow the user containsAllByRecipientList of UnsubscribeWebservice, "
-            f"or set mandators.{settings.mandator}.unsubscribe_lists to client",
+            Message(
+                "the vendor doesn't say who has left this recipient list, so everybody on any unsubscribe list is kept "
+                "out (here {people}); have its support allow the user containsAllByRecipientList of "
+                "UnsubscribeWebservice, or set {setting} to client",
+                people=kept_out,
+                setting=f"mandators.{settings.mandator}.unsubscribe_lists",
+            ),
             warning=True,
         )
     ]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from time import sleep
 
 from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
@@ -33,7 +34,7 @@ OVERDUE = timedelta(minutes=15)
 POLL_INTERVAL = timedelta(seconds=30)
 """How long the interlock sleeps before it asks the vendor again."""
 
-NOT_SHOWN = "the vendor doesn't show Smart Campaigns: it refuses the mailing type campaign"
+NOT_SHOWN = Message("the vendor doesn't show Smart Campaigns: it refuses the mailing type campaign")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def wait_for_mailings(settings: ListSettings, vendor: Optimizely, on_wait: Calla
     `on_wait` is called with what is being waited for, whenever that changes.
     """
     if not settings.mandator_settings.mailings.watch:
-        return Wait(CheckOutcome(NAME, True, f"mailings.watch is off for {settings.mandator}"))
+        return Wait(CheckOutcome(NAME, True, _not_watched(settings)))
     waited, announced = timedelta(0), None
     while (current := _uses(settings, vendor)).uses:
         next_use = _longest(current.uses)
@@ -90,7 +91,7 @@ def wait_for_mailings(settings: ListSettings, vendor: Optimizely, on_wait: Calla
 def mailings_now(settings: ListSettings, vendor: Optimizely) -> CheckOutcome:
     """Return what waiting for mailings would begin with if the list were replaced now, or what it would end with."""
     if not settings.mandator_settings.mailings.watch:
-        return CheckOutcome(NAME, True, f"mailings.watch is off for {settings.mandator}")
+        return CheckOutcome(NAME, True, _not_watched(settings))
     current = _uses(settings, vendor)
     if not current.uses:
         return _quiet(settings, current, timedelta(0))
@@ -98,7 +99,11 @@ def mailings_now(settings: ListSettings, vendor: Optimizely) -> CheckOutcome:
     if next_use.endless or _takes_too_long(settings, next_use, timedelta(0)):
         return _end_of_wait(settings, current, timedelta(0)).outcome
     limit = settings.mandator_settings.mailings.max_wait
-    summary = f"{next_use.description}; a run waits for that, and is refused if it takes longer than max_wait ({limit})"
+    summary = Message(
+        "{mailing}; a run waits for that, and is refused if it takes longer than max_wait ({limit})",
+        mailing=next_use.description,
+        limit=str(limit),
+    )
     return CheckOutcome(NAME, False, summary, warning=True)
 
 
@@ -107,14 +112,24 @@ def _takes_too_long(settings: ListSettings, use: _Use, waited: timedelta) -> boo
 
 
 def _quiet(settings: ListSettings, current: _Uses, waited: timedelta) -> CheckOutcome:
-    quiet = f"no mailing uses the list now or within {settings.mandator_settings.mailings.quiet_before_mailing}"
-    summary = f"{quiet}{f', after waiting {waited}' if waited else ''}"
+    before = str(settings.mandator_settings.mailings.quiet_before_mailing)
+    summary = (
+        Message(
+            "no mailing uses the list now or within {before}, after waiting {waited}", before=before, waited=str(waited)
+        )
+        if waited
+        else Message("no mailing uses the list now or within {before}", before=before)
+    )
     if current.campaigns_are_shown:
-        return CheckOutcome(NAME, True, "; ".join([summary, *current.notes]))
+        return CheckOutcome(NAME, True, join_messages("; ", [summary, *current.notes]))
     if settings.mandator_settings.mailings.smart_campaigns == "refuse":
-        remedy = f"set {_setting(settings)} to warn, or ask the vendor's support to show them"
-        return CheckOutcome(NAME, False, f"{NOT_SHOWN}; {remedy}")
-    return CheckOutcome(NAME, True, f"{summary}; {NOT_SHOWN}")
+        remedy = Message("set {setting} to warn, or ask the vendor's support to show them", setting=_setting(settings))
+        return CheckOutcome(NAME, False, join_messages("; ", [NOT_SHOWN, remedy]))
+    return CheckOutcome(NAME, True, join_messages("; ", [summary, NOT_SHOWN]))
+
+
+def _not_watched(settings: ListSettings) -> Message:
+    return Message("mailings.watch is off for {mandator}", mandator=settings.mandator)
 
 
 def mailings_before_clear(settings: ListSettings, vendor: Optimizely, passed: Collection[int]) -> CheckOutcome:
@@ -124,11 +139,12 @@ def mailings_before_clear(settings: ListSettings, vendor: Optimizely, passed: Co
     were waited for before.
     """
     if not settings.mandator_settings.mailings.watch:
-        return CheckOutcome(NAME, True, f"mailings.watch is off for {settings.mandator}")
+        return CheckOutcome(NAME, True, _not_watched(settings))
     begun = [use for use in _uses(settings, vendor).uses if use.mailing_id not in passed]
     if not begun:
-        return CheckOutcome(NAME, True, "no mailing has begun meanwhile")
-    return CheckOutcome(NAME, False, f"{begun[0].description}, since the list was admitted; replace it again")
+        return CheckOutcome(NAME, True, Message("no mailing has begun meanwhile"))
+    summary = Message("{mailing}, since the list was admitted; replace it again", mailing=begun[0].description)
+    return CheckOutcome(NAME, False, summary)
 
 
 def _longest(uses: Collection[_Use]) -> _Use:
@@ -137,22 +153,33 @@ def _longest(uses: Collection[_Use]) -> _Use:
 
 
 def _end_of_wait(settings: ListSettings, current: _Uses, waited: timedelta) -> Wait:
-    limit = f"max_wait is {settings.mandator_settings.mailings.max_wait}"
+    limit = Message("max_wait is {limit}", limit=str(settings.mandator_settings.mailings.max_wait))
     ending = [use for use in current.uses if not use.endless]
     if ending:
-        remedy = f"replace it once that mailing is through ({limit})"
-        return Wait(CheckOutcome(NAME, False, f"{_longest(ending).description}; {remedy}"), waited)
-    campaigns = " · ".join(use.description for use in current.uses)
-    waiting = f"{campaigns}, {f'and still is after waiting {waited}' if waited else limit}"
+        summary = Message(
+            "{mailing}; replace it once that mailing is through ({limit})",
+            mailing=_longest(ending).description,
+            limit=limit,
+        )
+        return Wait(CheckOutcome(NAME, False, summary), waited)
+    campaigns = join_messages(" · ", [use.description for use in current.uses])
+    still = Message("and still is after waiting {waited}", waited=str(waited)) if waited else limit
+    values = {"campaigns": campaigns, "waiting": still, "setting": _setting(settings)}
     if settings.mandator_settings.mailings.smart_campaigns == "refuse":
-        remedy = "pause the campaign, choose strategy: differential for this list, or set it to warn"
-        return Wait(CheckOutcome(NAME, False, f"{waiting}; {_setting(settings)} is refuse: {remedy}"), waited)
-    summary = (
-        f"{waiting}; the list is replaced all the same, and the campaign may find it empty or half full meanwhile: "
-        f"choose strategy: differential for this list (no empty moment), or set {_setting(settings)} to refuse"
+        refused = Message(
+            "{campaigns}, {waiting}; {setting} is refuse: pause the campaign, choose strategy: differential for this "
+            "list, or set it to warn",
+            **values,
+        )
+        return Wait(CheckOutcome(NAME, False, refused), waited)
+    summary = Message(
+        "{campaigns}, {waiting}; the list is replaced all the same, and the campaign may find it empty or half full "
+        "meanwhile: choose strategy: differential for this list (no empty moment), or set {setting} to refuse",
+        **values,
     )
     passed = frozenset(use.mailing_id for use in current.uses)
-    return Wait(CheckOutcome(NAME, False, "; ".join([summary, *current.notes]), warning=True), waited, passed)
+    outcome = CheckOutcome(NAME, False, join_messages("; ", [summary, *current.notes]), warning=True)
+    return Wait(outcome, waited, passed)
 
 
 def _setting(settings: ListSettings) -> str:
@@ -161,7 +188,7 @@ def _setting(settings: ListSettings) -> str:
 
 def _uses(settings: ListSettings, vendor: Optimizely) -> _Uses:
     uses = [
-        _Use(mailing_id, f"{mailing} is being sent")
+        _Use(mailing_id, Message("{mailing} is being sent", mailing=mailing))
         for mailing_type in MAILING_TYPES
         for mailing_id, mailing in _using(settings, vendor, mailing_type, "SENDING").items()
     ]
@@ -170,9 +197,12 @@ def _uses(settings: ListSettings, vendor: Optimizely) -> _Uses:
             settings, vendor, _using(settings, vendor, mailing_type, "NEW"), vendor.mailings.schedule_date
         )
     sending, planned, inactive = (_campaigns(settings, vendor, status) for status in CAMPAIGN_STATUSES)
-    uses += [_Use(campaign, f"{name} is being sent", endless=True) for campaign, name in (sending or {}).items()]
+    uses += [
+        _Use(campaign, Message("{mailing} is being sent", mailing=name), endless=True)
+        for campaign, name in (sending or {}).items()
+    ]
     uses += _starting(settings, vendor, planned or {}, lambda campaign: _start(vendor, campaign))
-    notes = [f"{name} isn't activated yet" for name in (inactive or {}).values()]
+    notes = [Message("{mailing} isn't activated yet", mailing=name) for name in (inactive or {}).values()]
     return _Uses(tuple(uses), tuple(notes), sending is not None)
 
 
@@ -184,14 +214,14 @@ def _starting(
     for mailing_id, mailing in new.items():
         start = start_of(mailing_id)
         if now and start and now - OVERDUE <= start <= now + settings.mandator_settings.mailings.quiet_before_mailing:
-            starts = f"{mailing} starts at {start:%Y-%m-%d %H:%M} UTC"
+            starts = Message("{mailing} starts at {start} UTC", mailing=mailing, start=f"{start:%Y-%m-%d %H:%M}")
             yield _Use(mailing_id, starts, max(start - now, timedelta(0)))
 
 
 def _using(settings: ListSettings, vendor: Optimizely, mailing_type: str, status: str) -> dict[int, str]:
     """Return the mailings that use the list, each with what messages call it."""
     return {
-        mailing_id: f"mailing {mailing_id}, which uses the list,"
+        mailing_id: Message("mailing {id}, which uses the list,", id=mailing_id)
         for mailing_id in vendor.mailings.ids_in_status(mailing_type, status)
         if settings.recipient_list_id in vendor.mailings.recipient_list_ids(mailing_id)
     }
@@ -207,12 +237,19 @@ def _campaigns(settings: ListSettings, vendor: Optimizely, status: str) -> dict[
     except (RefusedError, UnknownFaultError):
         return None
     lists_of = MailingRecipientLists(lambda: vendor)
-    names = {}
+    names: dict[int, str] = {}
     for campaign in campaigns:
         lists = lists_of(campaign)
         if lists is None or settings.recipient_list_id in lists:
-            uses = "which uses the list" if lists else "of which the vendor doesn't say whether it uses the list"
-            names[campaign] = f"Smart Campaign {campaign}{quoted_name(vendor, campaign)}, {uses},"
+            called = f"{campaign}{quoted_name(vendor, campaign)}"
+            names[campaign] = (
+                Message("Smart Campaign {campaign}, which uses the list,", campaign=called)
+                if lists
+                else Message(
+                    "Smart Campaign {campaign}, of which the vendor doesn't say whether it uses the list,",
+                    campaign=called,
+                )
+            )
     return names
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 import pandas as pd
 
 from campaign_sync.domain.checks import CheckContext, CheckOutcome
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.row_digests import row_digests
 from campaign_sync.domain.size_limits import exceeds_growth, may_be_partial_fill
 from campaign_sync.optimizely.client import Optimizely
@@ -73,14 +74,18 @@ def examine_size(
     held, known = _count(settings, vendor, rows)
     if not may_be_partial_fill(held, known, len(rows), settings.schema.limits):
         return replace(unchanged, is_known=True)
-    finding = (
-        f"{known} of the {held} recipients that the list holds are among these {len(rows)}, so it looks half full, "
-        "left so by a replace that the state database (storage.state_url) has no record of: was it lost, or restored "
-        f"from a backup? Send nothing to the list. If these {len(rows)} are right, fill it up: `campaign-sync run "
-        f"{settings.mandator} --list {settings.name} --accept-size REASON`"
+    finding = Message(
+        "{known} of the {held} recipients that the list holds are among these {rows}, so it looks half full, left "
+        "so by "
+        "a replace that the state database (storage.state_url) has no record of: was it lost, or restored from a "
+        "backup? Send nothing to the list. If these {rows} are right, fill it up: {command}",
+        known=known,
+        held=held,
+        rows=len(rows),
+        command=f"`campaign-sync run {settings.mandator} --list {settings.name} --accept-size REASON`",
     )
     doubted = (
-        replace(outcome, summary=f"{outcome.summary}; {finding}") if outcome.name == SIZE else outcome
+        replace(outcome, summary=join_messages("; ", [outcome.summary, finding])) if outcome.name == SIZE else outcome
         for outcome in outcomes
     )
     partial_fill = PartialFill(settings.mandator, settings.name, held, len(rows), now, list_id)

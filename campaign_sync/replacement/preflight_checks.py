@@ -7,7 +7,8 @@ import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
-from campaign_sync.domain.feedback_age import Freshness
+from campaign_sync.domain.feedback_age import Freshness, import_remedy
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.domain.vanished_withdrawals import UndatedRegrants, check_withdrawals
@@ -78,7 +79,7 @@ def size_baselines(
     list_id = settings.recipient_list_id
     proven = state.replacements.last_proven(settings.mandator, settings.name, list_id)
     if proven is not None and proven.in_list is not None:
-        origin = f"proven on {proven.started_at:%Y-%m-%d}"
+        origin = Message("proven on {day}", day=f"{proven.started_at:%Y-%m-%d}")
         held = SizeBaseline(proven.in_list, origin)
         history = state.replacements.proven_sizes(settings.mandator, settings.name, HISTORY, list_id)
         last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held
@@ -89,7 +90,7 @@ def size_baselines(
     rows = first.baseline_rows if first else vendor.recipients.count(list_id)
     if not rows:
         return (), None
-    baseline = SizeBaseline(rows, "before our first replace" if first else "in the list now")
+    baseline = SizeBaseline(rows, Message("before our first replace") if first else Message("in the list now"))
     return (baseline,), baseline
 
 
@@ -142,36 +143,40 @@ def require_passed(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> 
     """Raise ReplacementRefusedError if an outcome stops the replacement; the message names all that do."""
     stopping = [outcome for outcome in outcomes if outcome.stops]
     if stopping:
-        reasons = " · ".join(f"{outcome.name}: {outcome.summary}" for outcome in stopping)
+        reasons = join_messages(" · ", [join_messages(": ", [outcome.name, outcome.summary]) for outcome in stopping])
+        message = Message("{list} was not touched. {reasons}", list=str(settings), reasons=reasons)
         retryable = all(outcome.name == MAILINGS for outcome in stopping)
-        raise ReplacementRefusedError(f"{settings} was not touched. {reasons}", outcomes, retryable=retryable)
+        raise ReplacementRefusedError(message, outcomes, retryable=retryable)
 
 
 def _check_snapshot_age(settings: ListSettings, frozen_at: datetime, now: datetime, replaying: bool) -> CheckOutcome:
     age, most = now - frozen_at, settings.recipient_list.max_snapshot_age
+    hours = age.total_seconds() / 3600
     if replaying:
-        return CheckOutcome("snapshot_age", True, f"a snapshot {_hours(age.total_seconds())} old, replayed on demand")
+        summary = Message("a snapshot {hours:.1f} h old, replayed on demand", hours=hours)
+        return CheckOutcome("snapshot_age", True, summary)
     if age <= most:
-        return CheckOutcome("snapshot_age", True, f"the snapshot is {_hours(age.total_seconds())} old")
-    return CheckOutcome(
-        "snapshot_age",
-        False,
-        f"the snapshot is {_hours(age.total_seconds())} old, more than max_snapshot_age "
-        f"{_hours(most.total_seconds())}; materialize selection and snapshot again",
+        return CheckOutcome("snapshot_age", True, Message("the snapshot is {hours:.1f} h old", hours=hours))
+    summary = Message(
+        "the snapshot is {hours:.1f} h old, more than max_snapshot_age {limit:.1f} h; materialize selection and "
+        "snapshot again",
+        hours=hours,
+        limit=most.total_seconds() / 3600,
     )
+    return CheckOutcome("snapshot_age", False, summary)
 
 
 def _check_feedback(settings: ListSettings, imports: FeedbackImports, vendor_now: datetime) -> CheckOutcome:
     """Check that both kinds of feedback reached the CRM lately, and that nothing that was fetched still waits."""
-    remedy = f"materialize {settings.mandator}'s bounces, unsubscribes and suppression_state"
     waiting = imports.uncommitted_count(settings.mandator)
     if waiting:
-        return CheckOutcome(FEEDBACK, False, f"{waiting} fetched windows haven't reached the CRM; {remedy}")
+        summary = Message(
+            "{count} fetched windows haven't reached the CRM; {remedy}",
+            count=waiting,
+            remedy=import_remedy(settings.mandator),
+        )
+        return CheckOutcome(FEEDBACK, False, summary)
     feedback, until = settings.mandator_settings.feedback, imports.committed_until(settings.mandator)
     verdict = judge_age(settings.mandator, tuple(feedback.readers), feedback.age_limits, until, vendor_now)
     warning = verdict.freshness is Freshness.WARNING
     return CheckOutcome(FEEDBACK, verdict.freshness is Freshness.FRESH, verdict.message, warning=warning)
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from campaign_sync.domain.checks import ListSchema
+from campaign_sync.domain.message import Message, and_joined, join_messages
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, fingerprint
 from campaign_sync.replacement.read_back import ListContents
@@ -36,13 +37,32 @@ class Proof:
         """Whether the list is exactly what it should be."""
         return self.equal == self.expected == self.in_list
 
+    @property
+    def summary(self) -> Message:
+        """How many rows are equal, and how the others differ."""
+        counts = (
+            (self.equal, True, Message("{rows:,} equal", rows=self.equal)),
+            (self.missing, False, Message("missing {rows:,}", rows=self.missing)),
+            (self.extra, False, Message("extra {rows:,}", rows=self.extra)),
+            (self.changed, False, Message("changed {rows:,}", rows=self.changed)),
+        )
+        parts = [text for rows, always, text in counts if rows or always]
+        columns = (
+            (self.id_attribute, Message("recipient ids")),
+            (self.address_attribute, Message("addresses")),
+        )
+        not_compared = [kind for name, kind in columns if name is None]
+        summary = join_messages(", ", parts)
+        if not not_compared or not self.in_list:
+            return summary
+        note = Message(
+            "{columns} were not compared, because the vendor's list doesn't give them out",
+            columns=and_joined(not_compared),
+        )
+        return join_messages("; ", [summary, note])
+
     def __str__(self) -> str:
-        parts = [f"{self.equal:,} equal"]
-        parts += [f"{name} {count:,}" for name in ("missing", "extra", "changed") if (count := getattr(self, name))]
-        names = {"recipient ids": self.id_attribute, "addresses": self.address_attribute}
-        not_compared = " and ".join(kind for kind, name in names.items() if name is None)
-        note = f"; {not_compared} were not compared, because the vendor's list doesn't give them out"
-        return ", ".join(parts) + (note if not_compared and self.in_list else "")
+        return str(self.summary)
 
 
 def prove(columns: ReadColumns, expected: pd.DataFrame, digests: RowDigests, contents: ListContents) -> Proof:

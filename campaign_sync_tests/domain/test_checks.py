@@ -78,7 +78,7 @@ def test_an_invalid_row_fails_its_check_and_stops_the_list(
     assert outcome.stops
     assert (outcome.name, outcome.failing_rows) == (check, frozenset({1}))
     assert [(failure.code, failure.column) for failure in outcome.failures] == [(code, column)]
-    assert outcome.summary == f"{column.removeprefix('list:')}: {code} in 1 rows"
+    assert outcome.summary == f"{column.removeprefix('list:')}: {code} in 1 row"
 
 
 @pytest.mark.parametrize("column", ["consent_event_id", "list:opt-in-id", "list:Ort", "address"])

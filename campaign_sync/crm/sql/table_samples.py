@@ -37,7 +37,7 @@ class TableSample:
     @property
     def summary(self) -> str:
         """The sample in words."""
-        parts = [format_row_count(self.rows)]
+        parts: list[str] = [format_row_count(self.rows)]
         if self.kinds:
             parts.append(", ".join(f"{count} {_KINDS[kind]}" for kind, count in self.kinds.most_common()))
         parts += [

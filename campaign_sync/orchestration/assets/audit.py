@@ -4,13 +4,14 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.unsubscribe_audit import UnsubscribeAudit
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, seen_in
+from campaign_sync.orchestration.metadata import Materialized, in_language, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -19,8 +20,8 @@ from campaign_sync.telemetry.spans import note_rows
 _WARN = dg.AssetCheckSeverity.WARN
 
 _NOW = {
-    False: "it does now",
-    True: "they are kept out of all lists, and the consent is withdrawn when their feedback row has come",
+    False: Message("it does now"),
+    True: Message("they are kept out of all lists, and the consent is withdrawn when their feedback row has come"),
 }
 """What becomes of opt-outs that the CRM didn't know; by whether feedback rows name the opt-in."""
 
@@ -84,13 +85,18 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             result = UnsubscribeAudit(settings, vendor.login(mandator), opt_outs, on_rows).run()
             report(Progress(mandator, "audit", "audited", result.asked, result.asked))
             note_rows(result.asked)
-        incomplete = (
-            f"{result.missing} had left and the CRM didn't know; {_NOW[await_rows]}. Check feedback.readers: some "
-            "export is incomplete"
+        incomplete = Message(
+            "{people} had left and the CRM didn't know; {consequence}. Check feedback.readers: some export is "
+            "incomplete",
+            people=result.missing,
+            consequence=_NOW[await_rows],
         )
-        apart = (
-            f"{result.consenting_still} have a consent in the CRM, but are on the vendor's unsubscribe list, and it "
-            f"writes to none of them; {result.released} are withdrawn because of the vendor, which has forgotten them"
+        apart = Message(
+            "{consenting} have a consent in the CRM, but are on the vendor's unsubscribe list, and it writes to "
+            "none of "
+            "them; {released} are withdrawn because of the vendor, which has forgotten them",
+            consenting=result.consenting_still,
+            released=result.released,
         )
         return dg.MaterializeResult(
             data_version=seen_in(context),
@@ -106,22 +112,27 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
                 "seconds": attempt.seconds,
             },
             check_results=[
-                dg.AssetCheckResult(
-                    asset_key=key,
-                    check_name="complete",
-                    passed=not result.missing,
-                    severity=_WARN,
-                    description=incomplete if result.missing else "the CRM knew everybody who left",
-                    metadata={"missing": result.missing},
-                ),
-                dg.AssetCheckResult(
-                    asset_key=key,
-                    check_name="agreed",
-                    passed=not (result.consenting_still or result.released),
-                    severity=_WARN,
-                    description=apart if result.consenting_still or result.released else "CRM and vendor agree",
-                    metadata={"consenting here": result.consenting_still, "released": result.released},
-                ),
+                in_language(check, settings.language)
+                for check in (
+                    dg.AssetCheckResult(
+                        asset_key=key,
+                        check_name="complete",
+                        passed=not result.missing,
+                        severity=_WARN,
+                        description=incomplete if result.missing else Message("the CRM knew everybody who left"),
+                        metadata={"missing": result.missing},
+                    ),
+                    dg.AssetCheckResult(
+                        asset_key=key,
+                        check_name="agreed",
+                        passed=not (result.consenting_still or result.released),
+                        severity=_WARN,
+                        description=apart
+                        if result.consenting_still or result.released
+                        else Message("CRM and vendor agree"),
+                        metadata={"consenting here": result.consenting_still, "released": result.released},
+                    ),
+                )
             ],
         )
 

@@ -9,6 +9,7 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Freshness, format_duration
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
@@ -16,7 +17,7 @@ from campaign_sync.feedback.pending_feedback import SHOWN_FILES, UnparsedRows, p
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
+from campaign_sync.orchestration.metadata import Materialized, fetched_windows, in_language, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource, VendorResource
@@ -102,8 +103,11 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             data_version=seen_in(context),
             metadata={**fetched_windows(fetched), "seconds": attempt.seconds},
             check_results=[
-                _readable(key, sum(window.rows for window in pending), preview.unread, fetcher.unavailable),
-                _fresh(key, mandator, ages, settings.feedback.age_limits, now),
+                in_language(result, settings.language)
+                for result in (
+                    _readable(key, sum(window.rows for window in pending), preview.unread, fetcher.unavailable),
+                    _fresh(key, mandator, ages, settings.feedback.age_limits, now),
+                )
             ],
         )
 
@@ -114,15 +118,28 @@ def _readable(
     key: dg.AssetKey, rows: int, unread: Sequence[UnparsedRows], unavailable: Sequence[str]
 ) -> dg.AssetCheckResult:
     """Return an error if a delivered file wasn't available; unparsed rows fail the check `layout`."""
-    unparsed = [f"{file.unread} of {file.rows} rows of {file.origin}: {file.why}" for file in unread]
-    problems = [*unavailable, *unparsed]
-    more = f" · and {len(problems) - SHOWN_FILES} more" if len(problems) > SHOWN_FILES else ""
+    problems = [
+        *unavailable,
+        *(
+            Message(
+                "{unread} of {rows} rows of {file}: {why}",
+                unread=file.unread,
+                rows=file.rows,
+                file=file.origin,
+                why=file.why,
+            )
+            for file in unread
+        ),
+    ]
+    shown = problems[:SHOWN_FILES]
+    if len(problems) > SHOWN_FILES:
+        shown.append(Message("and {count} more", count=len(problems) - SHOWN_FILES))
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="readable",
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR if unavailable else dg.AssetCheckSeverity.WARN,
-        description=" · ".join(problems[:SHOWN_FILES]) + more or f"all of the {rows} rows can be read",
+        description=join_messages(" · ", shown) if shown else Message("all of the {rows} rows can be read", rows=rows),
         metadata={"files not available": len(unavailable), "rows not read": sum(file.unread for file in unread)},
     )
 
@@ -134,20 +151,30 @@ def _fresh(
     missing = [age.reader for age in ages if age.until is None]
     oldest = None if missing else min(age.until for age in ages if age.until)
     verdict = limits.assess(mandator, oldest, now, " and ".join(missing))
-    by_reader = " · ".join(
-        f"{age.reader}: complete up to {_ago(age.until, now)}, newest event {_ago(age.newest_event, now)}"
-        for age in ages
+    by_reader = join_messages(
+        " · ",
+        [
+            Message(
+                "{reader}: complete up to {until}, newest event {newest}",
+                reader=age.reader,
+                until=_ago(age.until, now),
+                newest=_ago(age.newest_event, now),
+            )
+            for age in ages
+        ],
     )
-    advice = "" if verdict.freshness is Freshness.FRESH else f". {verdict.message}"
+    advice = [] if verdict.freshness is Freshness.FRESH else [verdict.message]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="fresh",
         passed=verdict.freshness is Freshness.FRESH,
         severity=dg.AssetCheckSeverity.WARN,
-        description=by_reader + advice,
+        description=join_messages(". ", [by_reader, *advice]),
         metadata={"hours": round(verdict.age.total_seconds() / 3600, 2)} if verdict.age else {},
     )
 
 
-def _ago(moment: datetime | None, now: datetime) -> str:
-    return f"{format_duration(max(now - moment, timedelta()))} ago" if moment else "unknown"
+def _ago(moment: datetime | None, now: datetime) -> Message:
+    if moment is None:
+        return Message("unknown")
+    return Message("{duration} ago", duration=format_duration(max(now - moment, timedelta())))

@@ -6,10 +6,12 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, unavailable_secrets
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.catalogue import asset_tags
 from campaign_sync.orchestration.check_names import USABLE
 from campaign_sync.orchestration.descriptions import asset_description, check_description
+from campaign_sync.orchestration.metadata import in_language
 from campaign_sync.orchestration.names import name_in_dagster
 
 _REMEDY = (
@@ -35,7 +37,7 @@ def usable_result(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckRes
         check_name=USABLE,
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="\n\n".join(problems) or "the settings can be used",
+        description="\n\n".join(problems) or Message("the settings can be used"),
         metadata={"mistakes": len(problems)},
     )
 
@@ -69,6 +71,6 @@ def configuration_assets(
         ),
     )
     def usable() -> dg.AssetCheckResult:
-        return usable_result(key, settings_problems(configuration, mandator))
+        return in_language(usable_result(key, settings_problems(configuration, mandator)), configuration.language)
 
     return [spec, usable]

@@ -1,18 +1,23 @@
 """The asset that compares lists with their proofs between replacements."""
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 import dagster as dg
 
+from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift
+from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.printable_text import printable
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.check_names import UNCHANGED
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, seen_in, table
+from campaign_sync.orchestration.metadata import Materialized, in_language, seen_in, table
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -83,33 +88,46 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
                     for name, drift in drifts.items()
                     if drift and drift.in_list is not None
                 },
-                "lists": table({"list": name, "found": _in_words(drift)} for name, drift in drifts.items()),
+                "lists": table(
+                    {"list": name, "found": printable(translate(_in_words(drift), settings.language))}
+                    for name, drift in drifts.items()
+                ),
                 "seconds": attempt.seconds,
             },
-            check_results=[_check(key, drifts)],
+            check_results=[in_language(_check(key, drifts), settings.language)],
         )
 
     return list_drift
 
 
-def _in_words(drift: ListDrift | None) -> str:
+def _in_words(drift: ListDrift | None) -> Message:
     if drift is None:
-        return "not checked: it was never proven, is being replaced, or is incomplete"
+        return Message("not checked: it was never proven, is being replaced, or is incomplete")
     if drift.not_checked_since:
-        return f"not checked since {drift.not_checked_since:%Y-%m-%d %H:%M} UTC: {drift.not_checked_because}"
-    return str(drift.read_back) if drift.read_back else f"{drift.in_list:,} people are in it, as proven"
+        return Message(
+            "not checked since {moment}: {reason}",
+            moment=moment(drift.not_checked_since, UTC),
+            reason=drift.not_checked_because,
+        )
+    if drift.read_back:
+        return drift.read_back.summary
+    return Message("{people:,} people are in it, as proven", people=drift.in_list or 0)
 
 
 def _check(key: dg.AssetKey, drifts: Mapping[str, ListDrift | None]) -> dg.AssetCheckResult:
     drifted = [name for name, drift in drifts.items() if drift and drift.drifted_since]
     unchecked = [name for name, drift in drifts.items() if drift and drift.not_checked_since]
-    problems = [f"{name}: {_in_words(drifts[name])}" for name in dict.fromkeys([*drifted, *unchecked])]
+    problems = [join_messages(": ", [name, _in_words(drifts[name])]) for name in dict.fromkeys([*drifted, *unchecked])]
     metadata: dict[str, Any] = {"lists changed": len(drifted), "lists not checked": len(unchecked)}
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=UNCHANGED,
         passed=not problems,
         severity=dg.AssetCheckSeverity.ERROR if drifted else dg.AssetCheckSeverity.WARN,
-        description=" · ".join(problems) or "every list is as it was proven, as far as it was checked",
+        description=(
+            join_messages(" · ", problems)
+            if problems
+            else Message("every list is as it was proven, as far as it was checked")
+        ),
         metadata=metadata,
     )

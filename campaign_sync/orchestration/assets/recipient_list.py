@@ -10,14 +10,23 @@ import dagster as dg
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
+from campaign_sync.domain.message import Language, Message, join_messages
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.daily_replacement import GROUP_OF
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized, age_metadata, pick_metadata, table
+from campaign_sync.orchestration.metadata import (
+    RECIPIENT_LIST_ID,
+    Materialized,
+    age_metadata,
+    in_language,
+    pick_metadata,
+    table,
+)
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -119,7 +128,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
             except (ReplacementRefusedError, IncompleteListError) as error:
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
-                    yield _gate(key, error.outcomes)
+                    yield in_language(_gate(key, error.outcomes, settings.language), settings.language)
                 # The run that completes the day imports the feedback first.
                 stopping = [outcome.name for outcome in error.outcomes if outcome.stops]
                 attempt.passes_later = GROUP_OF in context.run.tags and stopping == [FEEDBACK]
@@ -128,7 +137,14 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.proof.digest),
             metadata={**_metadata(settings, outcome), "seconds": attempt.seconds},
-            check_results=[_gate(key, outcome.preflight), _proof(key, outcome), _rejections(key, outcome)],
+            check_results=[
+                in_language(result, settings.language)
+                for result in (
+                    _gate(key, outcome.preflight, settings.language),
+                    _proof(key, outcome),
+                    _rejections(key, outcome),
+                )
+            ],
         )
 
     return recipient_list
@@ -158,27 +174,35 @@ def _incomplete_lists(settings: ListSettings, state: StateResource) -> Iterator[
         raise still_incomplete(settings, unfinished, error) from None
 
 
-def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
+def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome], language: Language) -> dg.AssetCheckResult:
     """Return the check of the preflight: a warning if only outcomes warn that no check of the snapshot shows."""
-    stopping = [f"{outcome.name}: {outcome.summary}" for outcome in outcomes if outcome.stops]
+    stopping = [_named(outcome) for outcome in outcomes if outcome.stops]
     warning = [outcome for outcome in outcomes if outcome.warning]
     unseen = [outcome for outcome in warning if outcome.name not in CHECK_NAMES]
-    summary = f"stopped by {'; '.join(stopping)}" if stopping else "the list may be replaced"
-    warned = [f"{outcome.name} warns" for outcome in warning if outcome not in unseen]
-    warned += [f"{outcome.name}: {outcome.summary}" for outcome in unseen]
+    summary = (
+        Message("stopped by {checks}", checks=join_messages("; ", stopping))
+        if stopping
+        else Message("the list may be replaced")
+    )
+    warned = [Message("{check} warns", check=outcome.name) for outcome in warning if outcome not in unseen]
+    warned += [_named(outcome) for outcome in unseen]
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="gate",
         passed=not stopping and not unseen,
         severity=dg.AssetCheckSeverity.ERROR if stopping or not unseen else dg.AssetCheckSeverity.WARN,
-        description=printable("; ".join([summary, *warned])),
-        metadata={"checks": table(_record(outcome) for outcome in outcomes)},
+        description=join_messages("; ", [summary, *warned]),
+        metadata={"checks": table(_record(outcome, language) for outcome in outcomes)},
     )
 
 
-def _record(outcome: CheckOutcome) -> dict[str, str]:
+def _named(outcome: CheckOutcome) -> Message:
+    return join_messages(": ", [outcome.name, outcome.summary])
+
+
+def _record(outcome: CheckOutcome, language: Language) -> dict[str, str]:
     verdict = "passed" if outcome.passed else "warning" if outcome.warning else "stops"
-    return {"check": outcome.name, "verdict": verdict, "found": outcome.summary}
+    return {"check": outcome.name, "verdict": verdict, "found": printable(translate(outcome.summary, language))}
 
 
 def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult:
@@ -187,7 +211,7 @@ def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult
         asset_key=key,
         check_name="proof",
         passed=proof.holds,
-        description=str(proof),
+        description=proof.summary,
         metadata={
             "expected": proof.expected,
             "in list": proof.in_list,
@@ -209,9 +233,15 @@ def _rejections(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckR
         passed=not faulty,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"the vendor refused {faulty} rows because of their data; `campaign-sync why` explains each case"
+            Message(
+                "the vendor refused {rows} rows because of their data; `campaign-sync why` explains each case",
+                rows=faulty,
+            )
             if faulty
-            else f"{sum(turned_away.values())} left, bounced or were blocked meanwhile; no other rows were refused"
+            else Message(
+                "{people} left, bounced or were blocked meanwhile; no other rows were refused",
+                people=sum(turned_away.values()),
+            )
         ),
         metadata=metadata | ({"by reason": table(records)} if records else {}),
     )

@@ -6,13 +6,14 @@ import dagster as dg
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.response import RESPONSE_READER_KINDS, ResponseKind
 from campaign_sync.domain.text import format_row_count
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.metadata import Materialized, fetched_windows, seen_in
+from campaign_sync.orchestration.metadata import Materialized, fetched_windows, in_language, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -98,7 +99,7 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         return dg.MaterializeResult(
             data_version=seen_in(context),
             metadata={**fetched_windows(fetched), **_counts(summary), "seconds": attempt.seconds},
-            check_results=[_layout(key, mandator, reader, summary.unparsed)],
+            check_results=[in_language(_layout(key, mandator, reader, summary.unparsed), settings.language)],
         )
 
     return responses
@@ -122,15 +123,18 @@ def _counts(summary: ResponseImportSummary) -> dict[str, Any]:
 
 
 def _layout(key: dg.AssetKey, mandator: str, reader: str, unparsed: int) -> dg.AssetCheckResult:
-    bad = (
-        f"{format_row_count(unparsed)} of {reader} can't be read; they are kept, and read again as "
-        f"soon as their layout in mandators.{mandator}.responses.readers is corrected"
+    bad = Message(
+        "{rows} of {reader} can't be read; they are kept, and read again as soon as their layout in {setting} is "
+        "corrected",
+        rows=format_row_count(unparsed),
+        reader=reader,
+        setting=f"mandators.{mandator}.responses.readers",
     )
     return dg.AssetCheckResult(
         asset_key=key,
         check_name="layout",
         passed=not unparsed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=bad if unparsed else "every row fits",
+        description=bad if unparsed else Message("every row fits"),
         metadata={"rows": unparsed},
     )

@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -12,6 +13,7 @@ from campaign_sync.orchestration.metadata import (
     Materialized,
     check_result,
     copy_metadata,
+    in_language,
     pick_metadata,
     reasons,
     seen_in,
@@ -108,8 +110,17 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             if stopped:
-                report_unevaluated(context, state, f"{', '.join(stopped)} of the selection stops the list", own=False)
-            results = [check_result(outcome, key, split.rows, database.pseudonyms) for outcome in outcomes]
+                report_unevaluated(
+                    context,
+                    run,
+                    state,
+                    Message("{checks} of the selection stops the list", checks=", ".join(stopped)),
+                    own=False,
+                )
+            results = [
+                in_language(check_result(outcome, key, split.rows, database.pseudonyms), settings.language)
+                for outcome in outcomes
+            ]
         return dg.MaterializeResult(
             data_version=seen_in(context),
             value=FrameHandover(split.rows),

@@ -7,6 +7,7 @@ import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.orchestration.asset_keys import asset_key
@@ -18,6 +19,7 @@ from campaign_sync.orchestration.metadata import (
     age_metadata,
     check_result,
     declared_columns,
+    in_language,
     reasons,
 )
 from campaign_sync.orchestration.names import name_in_dagster
@@ -138,9 +140,18 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 people_of=times.people if times else None,
                 consents_of=times.consents if times else None,
             )
-            results = [check_result(outcome, key, rows, database.pseudonyms) for outcome in frozen.outcomes]
+            results = [
+                in_language(check_result(outcome, key, rows, database.pseudonyms), settings.language)
+                for outcome in frozen.outcomes
+            ]
             if stopped:
-                report_unevaluated(context, state, f"{', '.join(stopped)} of the snapshot stops the list", own=False)
+                report_unevaluated(
+                    context,
+                    run,
+                    state,
+                    Message("{checks} of the snapshot stops the list", checks=", ".join(stopped)),
+                    own=False,
+                )
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(stored.digest),

@@ -36,7 +36,7 @@ from campaign_sync.orchestration.feedback_checks import (
     hours,
 )
 from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
-from campaign_sync.orchestration.metadata import Materialized, column_schema, seen_in
+from campaign_sync.orchestration.metadata import Materialized, column_schema, in_language, seen_in
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -155,14 +155,17 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
                 "seconds": attempt.seconds,
             },
             check_results=[
-                check_layout(key, mandator, pending),
-                check_matched(key, written.unmatched, written.refused),
-                check_unsubscribes(key, pending, outdated),
-                check_feedback_age(key, age),
-                check_silence(key, silences),
-                check_propagation(key, to_absence),
-                check_consent_changes(key, activity, utc_now),
-                *([check_attributed(key, opt_in_readers, pending, written)] if opt_in_readers else []),
+                in_language(result, settings.language)
+                for result in (
+                    check_layout(key, mandator, pending),
+                    check_matched(key, written.unmatched, written.refused),
+                    check_unsubscribes(key, pending, outdated),
+                    check_feedback_age(key, age),
+                    check_silence(key, silences),
+                    check_propagation(key, to_absence),
+                    check_consent_changes(key, activity, utc_now),
+                    *([check_attributed(key, opt_in_readers, pending, written)] if opt_in_readers else []),
+                )
             ],
         )
 

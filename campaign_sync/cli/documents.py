@@ -93,11 +93,21 @@ class MissingSetting(DocumentPart):
     """Lines to add to `dagster.yaml`."""
 
 
+class SettingWithoutEffect(DocumentPart):
+    """A setting of the configuration that has no effect on Dagster's instance, or not all of it."""
+
+    place: str
+    """Its place in the configuration file."""
+    reason: str
+
+
 class InstanceDocument(Document):
     """What `check --instance` found."""
 
     home: str
     lacking: tuple[MissingSetting, ...]
+    without_effect: tuple[SettingWithoutEffect, ...] | None
+    """Null if the configuration can't be read."""
     parallel_runs: int
     """Up to which `parallel_runs` of a mandator it serves."""
 

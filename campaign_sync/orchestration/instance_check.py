@@ -4,14 +4,15 @@ What a job can carry itself travels as its tags (`run_tags`). The rest is `dagst
 the instance is shared.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import dagster as dg
 
-from campaign_sync.orchestration.names import LANE_TAG
+from campaign_sync.config import MandatorSettings
+from campaign_sync.orchestration.names import LANE_TAG, MANDATOR_TAG, mandator_value
 from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG
 
 _LIMIT = "{{key: {key}, value: {{applyLimitPerUniqueValue: true}}, limit: 1}}"
@@ -34,9 +35,65 @@ class LackingSetting:
     """The lines to add to `dagster.yaml`."""
 
 
-def lacking_settings(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
-    """Yield what an instance lacks. Opens nothing but the instance's settings."""
-    yield from _queue(instance)
+@dataclass(frozen=True)
+class IneffectiveSetting:
+    """A setting of the configuration that has no effect on the instance, or not all of it."""
+
+    place: str
+    """In the configuration file."""
+    reason: str
+    """Why, and what to do, in a sentence."""
+
+
+def ineffective_settings(
+    instance: dg.DagsterInstance, mandators: Mapping[str, MandatorSettings]
+) -> Iterator[IneffectiveSetting]:
+    """Yield what the settings of mandators would have of an instance that is set up otherwise."""
+    launcher = instance.get_ref().run_launcher_data
+    for mandator, settings in mandators.items():
+        if settings.kubernetes and launcher and _starts_no_pods(launcher.module_name):
+            yield IneffectiveSetting(
+                f"mandators.{mandator}.kubernetes",
+                f"it has no effect: runs of this instance aren't pods (run_launcher: {launcher.class_name})",
+            )
+        for number, reason in _limits_of_groups(instance, mandator, settings):
+            if number < settings.groups:
+                yield IneffectiveSetting(
+                    f"mandators.{mandator}.parallel_runs",
+                    f"of {settings.groups} groups of lists {number} can run at the same time, because {reason}",
+                )
+
+
+def _starts_no_pods(module_name: str) -> bool:
+    """Return whether a module of Dagster's own has a launcher of runs that aren't pods; of others that isn't known."""
+    return module_name.startswith("dagster") and "k8s" not in module_name
+
+
+def _limits_of_groups(
+    instance: dg.DagsterInstance, mandator: str, settings: MandatorSettings
+) -> Iterator[tuple[int, str]]:
+    """Yield how many runs of a mandator each setting of the queue lets run at the same time, and which it is."""
+    queue = instance.get_concurrency_config().run_queue_config
+    if queue is None or not isinstance(instance.run_coordinator, dg.QueuedRunCoordinator):
+        return
+    if queue.max_concurrent_runs >= 0:
+        yield queue.max_concurrent_runs, "concurrency.runs.max_concurrent_runs of the instance is lower"
+    of_mandator = mandator_value(mandator, prefix=settings.prefix)
+    for limit in queue.tag_concurrency_limits:
+        value = limit.get("value")
+        if limit["key"] == MANDATOR_TAG and (not isinstance(value, str) or value == of_mandator):
+            reason = (
+                f"concurrency.runs.tag_concurrency_limits of the instance limits {MANDATOR_TAG}; remove that: "
+                f"limits on {_lane(1)} and so on keep runs of a mandator apart"
+            )
+            yield limit["limit"], reason
+
+
+def lacking_settings(
+    instance: dg.DagsterInstance, mandators: Iterable[MandatorSettings] = ()
+) -> Iterator[LackingSetting]:
+    """Yield what an instance lacks for these mandators. Opens nothing but the instance's settings."""
+    yield from _queue(instance, max((settings.groups for settings in mandators), default=1))
     yield from _monitoring(instance)
     if not instance.run_retries_enabled:
         yield LackingSetting(
@@ -61,7 +118,7 @@ def lacking_settings(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
         )
 
 
-def _queue(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
+def _queue(instance: dg.DagsterInstance, groups: int) -> Iterator[LackingSetting]:
     coordinator, queue = instance.run_coordinator, instance.get_concurrency_config().run_queue_config
     if not isinstance(coordinator, dg.QueuedRunCoordinator):
         yield LackingSetting(
@@ -71,7 +128,8 @@ def _queue(instance: dg.DagsterInstance) -> Iterator[LackingSetting]:
             "run_coordinator:\n  module: dagster.core.run_coordinator\n  class: QueuedRunCoordinator",
         )
     limits = queue.tag_concurrency_limits if queue else []
-    missing = [key for key in (_lane(1), RESPONSES_TAG) if not any(_is_enough(limit, key) for limit in limits)]
+    tags = (*(_lane(lane) for lane in range(1, groups + 1)), RESPONSES_TAG)
+    missing = [key for key in tags if not any(_is_enough(limit, key) for limit in limits)]
     if missing:
         entries = "\n".join(f"      - {_LIMIT.format(key=key)}" for key in missing)
         yield LackingSetting(

@@ -9,9 +9,10 @@ import yaml
 from rich.console import Console
 
 from campaign_sync.cli.check_instance import check_instance
-from campaign_sync.config import AutomationSettings
-from campaign_sync.orchestration.instance_check import LackingSetting, lacking_settings, lanes
+from campaign_sync.config import AutomationSettings, MandatorSettings
+from campaign_sync.orchestration.instance_check import LackingSetting, ineffective_settings, lacking_settings, lanes
 from campaign_sync.orchestration.run_tags import safety_tags
+from campaign_sync_tests.orchestration.settings import mandator_settings
 
 EMBEDDED = Path(__file__).parents[2] / "campaign_sync/cli/embedded_dagster.yaml"
 
@@ -80,3 +81,47 @@ def test_runs_bring_along_when_they_are_started_again_and_ended() -> None:
         "dagster/retry_on_asset_or_op_failure": "false",
         "dagster/max_runtime": "14400",
     }
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ([{"key": "campaign_sync/mandator", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}], "1 can run"),
+        ([{"key": "campaign_sync/mandator", "value": "nord", "limit": 2}], "2 can run"),
+        ([{"key": "campaign_sync/mandator", "value": "sued", "limit": 1}], None),
+        ([{"key": "campaign_sync/mandator", "limit": 3}], None),
+    ],
+)
+def test_what_an_instance_makes_ineffective_is_named(
+    tmp_path: Path, limits: list[dict[str, Any]], expected: str | None
+) -> None:
+    settings = of_three_groups(kubernetes={"limits": {"memory": "4Gi"}})
+    reasons = ineffective(tmp_path, {"concurrency": {"runs": {"tag_concurrency_limits": limits}}}, settings)
+
+    kubernetes = "it has no effect: runs of this instance aren't pods (run_launcher: DefaultRunLauncher)"
+    assert reasons.pop("mandators.nord.kubernetes") == kubernetes
+    assert list(reasons) == (["mandators.nord.parallel_runs"] if expected else [])
+    assert (expected or "") in reasons.get("mandators.nord.parallel_runs", "")
+    assert ineffective(tmp_path, {}, mandator_settings()) == {}
+
+
+def test_the_limit_of_all_runs_and_the_lanes_that_are_missing_are_named(tmp_path: Path) -> None:
+    settings = of_three_groups()
+    queue = {"concurrency": {"runs": {"max_concurrent_runs": 2}}}
+
+    assert "max_concurrent_runs" in ineffective(tmp_path, queue, settings)["mandators.nord.parallel_runs"]
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        queued, *_ = lacking_settings(instance, [settings])
+    assert "campaign_sync/lane_3" in queued.remedy
+
+
+def of_three_groups(**more: object) -> MandatorSettings:
+    newsletter = mandator_settings().lists["newsletter"].model_dump()
+    lists = {name: {**newsletter, "recipient_list_id": number} for number, name in enumerate("abc", start=1)}
+    return mandator_settings(lists=lists, parallel_runs=3, **more)
+
+
+def ineffective(home: Path, settings: dict[str, Any], of_mandator: MandatorSettings) -> dict[str, str]:
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return {setting.place: setting.reason for setting in ineffective_settings(instance, {"nord": of_mandator})}

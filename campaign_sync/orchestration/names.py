@@ -8,6 +8,9 @@ from collections.abc import Iterable
 MANDATOR_TAG = "campaign_sync/mandator"
 """Tag of every run: the mandator, by `mandator_value`."""
 
+USER_TAG = "campaign_sync/user"
+"""Tag of a run that a person launched through the reverse proxy, added by `campaign_sync.webserver`: their login."""
+
 LANE_TAG = "campaign_sync/lane_"
 """Begins the tags by which runs of one mandator wait for each other in Dagster's queue; a lane's number follows."""
 

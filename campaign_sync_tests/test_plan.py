@@ -12,7 +12,12 @@ from sqlalchemy import update
 
 from campaign_sync.cli.plan_document import PlanDocument
 from campaign_sync.crm.sql.schema import contact, marketing_list_member
+from campaign_sync.domain.checks import entity_counts
+from campaign_sync.domain.selection import REJECTION_COLUMNS
 from campaign_sync.orchestration.run_failures import MonitoredAssets
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.list_plans import StoredPlan
+from campaign_sync.storage.state import State
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation, running_installation
 from campaign_sync_tests.storage.test_unsaved_memory import contents
 from campaign_sync_tests.test_cli import campaign_sync
@@ -65,6 +70,23 @@ def plan(installation: Installation, *options: str, exit_code: int = 0) -> dict[
     return dict(newsletter)
 
 
+def assert_is_stored(installation: Installation, plan_id: str, sent: int) -> StoredPlan:
+    """Check that a plan is stored with its rows, and that no run takes them for its own."""
+    storage = installation.settings["storage"]
+    files = FileStorage(storage["frames"])
+    with State(storage["state_url"]) as state:
+        stored = state.list_plans.get(plan_id)
+        assert stored is not None
+        snapshot = state.snapshots.get(stored.snapshot_id)
+        assert snapshot is not None
+        assert state.snapshots.latest("nord", "newsletter") != snapshot
+    assert stored.rows == sent
+    rows = files.read_frame(snapshot.file, snapshot.digest)
+    assert entity_counts(rows) == json.loads(stored.frozen_entity_types)
+    assert list(files.read_frame(stored.rejections_file, stored.rejections_digest)) == list(REJECTION_COLUMNS)
+    return stored
+
+
 def test_the_day_after_becomes_what_was_planned(installation: Installation) -> None:
     installation.first_day()
     change_much(installation)
@@ -104,6 +126,7 @@ def test_the_day_after_becomes_what_was_planned(installation: Installation) -> N
     (event,) = shown.get_asset_materialization_events()
     on_page = {name: value.value for name, value in event.materialization.metadata.items()}
     assert on_page["verdict"] == "would run"
+    assert_is_stored(installation, str(on_page["plan"]), sent=3)
     assert [on_page[name] for name in ("joins", "leaves", "changes", "rows to send", "in list now")] == [1, 3, 1, 3, 5]
 
     installation.vendor.repair()
@@ -132,6 +155,12 @@ def test_before_the_first_run_a_list_that_others_filled_is_read_back(installatio
     assert [(entry["people"], entry["why"].partition(":")[0]) for entry in planned["changes"]["left"]] == [
         (1, "names no record of the CRM")
     ]
+    assert planned["plan_id"] is None
+    saved = campaign_sync(installation.folder, "plan", "nord", "--list", "newsletter", "--json", "--save")
+    plan_id = PlanDocument.model_validate_json(saved.stdout).lists[0].plan_id
+    assert plan_id is not None
+    stored = assert_is_stored(installation, plan_id, sent=5)
+    assert stored.contents_digest
     (feedback,) = [check for check in planned["checks"] if check["verdict"] == "condition"]
     assert feedback["name"] == "feedback"
 

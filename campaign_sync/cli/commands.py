@@ -202,17 +202,27 @@ def plan(
     lists: ListPatterns = None,
     as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option(help="Write the JSON to this file as well.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Store the plan, to be approved or applied.")] = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 3 if a run would be admitted and change a list.")
     ] = False,
 ) -> None:
-    """Show what a replacement of the lists would do now, and whether it would be refused. Changes nothing."""
+    """Show what a replacement of the lists would do now, and whether it would be refused. Changes no list."""
     configuration = load_configuration(whole=False)
     names = matching_lists(configuration, mandator, lists or [])
     from campaign_sync.cli.plan import print_plan
 
     raise typer.Exit(
-        print_plan(configuration, mandator, names, Terminal(), as_json=as_json, file=output, exit_code=exit_code)
+        print_plan(
+            configuration,
+            mandator,
+            names,
+            Terminal(),
+            as_json=as_json,
+            file=output,
+            save=save,
+            exit_code=exit_code,
+        )
     )
 
 

@@ -36,6 +36,7 @@ def print_plan(
     *,
     as_json: bool = False,
     file: Path | None = None,
+    save: bool = False,
     exit_code: bool = False,
 ) -> int:
     """Plan the replacement of these lists, print what it would do, and return the exit code.
@@ -47,6 +48,7 @@ def print_plan(
         console: where to print.
         as_json: whether the plan is printed as JSON.
         file: where it is written to as JSON as well.
+        save: whether the plans are stored, so that they can be approved or applied.
         exit_code: whether the exit code says that a list would be different.
 
     Raises:
@@ -57,7 +59,7 @@ def print_plan(
     progress = Terminal(stderr=True) if as_json else console
     with (
         live_progress(progress) if progress.is_terminal else nullcontext(),
-        _planner(configuration, mandator) as planner,
+        _planner(configuration, mandator, save=save) as planner,
     ):
         plans = [planner.plan(list_settings(configuration, mandator, name)) for name in names]
     document = plan_document(mandator, plans)
@@ -69,6 +71,8 @@ def print_plan(
     else:
         for plan in plans:
             _print(plan, LocalTime(configuration.mandators[mandator].zone), console)
+            if save:
+                _print_id(plan, console)
         console.print(Text(_summary(plans), "bold"))
     if any(plan.is_refused for plan in plans):
         return SOMETHING_FAILED
@@ -76,12 +80,15 @@ def print_plan(
 
 
 @contextmanager
-def _planner(configuration: Configuration, mandator: str) -> Iterator[ListPlanner]:
+def _planner(configuration: Configuration, mandator: str, *, save: bool) -> Iterator[ListPlanner]:
     try:
         probe_database(configuration.storage.state_url.get_secret_value())
     except StateError as error:
         raise CommandError(str(error)) from None
-    with connect_mandator(configuration, mandator) as vendor, open_planner(configuration, vendor) as planner:
+    with (
+        connect_mandator(configuration, mandator) as vendor,
+        open_planner(configuration, vendor, save=save) as planner,
+    ):
         yield planner
 
 
@@ -112,6 +119,13 @@ def _print(plan: ListPlan, local: LocalTime, console: Console) -> None:
         console.print(Text(f"Compared with {before}:"), _changes(plan.changes))
     elif plan.not_compared:
         print_warning(console, f"not compared with what the list holds: {plan.not_compared}")
+
+
+def _print_id(plan: ListPlan, console: Console) -> None:
+    if plan.id:
+        console.print(Text(f"Stored as plan {plan.id}."))
+    else:
+        print_warning(console, "not stored, as no approval could admit it: correct first what refuses it")
 
 
 def _worth_printing(checks: Sequence[PlannedCheck]) -> list[PlannedCheck]:

@@ -74,6 +74,8 @@ class ListPlanDocument(DocumentPart):
 
     list: str
     recipient_list_id: int
+    plan_id: str | None
+    """Of the stored plan; null without `--save`, and for a plan that no approval could admit."""
     planned_at: datetime
     verdict: Literal["would_run", "would_be_refused"]
     has_changes: bool
@@ -110,6 +112,7 @@ def _list(plan: ListPlan) -> ListPlanDocument:
     return ListPlanDocument(
         list=plan.settings.name,
         recipient_list_id=plan.settings.recipient_list_id,
+        plan_id=plan.id,
         planned_at=plan.planned_at,
         verdict="would_be_refused" if plan.is_refused else "would_run",
         has_changes=plan.has_changes,

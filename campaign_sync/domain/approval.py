@@ -4,7 +4,7 @@ An approval holds for one state of a list: it is void as soon as the list is pro
 holds once, without being marked as used, and still after a replacement that failed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -42,10 +42,11 @@ class ApprovedPlan:
 
     plan_id: str
     moment: ListMoment
-    rows: int
-    """How many rows were to be sent."""
-    snapshot_id: str | None
-    """The snapshot that was stored for it, if one was."""
+    sent: Mapping[str, int]
+    """How many rows were to be sent, by entity type."""
+    frozen: Mapping[str, int]
+    """How many its snapshot has; those whom the preflight drops are among them."""
+    snapshot_id: str
     approved_by: str
     reason: str
     approved_at: datetime
@@ -53,10 +54,30 @@ class ApprovedPlan:
     def __str__(self) -> str:
         return f"{self.approved_by}: {self.reason}"
 
-    def allows_size(self, rows: int) -> bool:
-        """Return whether this number of rows is about the one that was approved."""
-        difference = abs(rows - self.rows)
-        return difference <= TOLERATED_ROWS or difference <= TOLERATED_SHARE * self.rows
+
+@dataclass(frozen=True)
+class ApprovedSize:
+    """A size that a person has approved, by entity type."""
+
+    by_entity_type: Mapping[str, int]
+    plan_id: str
+    approved: str
+    """By whom, and why."""
+
+    @property
+    def rows(self) -> int:
+        """The approved number of rows."""
+        return sum(self.by_entity_type.values())
+
+    def allows(self, by_entity_type: Mapping[str, int]) -> bool:
+        """Return whether these numbers of rows are about those that were approved, in total and of each type."""
+        counts = [(sum(by_entity_type.values()), self.rows)]
+        types = by_entity_type.keys() | self.by_entity_type.keys()
+        counts += [(by_entity_type.get(name, 0), self.by_entity_type.get(name, 0)) for name in types]
+        return all(
+            abs(rows - approved) <= TOLERATED_ROWS or abs(rows - approved) <= TOLERATED_SHARE * approved
+            for rows, approved in counts
+        )
 
 
 def valid_approvals(approved: Collection[ApprovedPlan], moment: ListMoment) -> list[ApprovedPlan]:
@@ -95,7 +116,7 @@ def check_approval(
             return CheckOutcome(CHECK_NAME, True, f"approved by {valid[0]}")
         reason = f"it was never proven, and others have filled it with {in_list} recipients, who would be replaced"
         return CheckOutcome(CHECK_NAME, False, f"{reason}; {how}")
-    sent = [plan for plan in valid if snapshot_id is not None and plan.snapshot_id == snapshot_id]
+    sent = [plan for plan in valid if plan.snapshot_id == snapshot_id]
     if sent:
         return CheckOutcome(CHECK_NAME, True, f"approved by {sent[0]}")
     return CheckOutcome(CHECK_NAME, False, f"approval is always, and the plan of these rows isn't approved; {how}")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Literal
@@ -11,15 +11,17 @@ from uuid import uuid4
 import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmError
-from campaign_sync.domain.checks import CheckContext, CheckOutcome
+from campaign_sync.domain.checks import SIZE, CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.membership import Rejection, list_members
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Stage, describe_reason
 from campaign_sync.domain.row_changes import NO_RECORD, compare_rows
-from campaign_sync.domain.row_digests import KnownRows, RowDigests, row_digests
+from campaign_sync.domain.row_digests import KnownRows, RowDigests, fingerprint, row_digests
+from campaign_sync.domain.size_limits import limit_violations
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.withdrawal_history import compare_withdrawals, concat_suppressions
+from campaign_sync.inquiry.plan_store import PlannedRows, PlanStore
 from campaign_sync.inquiry.proof_comparison import NOT_SELECTED
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError
@@ -109,6 +111,8 @@ class ListPlan:
 
     settings: ListSettings
     planned_at: datetime
+    id: str | None = None
+    """Its id where it is stored."""
     problem: str | None = None
     """Why it couldn't be planned to the end, and would fail."""
     checks: Sequence[PlannedCheck] = ()
@@ -133,6 +137,14 @@ class ListPlan:
         return self.problem is not None or any(check.refuses for check in self.checks)
 
     @property
+    def can_be_approved(self) -> bool:
+        """Whether nothing refuses it but what a person may approve: a size that is within its absolute limits."""
+        if self.rows is None or self.in_list is None or self.problem is not None:
+            return False
+        refusing = {check.outcome.name for check in self.checks if check.refuses}
+        return refusing <= {SIZE} and not limit_violations(self.rows, self.settings.schema.limits)
+
+    @property
     def has_changes(self) -> bool:
         """Whether the list would be different, as far as it could be compared."""
         return self.incomplete_since is not None or (self.changes is not None and not self.changes.is_empty)
@@ -155,6 +167,8 @@ class ListPlanner:
     crm: Crm
     state: State
     files: FileStorage
+    store: PlanStore | None = None
+    """Where plans are stored that can be approved or applied; nowhere if it is None."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def plan(self, settings: ListSettings) -> ListPlan:
@@ -172,6 +186,7 @@ class ListPlanner:
     def _plan(self, settings: ListSettings, now: datetime) -> ListPlan:
         state, mandator, opt_in_id = self.state, settings.mandator, settings.schema.opt_in_id
         run_id = str(uuid4())  # of no run, so nothing was accepted for it
+        last = state.replacements.last_proven(mandator, settings.name, settings.recipient_list_id)
         preflight = Preflight(self.vendor, self.crm, state, self.files, run_id, self.now, lambda _: None)
         checks = [PlannedCheck(Stage.GATE, outcome) for outcome in self._checks_beforehand(settings)]
         with self.crm.snapshot([opt_in_id]) as crm:
@@ -181,15 +196,15 @@ class ListPlanner:
             selected = select_people(crm, state, settings, suppressed, withdrawals.known)
             frozen = freeze_rows(crm, self.vendor, state, settings, selected.split.rows, now, run_id)
             in_crm = preflight.compare_with_crm(crm, settings, frozen.split.rows, remember=False)
+            copy_times = crm.copy_times
         findings = preflight.examine(settings, frozen.split.rows, in_crm, now, frozen.not_utf8)
         checks += [PlannedCheck(Stage.SELECTION, outcome) for outcome in selected.outcomes]
         checks += [PlannedCheck(Stage.SNAPSHOT, outcome) for outcome in frozen.outcomes]
         checks += [PlannedCheck(Stage.GATE, outcome) for outcome in findings.outcomes]
         rejected = pd.concat([selected.split.rejections, frozen.split.rejections, findings.dropped])
         unfinished = state.replacements.incomplete(mandator, settings.name, settings.recipient_list_id)
-        last = state.replacements.last_proven(mandator, settings.name, settings.recipient_list_id)
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
-        problem, changes, not_compared, clears = None, None, None, True
+        problem, changes, not_compared, contents_digest, clears = None, None, None, None, True
         try:
             columns = find_columns(settings, self.vendor, findings.rows)
             digests = row_digests(findings.rows, columns.snapshot_columns)
@@ -198,6 +213,7 @@ class ListPlanner:
             members = self._undrifted(proof, in_list) if proof and not unfinished else None
             changes = self._changes(settings, findings.rows, digests, rejected, proof, members, read)
             clears = preflight.steps(columns, None, findings.rows, digests, unfinished, read).clear
+            contents_digest = fingerprint(read().digests) if read.cache_info().currsize else None
         except ReplacementRefusedError as error:
             refusal = _reason(settings, error)
             checks.append(PlannedCheck(Stage.GATE, CheckOutcome("strategy", False, refusal)))
@@ -211,7 +227,7 @@ class ListPlanner:
                 checks.append(PlannedCheck(Stage.GATE, mailings_now(settings, self.vendor)))
         except OptimizelyError as error:
             problem = problem or str(error)
-        return ListPlan(
+        plan = ListPlan(
             settings,
             now,
             problem=problem,
@@ -227,6 +243,24 @@ class ListPlanner:
             last_fill=_last_fill(last),
             incomplete_since=(unfinished.cleared_at or unfinished.started_at) if unfinished else None,
         )
+        if self.store is None or not plan.can_be_approved:
+            return plan
+        before_the_gate = [selected.split.rejections, frozen.split.rejections]
+        plan_id = self.store.save(
+            settings,
+            PlannedRows(
+                frozen.split.rows,
+                pd.concat(before_the_gate),
+                frozen.not_utf8,
+                entity_counts(findings.rows),
+                in_list,
+                contents_digest,
+                last.id if last else None,
+                copy_times,
+            ),
+            now,
+        )
+        return replace(plan, id=plan_id)
 
     def _checks_beforehand(self, settings: ListSettings) -> Iterator[CheckOutcome]:
         """Yield the checks that need no snapshot: of the list's kind, and that no other run replaces it."""

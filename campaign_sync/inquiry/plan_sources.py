@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from campaign_sync.config import Configuration
 from campaign_sync.crm.open import open_crm
 from campaign_sync.inquiry.list_plan import ListPlanner
+from campaign_sync.inquiry.plan_store import PlanStore
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
@@ -14,18 +15,23 @@ from campaign_sync.storage.state import State
 
 
 @contextmanager
-def open_planner(configuration: Configuration, vendor: Optimizely) -> Iterator[ListPlanner]:
-    """Open what plans the lists of the mandator that the vendor's session is of. Nothing is remembered of it.
+def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool = False) -> Iterator[ListPlanner]:
+    """Open what plans the lists of the mandator that the vendor's session is of.
+
+    Nothing is remembered of it, but for the plans themselves with `save`.
 
     Raises:
         StateError: the state database can't be used.
         CrmError: the CRM can't be reached, or lacks what is configured.
     """
-    with _state(configuration.storage.state_url.get_secret_value()) as state:
+    url, files = configuration.storage.state_url.get_secret_value(), FileStorage(configuration.storage.frames)
+    with ExitStack() as opened:
+        store = PlanStore(opened.enter_context(State(url)), files) if save else None
+        state = opened.enter_context(_state(url))
         accepts = configuration.crm.undated_regrant == "accept"
         crm = open_crm(configuration, state.consent_memory(accept_undated=accepts))
         crm.check()
-        yield ListPlanner(vendor, crm, state, FileStorage(configuration.storage.frames))
+        yield ListPlanner(vendor, crm, state, files, store)
 
 
 @contextmanager

@@ -1,9 +1,7 @@
 """What Dagster's catalogue shows of assets: tags, owners, and the version of what made them."""
 
-import json
 from collections.abc import Iterable
 from functools import cache
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 
 import dagster as dg
@@ -11,6 +9,7 @@ import dagster as dg
 from campaign_sync.config import MandatorSettings, RecipientListSettings
 from campaign_sync.domain.asset_names import LIST_CHAIN, AssetKind
 from campaign_sync.orchestration.asset_keys import asset_name
+from campaign_sync.replacement.list_settings import settings_digest
 
 _DAILY_PATH = frozenset({AssetKind.BOUNCES, AssetKind.UNSUBSCRIBES, AssetKind.SUPPRESSION_STATE, *LIST_CHAIN})
 """Assets without which no list is replaced."""
@@ -19,9 +18,6 @@ _WITHOUT_PEOPLE = frozenset(
     {AssetKind.CONFIGURATION, AssetKind.AUDIT, AssetKind.LIST_DRIFT, AssetKind.PLAN, AssetKind.REPORT}
 )
 """Assets that keep counts only. All others keep data about persons."""
-
-_NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}
-"""Settings of a list that don't decide what is in it."""
 
 
 def with_catalogue(assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings) -> list[dg.AssetsDefinition]:
@@ -57,9 +53,7 @@ def code_version(section: RecipientListSettings | None) -> str:
     """Return the version of what makes an asset: of the product, and of the settings where a list is made by them."""
     if section is None:
         return _product_version()
-    settings = section.model_dump(mode="json", exclude=_NOT_CONTENT)
-    digest = sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return f"{_product_version()}-{digest[:8]}"
+    return f"{_product_version()}-{settings_digest(section)[:8]}"
 
 
 @cache

@@ -1,6 +1,8 @@
 """Which recipient list is replaced, and everything that the configuration says of it."""
 
+import json
 from dataclasses import dataclass
+from hashlib import sha256
 
 from campaign_sync.config import Configuration, MandatorSettings, OptimizelySettings, RecipientListSettings
 from campaign_sync.crm.needs import pick_of
@@ -8,6 +10,9 @@ from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import ListSchema
 from campaign_sync.domain.message import Language
 from campaign_sync.domain.recipient import TechnicalField
+
+_NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}
+"""Settings of a list that don't decide what is in it."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,19 @@ class ListSettings:
         """Whether the vendor delivers feedback as files, instead of being asked for it."""
         return self.mandator_settings.feedback.files is not None
 
+    @property
+    def digest(self) -> str:
+        """What changes with the settings that decide what is in the list."""
+        return settings_digest(self.recipient_list)
+
     def __str__(self) -> str:
         return f"{self.mandator}/{self.name} (recipient list {self.recipient_list_id})"
+
+
+def settings_digest(section: RecipientListSettings) -> str:
+    """Return the digest of the settings of a list that decide what is in it."""
+    settings = section.model_dump(mode="json", exclude=_NOT_CONTENT)
+    return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def list_settings(configuration: Configuration, mandator: str, name: str) -> ListSettings:

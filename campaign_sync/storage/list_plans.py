@@ -1,5 +1,6 @@
 """Stored plans of lists, and the approvals that people gave."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,15 +26,26 @@ class StoredPlan:
     """How many recipients the list held."""
     contents_digest: str | None
     """The fingerprint of what was read back of it; None where it was compared with its proof."""
-    rows: int
+    entity_types: str
+    """JSON: how many rows would be sent, by entity type."""
+    frozen_entity_types: str
+    """JSON: how many rows the snapshot has; those whom the preflight drops are among them."""
     not_utf8: int
     """How many rows were left out because a text isn't UTF-8 in the CRM."""
-    snapshot_id: str | None
+    snapshot_id: str
+    rejections_file: str
+    """Has those who were rejected before the snapshot: `domain.selection.REJECTION_COLUMNS`."""
+    rejections_digest: str
 
     @property
     def moment(self) -> ListMoment:
         """What the list was when it was planned."""
         return ListMoment(self.recipient_list_id, self.settings_digest, self.proof_id)
+
+    @property
+    def rows(self) -> int:
+        """How many rows would be sent."""
+        return sum(json.loads(self.entity_types).values())
 
 
 class ListPlans:
@@ -80,7 +92,8 @@ class ListPlans:
                 ApprovedPlan(
                     plan_id=row.id,
                     moment=ListMoment(row.recipient_list_id, row.settings_digest, row.proof_id),
-                    rows=row.rows,
+                    sent=json.loads(row.entity_types),
+                    frozen=json.loads(row.frozen_entity_types),
                     snapshot_id=row.snapshot_id,
                     approved_by=row.approved_by,
                     reason=row.reason,

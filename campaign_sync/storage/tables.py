@@ -242,9 +242,12 @@ list_plan = Table(
     Column("planned_at", UtcDateTime, nullable=False),
     Column("in_list", Integer, nullable=False),
     Column("contents_digest", String(64)),
-    Column("rows", Integer, nullable=False),
+    Column("entity_types", Text, nullable=False),
+    Column("frozen_entity_types", Text, nullable=False),
     Column("not_utf8", Integer, nullable=False),
-    Column("snapshot_id", String(36)),
+    Column("snapshot_id", String(36), nullable=False),
+    Column("rejections_file", Text, nullable=False),
+    Column("rejections_digest", String(64), nullable=False),
     Index("ix_list_plan_list", "mandator", "list", "planned_at"),
 )
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.approval import ApprovalMode, ApprovedPlan, ListMoment, check_approval
+from campaign_sync.domain.approval import ApprovalMode, ApprovedPlan, ApprovedSize, ListMoment, check_approval
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NEW = ListMoment(11, "settings", None)
 PROVEN = replace(NEW, proof_id="proof")
-APPROVED = ApprovedPlan("plan", NEW, 1000, "snapshot", "anna", "seen", NOON)
+APPROVED = ApprovedPlan("plan", NEW, {"contact": 1000}, {"contact": 1010}, "snapshot", "anna", "seen", NOON)
 
 
 def passes(mode: ApprovalMode, moment: ListMoment, in_list: int, *approved: ApprovedPlan, sent: str = "other") -> bool:
@@ -55,5 +55,12 @@ def test_the_newest_approval_is_named() -> None:
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7))
 def test_an_approved_size_holds_for_about_as_many_rows(planned: int, rows: int) -> None:
-    allowed = replace(APPROVED, rows=planned).allows_size(rows)
+    allowed = ApprovedSize({"contact": planned}, "plan", "anna: seen").allows({"contact": rows})
     assert allowed is (abs(planned - rows) <= 10 or 100 * abs(planned - rows) <= planned)
+
+
+def test_an_approved_size_holds_for_each_entity_type() -> None:
+    approved = ApprovedSize({"contact": 1000, "lead": 500}, "plan", "anna: seen")
+    assert approved.allows({"contact": 1010, "lead": 490})
+    assert not approved.allows({"contact": 500, "lead": 1000}), "as many in total"
+    assert not approved.allows({"contact": 1000, "lead": 500, "account": 11})

@@ -11,7 +11,23 @@ from campaign_sync.storage.list_plans import StoredPlan
 from campaign_sync.storage.state import State
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
-PLAN = StoredPlan("p1", "nord", "newsletter", 2**40, "settings", None, NOON, 500, "contents", 480, 2, "s1")
+PLAN = StoredPlan(
+    id="p1",
+    mandator="nord",
+    list="newsletter",
+    recipient_list_id=2**40,
+    settings_digest="settings",
+    proof_id=None,
+    planned_at=NOON,
+    in_list=500,
+    contents_digest="contents",
+    entity_types='{"contact": 480}',
+    frozen_entity_types='{"contact": 490}',
+    not_utf8=2,
+    snapshot_id="s1",
+    rejections_file="rejections.parquet",
+    rejections_digest="digest",
+)
 
 
 @pytest.fixture
@@ -31,7 +47,7 @@ def test_a_plan_is_approved_once_and_by_the_first_person(state: State) -> None:
     assert (again.approved_by, again.reason, again.approved_at) == ("anna", "seen", NOON)
     assert state.list_plans.approved("nord", "newsletter") == [again]
     assert again.moment == ListMoment(2**40, "settings", None)
-    assert (again.rows, again.snapshot_id) == (480, "s1")
+    assert (again.sent, again.frozen, again.snapshot_id) == ({"contact": 480}, {"contact": 490}, "s1")
     assert state.list_plans.approved("nord", "products") == []
 
 

@@ -30,7 +30,7 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
         kinds={"report"},
         description=asset_description(
             f"What a replacement of “{settings.display_name}” of {settings.mandator_display_name} would do at the "
-            "moment at which this was materialized. Materialize it to see it for now; it changes nothing, and no job "
+            "moment at which this was materialized. Materialize it to see it for now; it changes no list, and no job "
             "does it by itself.",
             "people who would join, leave or change, compared with its last proof or with what was read back of it, "
             "and the rows that would be sent. A plan that would be refused is green all the same: `verdict` says it.",
@@ -50,7 +50,7 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
     ) -> Materialized:
         with (
             translate_errors(context, run, state) as attempt,
-            open_planner(configuration, vendor.login(mandator)) as planner,
+            open_planner(configuration, vendor.login(mandator), save=True) as planner,
         ):
             planned = planner.plan(settings)
         return dg.MaterializeResult(
@@ -67,6 +67,7 @@ def _metadata(plan: ListPlan) -> dict[str, Any]:
     verdict = "; ".join(["would be refused", *dict.fromkeys(refusing)]) if plan.is_refused else "would run"
     counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
     return {
+        **({"plan": plan.id} if plan.id else {}),
         "verdict": printable(verdict),
         **{name: count for name, count in counts.items() if count is not None},
         **(_changes(plan.changes) if plan.changes else {}),

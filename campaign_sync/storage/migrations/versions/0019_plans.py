@@ -24,9 +24,12 @@ def upgrade() -> None:
         sa.Column("planned_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("in_list", sa.Integer(), nullable=False),
         sa.Column("contents_digest", sa.String(length=64), nullable=True),
-        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("entity_types", sa.Text(), nullable=False),
+        sa.Column("frozen_entity_types", sa.Text(), nullable=False),
         sa.Column("not_utf8", sa.Integer(), nullable=False),
-        sa.Column("snapshot_id", sa.String(length=36), nullable=True),
+        sa.Column("snapshot_id", sa.String(length=36), nullable=False),
+        sa.Column("rejections_file", sa.Text(), nullable=False),
+        sa.Column("rejections_digest", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_list_plan_list", "list_plan", ["mandator", "list", "planned_at"])

@@ -7,7 +7,7 @@ import pandera.pandas as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
-from campaign_sync.domain.arrow_text import to_arrow
+from campaign_sync.domain.arrow_text import match_texts, to_arrow
 from campaign_sync.domain.checks import MOJIBAKE as MOJIBAKE_CODE
 from campaign_sync.domain.checks import WARNINGS, CheckOutcome, Failure, ListSchema, describe_failures
 from campaign_sync.domain.consent import GRANTING, is_email
@@ -15,7 +15,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, has_forbidden_characters, may_have_mojibake
 
 _ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
 """Without lone surrogates, which Arrow's texts can't contain and Arrow's regular expressions can't name."""
@@ -78,11 +78,13 @@ def _check(code: str, passes: "Callable[[pd.Series[str]], pd.Series[bool]]", *, 
 
 
 def _legal_characters() -> pa.Check:
-    return _check("forbidden_characters", lambda values: ~values.str.contains(_ENCODABLE_FORBIDDEN))
+    return _check(
+        "forbidden_characters", lambda values: ~match_texts(values, _ENCODABLE_FORBIDDEN, has_forbidden_characters)
+    )
 
 
 def _no_mojibake() -> pa.Check:
-    return _check(MOJIBAKE_CODE, lambda values: ~values.str.contains(MOJIBAKE.pattern))
+    return _check(MOJIBAKE_CODE, lambda values: ~match_texts(values, MOJIBAKE.pattern, may_have_mojibake))
 
 
 def _non_empty(code: str = "missing") -> pa.Check:

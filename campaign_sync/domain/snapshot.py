@@ -7,14 +7,14 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import text_column, to_arrow
+from campaign_sync.domain.arrow_text import match_texts, text_column, to_arrow
 from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, ListSchema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, rejections
-from campaign_sync.domain.text import NOT_UTF8, normalize_text, normalized_texts
+from campaign_sync.domain.text import NOT_UTF8, has_not_utf8, normalize_text, normalized_texts
 
 EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
 """The proof of each row's consent, kept even if the CRM deletes it. Older snapshots lack these columns."""
@@ -141,14 +141,14 @@ def _constant(text: str | None, rows: int) -> "pd.Series[str]":
 
 def _not_utf8(frame: pd.DataFrame, list_schema: ListSchema) -> "pd.Index[int]":
     """Return the index of the rows with a text that isn't UTF-8 in the CRM."""
-    holds = [frame[column].str.contains(NOT_UTF8, regex=False) for column in list_schema.list_columns]
+    holds = [match_texts(frame[column], NOT_UTF8, has_not_utf8) for column in list_schema.list_columns]
     return frame.index[pd.concat(holds, axis="columns").any(axis="columns")] if holds else frame.index[:0]
 
 
 def not_utf8_columns(selection: pd.DataFrame, list_schema: ListSchema) -> dict[str, int]:
     """Return the number of rows with a text that isn't UTF-8 in the CRM, by column; without columns that have none."""
     counts = {
-        column: int(selection[column].str.contains(NOT_UTF8, regex=False).sum())
+        column: int(match_texts(selection[column], NOT_UTF8, has_not_utf8).sum())
         for column in sorted(set(list_schema.attributes.values()))
     }
     return {column: count for column, count in counts.items() if count}

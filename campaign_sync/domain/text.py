@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
@@ -16,7 +17,8 @@ from campaign_sync.domain.message import Message
 XML_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML 1.0 can't contain, not even escaped. They include lone surrogates."""
 
-_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\r"))
+_ALLOWED_CONTROLS = (b"\t", b"\n", b"\r")
+_FIRST_PRINTABLE = 0x20
 _NONCHARACTERS = ("\ufffe".encode(), "\uffff".encode())
 _BEGINS_NONCHARACTERS = b"\xef"
 """Searched first, because few texts contain it."""
@@ -26,6 +28,8 @@ MOJIBAKE = re.compile(
 )
 """UTF-8 text that was decoded as latin-1 or cp1252 (`MÃ¼ller`), or has lost a character."""
 
+_MOJIBAKE_BEGINNINGS = ((b"\x83", "Ã".encode()), (b"\xac", "â\u20ac".encode()), (b"\xef", "\ufffd".encode()))
+"""How mojibake begins, with a byte of it that few texts contain: a search for one byte is a hundred times faster."""
 
 _BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}]"
 
@@ -35,6 +39,8 @@ _CHANGED = rf"[\r\x{{300}}-\x{{10FFFF}}]|\A{_BLANK}|{_BLANK}\z"
 NOT_UTF8 = "\uffff"
 """Marks bytes of a text that aren't UTF-8. No valid text contains it: it is one of `XML_FORBIDDEN`."""
 
+_NOT_UTF8_MARK = NOT_UTF8.encode()
+
 _BAD_BYTES = re.compile("[\udc80-\udcff]+")
 
 
@@ -43,11 +49,27 @@ def decode_marked(value: bytes) -> str:
     return _BAD_BYTES.sub(NOT_UTF8, value.decode(errors="surrogateescape"))
 
 
-def has_forbidden_characters(utf8: bytes, allowed: bytes = b"") -> bool:
-    """Return whether valid UTF-8 contains an `XML_FORBIDDEN` character, except `allowed` controls. For long texts."""
-    return len(utf8.translate(None, _CONTROLS.translate(None, allowed))) != len(utf8) or (
-        _BEGINS_NONCHARACTERS in utf8 and any(noncharacter in utf8 for noncharacter in _NONCHARACTERS)
-    )
+def has_forbidden_characters(utf8: bytes, separators: int = 0) -> bool:
+    """Return whether valid UTF-8 contains an `XML_FORBIDDEN` character, besides some controls. For long texts.
+
+    Args:
+        utf8: the text.
+        separators: how many controls it contains that were put in, and counted, before.
+    """
+    controls = np.count_nonzero(np.frombuffer(utf8, np.uint8) < _FIRST_PRINTABLE) - separators
+    if controls and controls != sum(map(utf8.count, _ALLOWED_CONTROLS)):
+        return True
+    return _BEGINS_NONCHARACTERS in utf8 and any(noncharacter in utf8 for noncharacter in _NONCHARACTERS)
+
+
+def may_have_mojibake(utf8: bytes) -> bool:
+    """Return whether `MOJIBAKE` may match in one of the texts of this UTF-8. For long texts."""
+    return any(rare in utf8 and beginning in utf8 for rare, beginning in _MOJIBAKE_BEGINNINGS)
+
+
+def has_not_utf8(utf8: bytes) -> bool:
+    """Return whether UTF-8 contains `NOT_UTF8`."""
+    return _BEGINS_NONCHARACTERS in utf8 and _NOT_UTF8_MARK in utf8
 
 
 def normalize_text(value: str) -> str:

@@ -141,7 +141,7 @@ class RowForm:
         Raises:
             UnexpectedShapeError: they aren't written the way Axis writes them.
         """
-        if any(mark in rows for mark in (_CELL, _ROW, _NIL, _AMPERSAND)):
+        if any(mark in rows for mark in (_CELL, _ROW, _NIL, _AMPERSAND)) or has_forbidden_characters(rows):
             raise UnexpectedShapeError
         cell, end = self.cell + b">", self.row_end
         if _NOTHING in rows:
@@ -152,7 +152,7 @@ class RowForm:
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
             raise UnexpectedShapeError
         rows = rows[len(first) : -len(last)]
-        if b"<" in rows or b">" in rows or has_forbidden_characters(rows, _CELL + _ROW + _NIL):
+        if b"<" in rows or b">" in rows:
             raise UnexpectedShapeError
         try:
             rows.decode()

@@ -128,4 +128,6 @@ def test_a_value_without_a_text_form_is_refused_by_its_kind_only() -> None:
 @given(st.text(st.sampled_from("\x00\x01\t\n\r\x1f\ufffd\ufffe\uffff\uf8ffa") | st.characters(codec="utf-8")))
 def test_long_texts_are_searched_for_the_same_characters(text: str) -> None:
     assert has_forbidden_characters(text.encode()) is bool(XML_FORBIDDEN.search(text))
-    assert has_forbidden_characters(text.encode(), b"\x01") is bool(XML_FORBIDDEN.search(text.replace("\x01", "")))
+    separators = text.count("\x01")
+    without = text.replace("\x01", "")
+    assert has_forbidden_characters(text.encode(), separators) is bool(XML_FORBIDDEN.search(without))

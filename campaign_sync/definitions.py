@@ -40,7 +40,9 @@ def build_definitions(
     schedules += [schedule for name, settings in mandators for schedule in feedback_schedules(name, settings)]
     schedules += [schedule for name, settings in mandators if (schedule := responses_schedule(name, settings))]
     prefix = configuration.prefix
-    broken_schedules = (broken_daily_schedule(name, settings, prefix=prefix) for name, settings in broken)
+    broken_schedules = (
+        broken_daily_schedule(name, settings, configuration.language, prefix=prefix) for name, settings in broken
+    )
     schedules += [schedule for schedule in broken_schedules if schedule]
     assets = {name: with_freshness(mandator_assets(configuration, name), settings, now) for name, settings in mandators}
     jobs = {name: MandatorJobs.of(configuration, name) for name in assets}
@@ -54,7 +56,11 @@ def build_definitions(
             *all_assets,
             *(asset for name, _ in (*mandators, *broken) for asset in configuration_assets(configuration, name)),
         ],
-        jobs=[*all_jobs, *(broken_daily_job(name, settings, prefix=prefix) for name, settings in broken), purge],
+        jobs=[
+            *all_jobs,
+            *(broken_daily_job(name, settings, configuration.language, prefix=prefix) for name, settings in broken),
+            purge,
+        ],
         schedules=[*schedules, purge_schedule],
         sensors=sensors,
         resources=all_resources(configuration, retry_policy),

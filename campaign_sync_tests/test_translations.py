@@ -5,6 +5,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Formatter
 
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import campaign_sync
+from campaign_sync.config import load_configuration
+from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.message import (
     LANGUAGES,
     SOURCE_LANGUAGE,
@@ -26,6 +29,7 @@ from campaign_sync.domain.message import (
     serialize,
 )
 from campaign_sync.localization.catalogs import translate
+from campaign_sync_tests.test_definitions import DEMO, ENVIRONMENT
 
 PACKAGE = Path(campaign_sync.__file__).parent
 TRANSLATED = [language for language in LANGUAGES if language != SOURCE_LANGUAGE]
@@ -82,6 +86,29 @@ def test_a_translation_names_the_same_values_and_contains_no_english(language: s
             continue
         assert placeholders(str(message.string)) == placeholders(message.id), message.id
         assert not ENGLISH_WORDS.search(QUOTED.sub("", str(message.string))), message.string
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_everything_that_people_read_in_the_ui_is_described_in_their_language(language: Language) -> None:
+    configuration = load_configuration(DEMO, ENVIRONMENT).model_copy(update={"language": language})
+    configuration.model_post_init(None)
+    definitions = build_definitions(configuration, datetime(2026, 3, 2, tzinfo=UTC))
+    specs = definitions.resolve_all_asset_specs()
+    described: list[tuple[str, str | None]] = [(spec.key.to_user_string(), spec.description) for spec in specs]
+    described += [
+        (key.to_user_string(), definitions.resolve_asset_graph().get_check_spec(key).description)
+        for key in definitions.resolve_asset_graph().asset_check_keys
+    ]
+    repository = definitions.get_repository_def()
+    described += [(job.name, job.description) for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    described += [(schedule.name, schedule.description) for schedule in repository.schedule_defs]
+    described += [(sensor.name, sensor.description) for sensor in repository.sensor_defs]
+    assert len(described) > 60
+    assert [name for name, description in described if not description] == []
+    english = {
+        name: match[0] for name, text in described if (match := ENGLISH_WORDS.search(QUOTED.sub("", text or "")))
+    }
+    assert english == {}
 
 
 def test_a_message_is_english_text_and_translated_with_the_messages_in_it() -> None:

@@ -308,7 +308,7 @@ class Configuration(ConfigModel):
     telemetry: TelemetrySettings = TelemetrySettings()
     """Where spans and metrics are sent; nowhere if left out."""
     language: Language = SOURCE_LANGUAGE
-    """The language of alarms, and of what checks find."""
+    """The language of alarms, and of descriptions and checks in Dagster's UI."""
     reports: ReportSettings = ReportSettings()
     """The daily report of each mandator."""
     retention: RetentionSettings = RetentionSettings()

@@ -12,6 +12,7 @@ from campaign_sync.domain.consent import ConsentEvent, ConsentEventCounts, OptIn
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, CrmEntry, Unsubscribe
 from campaign_sync.domain.filter import Condition
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.response import Response
 from campaign_sync.errors import CampaignSyncError
 
@@ -45,10 +46,12 @@ class Pick:
     def title(self) -> str:
         """Kind and name, for people to read. Values that a filter or query compares with aren't named."""
         if self.kind == "filter":
-            return f"filter of {self.entity_type}s by {self.name}"
+            return Message("filter of {entity_type}s by {name}", entity_type=str(self.entity_type), name=self.name)
         if self.kind == "query":
-            return f"query of {self.entity_type}s"
-        return f"{self.kind.replace('_', ' ')} “{self.name}”"
+            return Message("query of {entity_type}s", entity_type=str(self.entity_type))
+        if self.kind == "report":
+            return Message("report “{name}”", name=self.name)
+        return Message("marketing list “{name}”", name=self.name)
 
 
 @dataclass(frozen=True)

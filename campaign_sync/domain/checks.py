@@ -214,7 +214,7 @@ def judge_mojibake(outcome: CheckOutcome, rows: int, limit: float) -> CheckOutco
 
 
 def describe_failures(failures: Iterable[Failure]) -> Message:
-    """Return in how many rows of which column what was finding."""
+    """Return in how many rows of which column what was found."""
     return join_messages(
         ", ",
         [

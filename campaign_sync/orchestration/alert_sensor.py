@@ -14,6 +14,7 @@ from campaign_sync.alerts.heartbeat import Heartbeat
 from campaign_sync.config import Configuration, unavailable_secrets
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject, headline
 from campaign_sync.domain.message import Message, as_sentence
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.incident_check import CheckedIncidents, DagsterReader, check_incidents
 from campaign_sync.orchestration.mandator_threads import PatientThreads
@@ -58,10 +59,16 @@ def alarm_sensor(
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Sends a notice when a list is incomplete, late or changed after its proof, when a run or a check failed, "
-            "and when feedback has grown old: once when it begins, once when it is over "
-            f"({display_names(configuration, monitored)}). If it is red, a mail server or a webhook rejected "
-            "an alarm; the tick says which, and whose."
+            translate(
+                Message(
+                    "Sends a notice when a list is incomplete, late or changed after its proof, when a run or a "
+                    "check failed, and when feedback has grown old: once when it begins, once when it is over "
+                    "({mandators}). If it is red, a mail server or a webhook rejected an alarm; the tick says "
+                    "which, and whose.",
+                    mandators=display_names(configuration, monitored),
+                ),
+                configuration.language,
+            )
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:

@@ -12,6 +12,7 @@ from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.incident import CONFIGURATION, DetectedIncidents, Incident, IncidentKind
 from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.configuration import settings_problems, usable_result
 from campaign_sync.orchestration.check_names import USABLE
@@ -75,9 +76,15 @@ def configuration_sensor(configuration: Configuration) -> dg.SensorDefinition:
         name=name_in_dagster("campaign_sync_configuration", prefix=configuration.prefix),
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Shows on the asset `configuration` of each mandator whether its settings can be used, and sends "
-        f"alarms about those that are broken ({', '.join(called)}). "
-        "If it is red, a mail server or a webhook rejected one, or the state database can't be used.",
+        description=translate(
+            Message(
+                "Shows on the asset `configuration` of each mandator whether its settings can be used, and sends "
+                "alarms about those that are broken ({called}). If it is red, a mail server or a webhook rejected "
+                "one, or the state database can't be used.",
+                called=", ".join(called),
+            ),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         cursors, instance, logger = Cursors(context, mandators), context.instance, context.log

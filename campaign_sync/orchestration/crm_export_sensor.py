@@ -11,7 +11,9 @@ import dagster as dg
 from campaign_sync.config import Configuration, CrmExportSettings, MandatorSettings
 from campaign_sync.crm.mirror.deferred_memory import DeferredMemory
 from campaign_sync.crm.open import open_crm
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.errors import CampaignSyncError
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import (
@@ -164,14 +166,19 @@ def _source(export: CrmExportSettings) -> str:
 
 
 def _description(configuration: Configuration, exports: Mapping[str, CrmExportSettings]) -> str:
-    sources = "; ".join(
-        f"{_source(export)} ({configuration.mandators[mandator].display_name(mandator)})"
+    sources = [
+        Message("the file {marker} ({mandator})", marker=str(export.marker), mandator=called)
+        if export.marker
+        else Message("the CRM's export {table} ({mandator})", table=repr(export.table), mandator=called)
         for mandator, export in exports.items()
-    )
-    return (
+        for called in [configuration.mandators[mandator].display_name(mandator)]
+    ]
+    description = Message(
         "Starts the daily replacement of a mandator as soon as the CRM has finished its nightly export, some hours "
-        f"before the planned time (crm_export.earliest) or, without a schedule, once a day. It is shown by {sources}. "
+        "before the planned time (crm_export.earliest) or, without a schedule, once a day. It is shown by {sources}. "
         "The schedule then skips that day. An export that comes too late starts nothing, and the tick says what to do. "
         "If it is red, the folder or the CRM of the mandators that it names can't be read: correct that. Their "
-        "schedules, if there are any, replace the lists all the same."
+        "schedules, if there are any, replace the lists all the same.",
+        sources=join_messages("; ", sources),
     )
+    return translate(description, configuration.language)

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import feedback_keys, replacement_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description
@@ -80,11 +82,18 @@ def daily_job(mandator: str, settings: MandatorSettings) -> AssetJob:
         tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"The daily run of {settings.display_name(mandator)}: bounces and unsubscribes go into the CRM, then all "
-            f"its recipient lists are replaced completely ({', '.join(lists)}).",
-            "each step has its own, on its asset's page.",
-            "open the run: the lists that are green were replaced, the others weren't, and the error of each says what "
-            "to do. Starting the job again is always safe.",
+            settings.language,
+            Message(
+                "The daily run of {mandator}: bounces and unsubscribes go into the CRM, then all its recipient "
+                "lists are replaced completely ({lists}).",
+                mandator=settings.display_name(mandator),
+                lists=", ".join(lists),
+            ),
+            Message("each step has its own, on its asset's page."),
+            Message(
+                "open the run: the lists that are green were replaced, the others weren't, and the error of each "
+                "says what to do. Starting the job again is always safe."
+            ),
         ),
     )
 
@@ -102,9 +111,15 @@ def daily_schedule(mandator: str, settings: MandatorSettings) -> dg.ScheduleDefi
         cron_schedule=settings.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Replaces all recipient lists of {settings.display_name(mandator)} at this time, once on every "
-        "day it names, also when the clocks change. A tick more than 2 hours late is skipped, so that no list is "
-        "replaced during the morning's mailing; the tick says how to start it by hand.",
+        description=translate(
+            Message(
+                "Replaces all recipient lists of {mandator} at this time, once on every day it names, also when the "
+                "clocks change. A tick more than 2 hours late is skipped, so that no list is replaced during the "
+                "morning's mailing; the tick says how to start it by hand.",
+                mandator=settings.display_name(mandator),
+            ),
+            settings.language,
+        ),
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         planned = context.scheduled_execution_time

@@ -7,6 +7,8 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.cron import next_tick
 from campaign_sync.orchestration.dagster_internals import AssetJob
@@ -27,10 +29,14 @@ def list_drift_job(mandator: str, settings: MandatorSettings) -> AssetJob:
         tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"Checks whether the recipient lists of {settings.display_name(mandator)} still hold whom they were "
-            "proven to hold. Lists stay as they are.",
-            "on the page of list_drift.",
-            "the run's error says what to correct; then start the job again.",
+            settings.language,
+            Message(
+                "Checks whether the recipient lists of {mandator} still hold whom they were proven to hold. Lists "
+                "stay as they are.",
+                mandator=settings.display_name(mandator),
+            ),
+            Message("on the page of list_drift."),
+            Message("the run's error says what to correct; then start the job again."),
         ),
     )
 
@@ -50,8 +56,14 @@ def list_drift_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]
         jobs=list(jobs.values()),
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Half an hour before the lists of a mandator must be there, checks whether they still hold whom "
-        f"they were proven to hold ({display_names(configuration, jobs)}).",
+        description=translate(
+            Message(
+                "Half an hour before the lists of a mandator must be there, checks whether they still hold whom "
+                "they were proven to hold ({mandators}).",
+                mandators=display_names(configuration, jobs),
+            ),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)

@@ -27,36 +27,47 @@ _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 CHECKS = {
     "layout": (
-        "every fetched row fits the layout of its reader.",
-        "correct feedback.readers in the configuration; the rows are kept and read again daily.",
+        Message("every fetched row fits the layout of its reader."),
+        Message("correct feedback.readers in the configuration; the rows are kept and read again daily."),
     ),
     "matched": (
-        "the CRM knows everybody the feedback is about.",
-        "unknown people are suppressed all the same, and matched again daily; refused withdrawals need a correction.",
+        Message("the CRM knows everybody the feedback is about."),
+        Message(
+            "unknown people are suppressed all the same, and matched again daily; refused withdrawals need a "
+            "correction."
+        ),
     ),
     "unsubscribes": (
-        "every unsubscribe is about an address, and nearly every one is newer than the consent.",
-        "its text says which rows to check, or that clocks should be compared. No mail is sent because of it.",
+        Message("every unsubscribe is about an address, and nearly every one is newer than the consent."),
+        Message("its text says which rows to check, or that clocks should be compared. No mail is sent because of it."),
     ),
     FEEDBACK_AGE: (
-        "the CRM has the vendor's feedback up to now. Feedback that is too old stops all replacements of the mandator.",
-        "find out why the last imports failed, correct that, and start the feedback job by hand.",
+        Message(
+            "the CRM has the vendor's feedback up to now. Feedback that is too old stops all replacements of the "
+            "mandator."
+        ),
+        Message("find out why the last imports failed, correct that, and start the feedback job by hand."),
     ),
     "silence": (
-        "no reader has returned nothing for unusually long while mailings went out.",
-        "ask Optimizely whether the export of the reader that is named still runs.",
+        Message("no reader has returned nothing for unusually long while mailings went out."),
+        Message("ask Optimizely whether the export of the reader that is named still runs."),
     ),
     "propagation": (
-        "within 24 hours of an opt-out it is in the CRM, and the person is in no list any more.",
-        "have feedback imported more often (feedback.schedule), and check whether a list wasn't replaced for days.",
+        Message("within 24 hours of an opt-out it is in the CRM, and the person is in no list any more."),
+        Message(
+            "have feedback imported more often (feedback.schedule), and check whether a list wasn't replaced for days."
+        ),
     ),
     "consent_changes": (
-        "consents in the CRM have changed lately, measured by how often they do.",
-        "check whether the forms and loads that bring consents and withdrawals into the CRM still work.",
+        Message("consents in the CRM have changed lately, measured by how often they do."),
+        Message("check whether the forms and loads that bring consents and withdrawals into the CRM still work."),
     ),
     "attributed": (
-        "unsubscribes name an opt-in that the CRM knows, so that no other consent is withdrawn.",
-        "compare opt_in_id of feedback.readers with the rows and the CRM; meanwhile the lists that were sent decide.",
+        Message("unsubscribes name an opt-in that the CRM knows, so that no other consent is withdrawn."),
+        Message(
+            "compare opt_in_id of feedback.readers with the rows and the CRM; meanwhile the lists that were sent "
+            "decide."
+        ),
     ),
 }
 """By check: its rule, and what to do if it doesn't hold."""

@@ -8,8 +8,9 @@ import dagster as dg
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback_age import Freshness, FreshnessStatus
-from campaign_sync.domain.message import Language
+from campaign_sync.domain.message import Language, Message
 from campaign_sync.feedback.freshness import judge_age
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.descriptions import asset_description, display_names
@@ -33,11 +34,17 @@ def feedback_job(mandator: str, settings: MandatorSettings) -> AssetJob:
         tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"Imports bounces and unsubscribes of {settings.display_name(mandator)} into the CRM, and checks "
-            "whether its lists are still as they were proven. Lists stay as they are.",
-            "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people in "
-            "each list, on that of list_drift.",
-            "the run's error says what to correct. The next import fetches the same feedback again.",
+            settings.language,
+            Message(
+                "Imports bounces and unsubscribes of {mandator} into the CRM, and checks whether its lists are "
+                "still as they were proven. Lists stay as they are.",
+                mandator=settings.display_name(mandator),
+            ),
+            Message(
+                "rows of the vendor's exports, on the pages of bounces, unsubscribes and suppression_state; people "
+                "in each list, on that of list_drift."
+            ),
+            Message("the run's error says what to correct. The next import fetches the same feedback again."),
         ),
     )
 
@@ -50,10 +57,14 @@ def audit_job(mandator: str, settings: MandatorSettings) -> AssetJob:
         tags=queued_job_tags(mandator, settings),
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"Compares the CRM with the vendor's unsubscribe list and blocklist of {settings.display_name(mandator)}, "
-            "and imports what it lacks. Lists stay as they are.",
-            "everybody with a granted consent, on the page of audit.",
-            "the run's error says what to correct; then start the job again.",
+            settings.language,
+            Message(
+                "Compares the CRM with the vendor's unsubscribe list and blocklist of {mandator}, and imports what "
+                "it lacks. Lists stay as they are.",
+                mandator=settings.display_name(mandator),
+            ),
+            Message("everybody with a granted consent, on the page of audit."),
+            Message("the run's error says what to correct; then start the job again."),
         ),
     )
 
@@ -69,11 +80,19 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
     planned = {
         name_in_dagster(mandator, "feedback", prefix=settings.prefix): (
             settings.feedback.schedule,
-            f"Imports bounces and unsubscribes of {called}",
+            Message(
+                "Imports bounces and unsubscribes of {called}. No list is changed, so the last missed tick runs, "
+                "however late.",
+                called=called,
+            ),
         ),
         name_in_dagster(mandator, "audit", prefix=settings.prefix): (
             audit,
-            f"Compares the CRM with the vendor's lists of people who left {called}",
+            Message(
+                "Compares the CRM with the vendor's lists of people who left {called}. No list is changed, so the last "
+                "missed tick runs, however late.",
+                called=called,
+            ),
         ),
     }
 
@@ -89,7 +108,7 @@ def feedback_schedules(mandator: str, settings: MandatorSettings) -> list[dg.Sch
             execution_fn=evaluate,
             execution_timezone=settings.timezone,
             default_status=dg.DefaultScheduleStatus.RUNNING,
-            description=f"{does}. No list is changed, so the last missed tick runs, however late.",
+            description=translate(does, settings.language),
         )
         for job_name, (cron, does) in planned.items()
         if cron
@@ -109,9 +128,15 @@ def feedback_watch(configuration: Configuration, mandators: Sequence[str]) -> dg
         name=name_in_dagster("campaign_sync_feedback_watch", prefix=configuration.prefix),
         minimum_interval_seconds=30 * 60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Checks every half hour how old the feedback in the CRM is, also when nothing runs, and reports it "
-        f"as the check feedback_age of the suppression_state of {display_names(configuration, mandators)}. If a "
-        "tick is red, the state database couldn't be asked.",
+        description=translate(
+            Message(
+                "Checks every half hour how old the feedback in the CRM is, also when nothing runs, and reports it "
+                "as the check feedback_age of the suppression_state of {mandators}. If a tick is red, the state "
+                "database couldn't be asked.",
+                mandators=display_names(configuration, mandators),
+            ),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)

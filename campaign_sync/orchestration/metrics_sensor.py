@@ -6,6 +6,8 @@ from pathlib import Path
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.textfile import write_text_file
@@ -21,7 +23,10 @@ def metrics_sensor(configuration: Configuration) -> dg.SensorDefinition | None:
         name=name_in_dagster("campaign_sync_metrics", prefix=configuration.prefix),
         minimum_interval_seconds=120,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Writes the file of metrics for Prometheus: the state of all lists and of all feedback.",
+        description=translate(
+            Message("Writes the file of metrics for Prometheus: the state of all lists and of all feedback."),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         with State(configuration.storage.state_url.get_secret_value()) as state:

@@ -9,6 +9,8 @@ import dagster as dg
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.day import CompletionStage
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
@@ -58,11 +60,17 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         jobs=list(jobs.values()),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Checks every minute whether a recipient list was left incomplete, and has it replaced again; and "
-        "whether runs of the day died or failed for a reason that passes, and has the lists that are left replaced "
-        f"({display_names(configuration, repaired) or 'of no mandator'}). Starts groups of lists once the "
-        "feedback was imported. If a tick is red, lists stay incomplete, or weren't replaced today: do what the tick "
-        "says, and send nothing to one that it calls INCOMPLETE.",
+        description=translate(
+            Message(
+                "Checks every minute whether a recipient list was left incomplete, and has it replaced again; and "
+                "whether runs of the day died or failed for a reason that passes, and has the lists that are left "
+                "replaced ({mandators}). Starts groups of lists once the feedback was imported. If a tick is red, "
+                "lists stay incomplete, or weren't replaced today: do what the tick says, and send nothing to one "
+                "that it calls INCOMPLETE.",
+                mandators=display_names(configuration, repaired) or Message("of no mandator"),
+            ),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         lists = {

@@ -8,6 +8,8 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG
@@ -37,9 +39,13 @@ def report_job(configuration: Configuration, mandator: str) -> AssetJob | None:
         tags=job_tags(configuration.mandators[mandator]),
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"Writes the report on {configuration.mandators[mandator].display_name(mandator)}, as its lists are now.",
-            "on the page of the asset.",
-            "the lists aren't concerned; start it again, its error says what to do.",
+            configuration.language,
+            Message(
+                "Writes the report on {mandator}, as its lists are now.",
+                mandator=configuration.mandators[mandator].display_name(mandator),
+            ),
+            Message("on the page of the asset."),
+            Message("the lists aren't concerned; start it again, its error says what to do."),
         ),
     )
 
@@ -62,9 +68,15 @@ def report_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
         jobs=list(jobs.values()),
         minimum_interval_seconds=240,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Writes the report on a mandator once its daily run, or a run that was to replace a list, has "
-        "ended, in success or not, and no further run of it is under way or follows without a person; at "
-        f"the latest when none may begin any more that completes the day ({display_names(configuration, jobs)}).",
+        description=translate(
+            Message(
+                "Writes the report on a mandator once its daily run, or a run that was to replace a list, has "
+                "ended, in success or not, and no further run of it is under way or follows without a person; at "
+                "the latest when none may begin any more that completes the day ({mandators}).",
+                mandators=display_names(configuration, jobs),
+            ),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         keys = {mandator: _list_keys(mandator, configuration.mandators[mandator]) for mandator in jobs}

@@ -3,6 +3,8 @@
 import dagster as dg
 
 from campaign_sync.config import MandatorSettings
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.assets.responses import response_keys
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import BUSY
@@ -25,9 +27,13 @@ def responses_job(mandator: str, settings: MandatorSettings) -> AssetJob | None:
         tags={RESPONSES_TAG: mandator_value(mandator, prefix=settings.prefix), **job_tags(settings)},
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"Imports what recipients of {settings.display_name(mandator)} did with mailings. Lists stay as they are.",
-            "rows of the vendor's exports, on the page of each kind of response.",
-            "the run's error says what to correct. The next run fetches the same responses again.",
+            settings.language,
+            Message(
+                "Imports what recipients of {mandator} did with mailings. Lists stay as they are.",
+                mandator=settings.display_name(mandator),
+            ),
+            Message("rows of the vendor's exports, on the page of each kind of response."),
+            Message("the run's error says what to correct. The next run fetches the same responses again."),
         ),
     )
 
@@ -45,8 +51,14 @@ def responses_schedule(mandator: str, settings: MandatorSettings) -> dg.Schedule
         cron_schedule=settings.responses.schedule,
         execution_timezone=settings.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Imports responses to mailings of {settings.display_name(mandator)}, unless a run already does. "
-        "No list is changed, so the last missed tick runs, however late.",
+        description=translate(
+            Message(
+                "Imports responses to mailings of {mandator}, unless a run already does. No list is changed, so the "
+                "last missed tick runs, however late.",
+                mandator=settings.display_name(mandator),
+            ),
+            settings.language,
+        ),
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         under_way = dg.RunsFilter(tags={RESPONSES_TAG: own_value}, statuses=BUSY)

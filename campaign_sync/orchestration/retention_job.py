@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.config import Configuration
+from campaign_sync.domain.message import Message
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.descriptions import asset_description, display_names
 from campaign_sync.orchestration.names import mandators_by_value, name_in_dagster
 from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
@@ -71,11 +73,19 @@ def retention_job(
         name=name,
         executor_def=dg.in_process_executor,
         description=asset_description(
-            f"Removes what is older than the section retention of the configuration says, of {names}: "
-            f"{configuration.retention.summary}. Runs, results and snapshots by which something is said of a list are "
-            "kept, and so is all that isn't this product's.",
-            "in the log of each run: how many of each kind were removed.",
-            "no list is concerned, but the disk fills. The run's error says what to correct; the next day tries again.",
+            configuration.language,
+            Message(
+                "Removes what is older than the section retention of the configuration says, of {names}: {summary}. "
+                "Runs, results and snapshots by which something is said of a list are kept, and so is all that "
+                "isn't this product's.",
+                names=names,
+                summary=configuration.retention.summary,
+            ),
+            Message("in the log of each run: how many of each kind were removed."),
+            Message(
+                "no list is concerned, but the disk fills. The run's error says what to correct; the next day tries "
+                "again."
+            ),
         ),
     )
     def job() -> None:
@@ -87,6 +97,9 @@ def retention_job(
         cron_schedule=QUIET_TIME,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Removes once a day, at a quiet time, what is older than its limit, of {names}.",
+        description=translate(
+            Message("Removes once a day, at a quiet time, what is older than its limit, of {names}.", names=names),
+            configuration.language,
+        ),
     )
     return job, schedule

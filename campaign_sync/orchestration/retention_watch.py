@@ -20,6 +20,7 @@ from campaign_sync.domain.incident import (
 )
 from campaign_sync.domain.message import Message
 from campaign_sync.errors import CampaignSyncError
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_history import ENDED
 from campaign_sync.orchestration.descriptions import display_names
 from campaign_sync.orchestration.mandator_ticks import SEPARATOR
@@ -47,9 +48,16 @@ def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
         name=name_in_dagster("campaign_sync_retention_watch", prefix=configuration.prefix),
         minimum_interval_seconds=3600,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Sends an alarm if the job {name_in_dagster(NAME, prefix=configuration.prefix)} failed, or hasn't "
-        f"succeeded for two days: it serves {display_names(configuration, configuration.mandators)}. If this sensor is "
-        "red, a mail server or a webhook rejected an alarm, or the state database can't be used.",
+        description=translate(
+            Message(
+                "Sends an alarm if the job {job} failed, or hasn't succeeded for two days: it serves {mandators}. "
+                "If this sensor is red, a mail server or a webhook rejected an alarm, or the state database can't "
+                "be used.",
+                job=name_in_dagster(NAME, prefix=configuration.prefix),
+                mandators=display_names(configuration, configuration.mandators),
+            ),
+            configuration.language,
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(UTC)

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from functools import reduce
 from hashlib import sha256
 
 from campaign_sync.config import Configuration, MandatorSettings, OptimizelySettings, RecipientListSettings
 from campaign_sync.crm.needs import pick_of
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import ListSchema
-from campaign_sync.domain.message import Language
+from campaign_sync.domain.message import Language, Message
 from campaign_sync.domain.recipient import TechnicalField
 
 _NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}
@@ -64,7 +65,10 @@ class ListSettings:
     @property
     def exclusion_titles(self) -> str:
         """Kinds and names of the exclusions, for people to read; empty if there are none."""
-        return " or the ".join(pick.title for pick in self.exclusions.values())
+        titles = [pick.title for pick in self.exclusions.values()]
+        if not titles:
+            return ""
+        return reduce(lambda first, second: Message("{first} or the {second}", first=first, second=second), titles)
 
     @property
     def display_name(self) -> str:

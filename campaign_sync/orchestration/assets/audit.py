@@ -37,10 +37,14 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
         kinds={crm_kind, "report"},
         description=asset_description(
-            f"The CRM compared with Optimizely Campaign's unsubscribe list and blocklist of {called}. What the CRM "
-            "lacks is imported; lists stay as they are.",
-            "everybody with a granted consent, each looked up at the vendor.",
-            "vendor or CRM couldn't be asked. Start the audit job again; nothing else waits for it.",
+            settings.language,
+            Message(
+                "The CRM compared with Optimizely Campaign's unsubscribe list and blocklist of {called}. What the "
+                "CRM lacks is imported; lists stay as they are.",
+                called=called,
+            ),
+            Message("everybody with a granted consent, each looked up at the vendor."),
+            Message("vendor or CRM couldn't be asked. Start the audit job again; nothing else waits for it."),
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
         check_specs=[
@@ -48,18 +52,22 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
                 "complete",
                 asset=key,
                 description=check_description(
+                    settings.language,
                     called,
-                    "the CRM knew everybody who left.",
-                    f"{_NOW[await_rows]}. Check feedback.readers: some export is incomplete.",
+                    Message("the CRM knew everybody who left."),
+                    Message("{now:sentence} Check feedback.readers: some export is incomplete.", now=_NOW[await_rows]),
                 ),
             ),
             dg.AssetCheckSpec(
                 "agreed",
                 asset=key,
                 description=check_description(
+                    settings.language,
                     called,
-                    "withdrawals in the CRM and at the vendor are the same.",
-                    "people who are withdrawn at either of the two get no mail. Clear up in the CRM which is right.",
+                    Message("withdrawals in the CRM and at the vendor are the same."),
+                    Message(
+                        "people who are withdrawn at either of the two get no mail. Clear up in the CRM which is right."
+                    ),
                 ),
             ),
         ],

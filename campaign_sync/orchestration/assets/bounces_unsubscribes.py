@@ -9,7 +9,7 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.domain.feedback_age import AgeLimits, Freshness, format_duration
-from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.message import Message, and_joined, join_messages
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
@@ -25,19 +25,30 @@ from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
 
 _WHO = {
-    FeedbackKind.BOUNCES: "Recipients of {called} whose addresses bounced",
-    FeedbackKind.UNSUBSCRIBES: "Recipients of {called} who unsubscribed",
+    FeedbackKind.BOUNCES: lambda called: Message(
+        "Recipients of {called} whose addresses bounced: everything reported since the last import, as received.",
+        called=called,
+    ),
+    FeedbackKind.UNSUBSCRIBES: lambda called: Message(
+        "Recipients of {called} who unsubscribed: everything reported since the last import, as received.",
+        called=called,
+    ),
 }
 
 
 CHECKS = {
     "readable": (
-        "everything that was fetched and waits for the CRM can be read.",
-        "its text names the file and the remedy. The rows are kept; suppression_state's check layout has them all.",
+        Message("everything that was fetched and waits for the CRM can be read."),
+        Message(
+            "its text names the file and the remedy. The rows are kept; suppression_state's check layout has them all."
+        ),
     ),
     "fresh": (
-        "the rows show that they are complete up to now. Delivered files show it by what is new in them.",
-        "ask Optimizely whether its export job runs. Feedback that is too old stops all replacements of the mandator.",
+        Message("the rows show that they are complete up to now. Delivered files show it by what is new in them."),
+        Message(
+            "ask Optimizely whether its export job runs. Feedback that is too old stops all replacements of the "
+            "mandator."
+        ),
     ),
 }
 """By check: its rule, and what to do if it doesn't hold."""
@@ -49,21 +60,25 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
 
     called = settings.display_name(mandator)
     key = asset_key(mandator, AssetKind(kind), prefix=settings.prefix)
-    source = "the files that are delivered" if settings.feedback.files else " and ".join(readers)
+    source = Message("the files that are delivered") if settings.feedback.files else and_joined(readers)
 
     @dg.asset(
         key=key,
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
         description=asset_description(
-            f"{_WHO[kind].format(called=called)}: everything reported since the last import, as received.",
-            f"rows of {source}. A person with two rows counts twice here, and once in the CRM.",
-            "Optimizely Campaign couldn't be asked, or its files couldn't be read. Nothing is lost: the next import "
-            "begins where the last one ended. The run's error says what to correct; no list is replaced before.",
+            settings.language,
+            _WHO[kind](called),
+            Message("rows of {source}. A person with two rows counts twice here, and once in the CRM.", source=source),
+            Message(
+                "Optimizely Campaign couldn't be asked, or its files couldn't be read. Nothing is lost: the next "
+                "import begins where the last one ended. The run's error says what to correct; no list is replaced "
+                "before."
+            ),
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id), "readers": ", ".join(readers)},
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=check_description(called, *texts))
+            dg.AssetCheckSpec(name, asset=key, description=check_description(settings.language, called, *texts))
             for name, texts in CHECKS.items()
         ],
     )

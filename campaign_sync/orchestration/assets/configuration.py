@@ -6,7 +6,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration, unavailable_secrets
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.message import Message
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.catalogue import asset_tags
 from campaign_sync.orchestration.check_names import USABLE
@@ -14,7 +14,7 @@ from campaign_sync.orchestration.descriptions import asset_description, check_de
 from campaign_sync.orchestration.metadata import in_language
 from campaign_sync.orchestration.names import name_in_dagster
 
-_REMEDY = (
+_REMEDY = Message(
     "nothing of this mandator runs, the others do. Correct what the check says, try `campaign-sync check`, and reload "
     "the code location; for an environment variable, restart it."
 )
@@ -50,16 +50,19 @@ def configuration_assets(
     settings = configuration.broken_mandators.get(mandator) or configuration.mandators[mandator]
     called = settings.display_name(mandator)
     problems = settings_problems(configuration, mandator) if mandator in configuration.broken_mandators else ()
-    what = f"The settings of {called} in the configuration file."
+    what = Message("The settings of {called} in the configuration file.", called=called)
     if problems:
-        what = "\n\n".join([f"The settings of {called} are BROKEN:", *(f"- `{problem}`" for problem in problems)])
+        broken = Message("The settings of {called} are BROKEN:", called=called)
+        what = join_messages("\n\n", [broken, *(f"- `{problem}`" for problem in problems)])
     spec = dg.AssetSpec(
         key,
         group_name=name_in_dagster(mandator, prefix=configuration.prefix),
         kinds={"yaml"},
         owners=list(settings.owners),
         tags=asset_tags(AssetKind.CONFIGURATION),
-        description=asset_description(what, "mistakes, on the page of the check.", _REMEDY),
+        description=asset_description(
+            configuration.language, what, Message("mistakes, on the page of the check."), _REMEDY
+        ),
         metadata={"mandator": called},
     )
 
@@ -67,7 +70,10 @@ def configuration_assets(
         asset=key,
         name=USABLE,
         description=check_description(
-            called, "the settings have no mistakes, and all secrets that they refer to can be read.", _REMEDY
+            configuration.language,
+            called,
+            Message("the settings have no mistakes, and all secrets that they refer to can be read."),
+            _REMEDY,
         ),
     )
     def usable() -> dg.AssetCheckResult:

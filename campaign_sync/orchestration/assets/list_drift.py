@@ -42,10 +42,17 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=configuration.prefix)],
         description=asset_description(
-            f"Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't changed.",
-            "people in each list now, and what a full reading found of those who were sent: it is made only if the "
-            "count, or a page at a random place, isn't as expected.",
-            "the error says what to correct. Lists aren't concerned.",
+            configuration.language,
+            Message(
+                "Whether the recipient lists of {called} still hold whom they were proven to hold. They aren't "
+                "changed.",
+                called=called,
+            ),
+            Message(
+                "people in each list now, and what a full reading found of those who were sent: it is made only if "
+                "the count, or a page at a random place, isn't as expected."
+            ),
+            Message("the error says what to correct. Lists aren't concerned."),
         ),
         metadata={"mandator": called},
         check_specs=[
@@ -53,10 +60,13 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
                 UNCHANGED,
                 asset=key,
                 description=check_description(
+                    configuration.language,
                     called,
-                    "no list was emptied, nor its people changed, at the vendor since its proof.",
-                    "red: send nothing to the list that the check names, and replace it again. Yellow: a list couldn't "
-                    "be checked; the check says since when, and why.",
+                    Message("no list was emptied, nor its people changed, at the vendor since its proof."),
+                    Message(
+                        "red: send nothing to the list that the check names, and replace it again. Yellow: a list "
+                        "couldn't be checked; the check says since when, and why."
+                    ),
                 ),
             )
         ],

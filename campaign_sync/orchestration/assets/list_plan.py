@@ -6,6 +6,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.inquiry.list_plan import Changes, ListPlan
@@ -29,12 +30,22 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
         kinds={"report"},
         description=asset_description(
-            f"What a replacement of “{settings.display_name}” of {settings.mandator_display_name} would do at the "
-            "moment at which this was materialized. Materialize it to see it for now; it changes no list, and no job "
-            "does it by itself.",
-            "people who would join, leave or change, compared with its last proof or with what was read back of it, "
-            "and the rows that would be sent. A plan that would be refused is green all the same: `verdict` says it.",
-            "vendor, CRM or state couldn't be read. The run's error says what to correct. The list isn't concerned.",
+            settings.language,
+            Message(
+                "What a replacement of “{display_name}” of {mandator_display_name} would do at the moment at which "
+                "this was materialized. Materialize it to see it for now; it changes no list, and no job does it by "
+                "itself.",
+                display_name=settings.display_name,
+                mandator_display_name=settings.mandator_display_name,
+            ),
+            Message(
+                "people who would join, leave or change, compared with its last proof or with what was read back of "
+                "it, and the rows that would be sent. A plan that would be refused is green all the same: `verdict` "
+                "says it."
+            ),
+            Message(
+                "vendor, CRM or state couldn't be read. The run's error says what to correct. The list isn't concerned."
+            ),
         ),
         metadata={
             "mandator": settings.mandator_display_name,

@@ -44,16 +44,21 @@ REPLAY_TAG = "campaign_sync/replay"
 
 CHECKS = {
     "gate": (
-        "what must hold before the list is touched, holds.",
-        "correct what the check says. Red: the list has its old recipients until then. Yellow: it was replaced.",
+        Message("what must hold before the list is touched, holds."),
+        Message(
+            "correct what the check says. Red: the list has its old recipients until then. Yellow: it was replaced."
+        ),
     ),
     "proof": (
-        "read back, the list is exactly the snapshot without the rejected.",
-        "send nothing to this list until it is green again: it isn't what it should be. Inform the operator.",
+        Message("read back, the list is exactly the snapshot without the rejected."),
+        Message(
+            "red: send nothing to this list until it is green again, and inform the operator. Yellow: it wasn't "
+            "reached; its text says whether the last proof holds."
+        ),
     ),
     "rejections": (
-        "the vendor refused only people who may not be written to.",
-        "some people are missing because of their data: correct it; `campaign-sync why` explains each case.",
+        Message("the vendor refused only people who may not be written to."),
+        Message("some people are missing because of their data: correct it; `campaign-sync why` explains each case."),
     ),
 }
 """By check: its rule, and what to do if it doesn't hold."""
@@ -77,12 +82,21 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
         op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
         deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix)],
         description=asset_description(
-            f"“{settings.display_name}”, recipient list {settings.recipient_list_id} of "
-            f"{settings.mandator_display_name} in Optimizely Campaign: replaced completely, swept, read back, proven. "
-            "Green means that it holds whom it should.",
-            "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end.",
-            "open the last run. If the list wasn't touched, it has its old recipients, and its error says what to "
-            "correct. If it is INCOMPLETE, send nothing to it until it is green again.",
+            settings.language,
+            Message(
+                "“{display_name}”, recipient list {recipient_list_id} of {mandator_display_name} in Optimizely "
+                "Campaign: replaced completely, swept, read back, proven. Green means that it holds whom it should.",
+                display_name=settings.display_name,
+                recipient_list_id=settings.recipient_list_id,
+                mandator_display_name=settings.mandator_display_name,
+            ),
+            Message(
+                "rows of the snapshot, and what became of them at the vendor; in list is what was read back at the end."
+            ),
+            Message(
+                "open the last run. If the list wasn't touched, it has its old recipients, and its error says what "
+                "to correct. If it is INCOMPLETE, send nothing to it until it is green again."
+            ),
         ),
         metadata={
             "mandator": settings.mandator_display_name,
@@ -98,7 +112,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
                 name,
                 asset=key,
                 blocking=name == "gate",
-                description=check_description(settings.display_name, *texts),
+                description=check_description(settings.language, settings.display_name, *texts),
             )
             for name, texts in CHECKS.items()
         ],

@@ -7,6 +7,7 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.message import Message
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -44,10 +45,16 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         kinds={"report", "file"},
         metadata={"mandator": called},
         description=asset_description(
-            f"The daily report on {called}: which lists are ready for mail, how they grew, how many left or were kept "
-            "out, and why. One page for each language, linked below; it names no recipient.",
-            "what the product has recorded of its replacements, and what Dagster knows of runs and checks.",
-            "the lists aren't concerned. The error says what to do; the next daily run writes the report again.",
+            configuration.language,
+            Message(
+                "The daily report on {called}: which lists are ready for mail, how they grew, how many left or were "
+                "kept out, and why. One page for each language, linked below; it names no recipient.",
+                called=called,
+            ),
+            Message("what the product has recorded of its replacements, and what Dagster knows of runs and checks."),
+            Message(
+                "the lists aren't concerned. The error says what to do; the next daily run writes the report again."
+            ),
         ),
     )
     @with_resources(configuration.prefix)

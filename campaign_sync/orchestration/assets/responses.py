@@ -24,10 +24,14 @@ from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.telemetry.spans import note_rows
 
 _DESCRIPTIONS = {
-    ResponseKind.OPENS: "Who opened which mailing, and when. An open is counted where images are loaded, so some are "
-    "missing, and some were made by a mail program and not by a person.",
-    ResponseKind.CLICKS: "Who clicked in which mailing, when, and on which link.",
-    ResponseKind.RESPONSES: "What came back to which mailing, and when: answers, autoresponders, bounces, by category.",
+    ResponseKind.OPENS: Message(
+        "Who opened which mailing, and when. An open is counted where images are loaded, so some are missing, and some "
+        "were made by a mail program and not by a person."
+    ),
+    ResponseKind.CLICKS: Message("Who clicked in which mailing, when, and on which link."),
+    ResponseKind.RESPONSES: Message(
+        "What came back to which mailing, and when: answers, autoresponders, bounces, by category."
+    ),
 }
 
 
@@ -47,15 +51,22 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
     key, kind = _key(mandator, reader, settings.prefix), RESPONSE_READER_KINDS[reader]
     called = settings.display_name(mandator)
     description = asset_description(
-        f"Mailings of {called}: {_DESCRIPTIONS[kind]}",
-        f"rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response is stored once.",
-        "Optimizely Campaign couldn't be asked, or the CRM didn't take the rows. Nothing is lost and no list waits for "
-        "it: the next run begins where the last one ended. The run's error says what to correct.",
+        settings.language,
+        Message("Mailings of {called}: {kind}", called=called, kind=_DESCRIPTIONS[kind]),
+        Message(
+            "rows of {reader}. Kept as Parquet, one folder for each day in UTC; every response is stored once.",
+            reader=reader,
+        ),
+        Message(
+            "Optimizely Campaign couldn't be asked, or the CRM didn't take the rows. Nothing is lost and no list "
+            "waits for it: the next run begins where the last one ended. The run's error says what to correct."
+        ),
     )
     layout = check_description(
+        settings.language,
         called,
-        "every fetched row fits the layout of its reader.",
-        "correct responses.readers in the configuration; the rows are kept and read again then.",
+        Message("every fetched row fits the layout of its reader."),
+        Message("correct responses.readers in the configuration; the rows are kept and read again then."),
     )
 
     @dg.asset(

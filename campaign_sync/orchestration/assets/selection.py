@@ -30,27 +30,34 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 CHECKS = {
     "withdrawals": (
         (
-            "no withdrawal that the CRM once had has vanished from it, or become a grant without a newer date, without "
-            "a newer consent."
+            Message(
+                "no withdrawal that the CRM once had has vanished from it, or become a grant, without a newer consent."
+            )
         ),
         (
-            "load what was lost into the CRM again. Void ones, once: "
-            "`campaign-sync run MANDATOR --list LIST --accept-withdrawals REASON`."
+            Message(
+                "load what was lost into the CRM again. Void ones, once: `campaign-sync run MANDATOR --list LIST "
+                "--accept-withdrawals REASON`."
+            )
         ),
     ),
     "consents": (
         (
-            "the consent events of the list's opt-in are understood. People with other events are kept out; ten of "
-            "them and 0.1 % stop the list."
+            Message(
+                "the consent events of the list's opt-in are understood. People with other events are kept out; ten "
+                "of them and 0.1 % stop the list."
+            )
         ),
         (
-            "the check says which column holds what; correct the events in the CRM, or declare its words in the "
-            "configuration (crm.consent_kinds)."
+            Message(
+                "the check says which column holds what; correct the events in the CRM, or declare its words in the "
+                "configuration (crm.consent_kinds)."
+            )
         ),
     ),
     "exclusions": (
-        "every exclusion has records in it. One without any is a warning: it leaves no record out.",
-        "correct exclude in the configuration, or who is in it in the CRM.",
+        Message("every exclusion has records in it. One without any is a warning: it leaves no record out."),
+        Message("correct exclude in the configuration, or who is in it in the CRM."),
     ),
 }
 """By check: its rule, and what to do if it doesn't hold."""
@@ -71,13 +78,24 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
         io_manager_key=resource_key(FRAMES, prefix=settings.prefix),
         dagster_type=FRAME,
         description=asset_description(
-            f"Who “{settings.display_name}” of {settings.mandator_display_name} is for: everybody in the CRM's "
-            f"{settings.pick_title} whose consent {opt_in_id} is granted and whom nothing suppresses"
-            f"{_exclusion_text(settings)}.",
-            "people in the CRM. Picked are all that the CRM names, selected those that remain, rejected "
-            "the others, by reason.",
-            "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The list "
-            "stays as it is; when that is corrected, start the daily job again.",
+            settings.language,
+            Message(
+                "Who “{display_name}” of {mandator_display_name} is for: everybody in the CRM's {pick_title} whose "
+                "consent {opt_in_id} is granted and whom nothing suppresses{exclusion_text}.",
+                display_name=settings.display_name,
+                mandator_display_name=settings.mandator_display_name,
+                pick_title=settings.pick_title,
+                opt_in_id=opt_in_id,
+                exclusion_text=_exclusion_text(settings),
+            ),
+            Message(
+                "people in the CRM. Picked are all that the CRM names, selected those that remain, rejected the "
+                "others, by reason."
+            ),
+            Message(
+                "the CRM couldn't be read, or what the list asks of it isn't there. The run's error names it. The "
+                "list stays as it is; when that is corrected, start the daily job again."
+            ),
         ),
         metadata={
             "mandator": settings.mandator_display_name,
@@ -87,7 +105,10 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
         },
         check_specs=[
             dg.AssetCheckSpec(
-                name, asset=key, blocking=True, description=check_description(settings.display_name, *check)
+                name,
+                asset=key,
+                blocking=True,
+                description=check_description(settings.language, settings.display_name, *check),
             )
             for name, check in checks.items()
         ],
@@ -146,4 +167,6 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
 
 def _exclusion_text(settings: ListSettings) -> str:
     titles = settings.exclusion_titles
-    return f", except for everybody in the {titles} and everybody with the same address" if titles else ""
+    if not titles:
+        return ""
+    return Message(", except for everybody in the {titles} and everybody with the same address", titles=titles)

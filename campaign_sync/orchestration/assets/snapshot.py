@@ -34,36 +34,40 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 CHECK_DESCRIPTIONS = {
     "utf8": (
         (
-            "every text is UTF-8 that XML can carry, and none was read in a wrong encoding (“KÃ¶ln”). A few such rows "
-            "are a warning; max_mojibake says how many stop the list."
+            Message(
+                "every text can be sent, and none was read in a wrong encoding (“KÃ¶ln”). A few such rows are a "
+                "warning; max_mojibake says how many stop the list."
+            )
         ),
-        "correct the texts in the CRM; the check names columns and cases.",
+        Message("correct the texts in the CRM; the check names columns and cases."),
     ),
     "technical_fields": (
-        "opt-in-id, description, media-type, entity-type and entity-id are filled on every row.",
-        "complete the opt-in or the people in the CRM; the check names columns and cases.",
+        Message("opt-in-id, description, media-type, entity-type and entity-id are filled on every row."),
+        Message("complete the opt-in or the people in the CRM; the check names columns and cases."),
     ),
     "single_consent": (
-        "every row has the list's one opt-in, and that consent is granted.",
-        "consents changed while people were picked: start the daily job again; examine the cases if it stays.",
+        Message("every row has the list's one opt-in, and that consent is granted."),
+        Message("consents changed while people were picked: start the daily job again; examine the cases if it stays."),
     ),
     "not_suppressed": (
-        "no recipient bounced, unsubscribed or withdrew.",
-        "people left while others were picked: start the daily job again.",
+        Message("no recipient bounced, unsubscribed or withdrew."),
+        Message("people left while others were picked: start the daily job again."),
     ),
     "unique_recipients": (
-        "every recipient and every address comes once.",
-        "merge the people in the CRM who share an address; the check names cases.",
+        Message("every recipient and every address comes once."),
+        Message("merge the people in the CRM who share an address; the check names cases."),
     ),
     "list_attributes": (
-        "the vendor's list has every attribute that will be sent, and lets us write it.",
-        "add the attribute to the recipient list in Campaign, or correct attributes in the configuration.",
+        Message("the vendor's list has every attribute that will be sent, and lets us write it."),
+        Message("add the attribute to the recipient list in Campaign, or correct attributes in the configuration."),
     ),
     "plausible_size": (
-        "the list keeps its limits and doesn't jump against its last proven size.",
+        Message("the list keeps its limits and doesn't jump against its last proven size."),
         (
-            "check whether the CRM picks the right people. If the size is right, once: "
-            "`campaign-sync run MANDATOR --list LIST --accept-size REASON`."
+            Message(
+                "check whether the CRM picks the right people. If the size is right, once: `campaign-sync run "
+                "MANDATOR --list LIST --accept-size REASON`."
+            )
         ),
     ),
 }
@@ -82,11 +86,20 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
         op_tags=turn.op_tags(AssetKind.SNAPSHOT),
         ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix))},
         description=asset_description(
-            f"What will be in “{settings.display_name}” of {settings.mandator_display_name}: the rows exactly as they "
-            "will be sent, checked and stored.",
-            "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason.",
-            "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open the "
-            "check that is red; it says what has to be corrected in the CRM.",
+            settings.language,
+            Message(
+                "What will be in “{display_name}” of {mandator_display_name}: the rows exactly as they will be "
+                "sent, checked and stored.",
+                display_name=settings.display_name,
+                mandator_display_name=settings.mandator_display_name,
+            ),
+            Message(
+                "rows of the selection, one for each recipient; rejected counts those that can't be sent, by reason."
+            ),
+            Message(
+                "a check has stopped this list, and this list alone: it stays as it is at Optimizely Campaign. Open "
+                "the check that is red; it says what has to be corrected in the CRM."
+            ),
         ),
         metadata={
             "mandator": settings.mandator_display_name,
@@ -102,7 +115,7 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 name,
                 asset=key,
                 blocking=True,
-                description=check_description(settings.display_name, *CHECK_DESCRIPTIONS[name]),
+                description=check_description(settings.language, settings.display_name, *CHECK_DESCRIPTIONS[name]),
             )
             for name in CHECK_NAMES
         ],

@@ -8,6 +8,7 @@ from campaign_sync.config import MandatorSettings
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.feedback import FeedbackKind
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.feedback.blocklist_check import recheck_blocklist
@@ -74,15 +75,23 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
         io_manager_key=resource_key(FRAMES, prefix=settings.prefix),
         dagster_type=FRAME,
         description=asset_description(
-            f"Who may not be written to by {called}, and why. All fetched feedback is written to the CRM first.",
-            "rows that were read, and what of them was new to the CRM; then everybody the CRM keeps from being written "
-            "to. A bounce counts for every mandator, an unsubscribe for the consent it withdrew.",
-            "the feedback couldn't be written to the CRM, so no list of this mandator is replaced. The run's error "
-            "says what to correct; then start the daily job again.",
+            settings.language,
+            Message(
+                "Who may not be written to by {called}, and why. All fetched feedback is written to the CRM first.",
+                called=called,
+            ),
+            Message(
+                "rows that were read, and what of them was new to the CRM; then everybody the CRM keeps from being "
+                "written to. A bounce counts for every mandator, an unsubscribe for the consent it withdrew."
+            ),
+            Message(
+                "the feedback couldn't be written to the CRM, so no list of this mandator is replaced. The run's "
+                "error says what to correct; then start the daily job again."
+            ),
         ),
         metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
         check_specs=[
-            dg.AssetCheckSpec(name, asset=key, description=check_description(called, *texts))
+            dg.AssetCheckSpec(name, asset=key, description=check_description(settings.language, called, *texts))
             for name, texts in CHECKS.items()
             if name != "attributed" or opt_in_readers
         ],

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
 
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, is_dead, read_owners
+from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, dead_by, is_dead, read_owners
 from campaign_sync.storage.processes import database_now, is_gone, this_process
 from campaign_sync.storage.tables import lease
 from campaign_sync.storage.upsert import insert_missing
@@ -234,15 +234,14 @@ class ListLocks:
                 insert_missing(connection, lease, [wanted])
                 row = connection.execute(select(lease).where(is_it)).first()
         if row.token != token:
-            until = row.expires_at if row.overdue else row.expires_at + 2 * LIFETIME  # that it gets within a minute
-            raise ListLockedError(scope, row.owner, row.run_id, row.acquired_at, until)
+            raise ListLockedError(scope, row.owner, row.run_id, row.acquired_at, dead_by(row))
 
     def _renew(self, is_it: ColumnElement[bool], token: str) -> bool:
         with self._engine.begin() as connection:
             renewed = connection.execute(
                 update(lease)
                 .where(is_it, lease.c.token == token)
-                .values(expires_at=database_now(connection) + LIFETIME, overdue=False)
+                .values(expires_at=database_now(connection) + LIFETIME, overdue=0)
             )
         return renewed.rowcount > 0
 

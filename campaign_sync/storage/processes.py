@@ -49,6 +49,11 @@ def is_gone(owner: str) -> bool:
     return _has_no_process(int(pid)) if current == _UNKNOWN else current != birth
 
 
+def is_local(owner: str) -> bool:
+    """Return whether an owner is a process of the system we run in that isn't known to be gone."""
+    return _is_visible(owner) and not is_gone(owner)
+
+
 def _is_visible(owner: str) -> bool:
     """Return whether an owner is, or was, a process of the system we run in."""
     system = owner.rsplit(" ", 2)[1]

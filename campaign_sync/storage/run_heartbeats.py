@@ -92,5 +92,5 @@ def require_no_run(connection: Connection) -> None:
 
 def _renew(connection: Connection, run_id: str) -> None:
     expires_at = database_now(connection) + LIFETIME
-    row = {"run_id": run_id, "owner": this_process(), "expires_at": expires_at, "overdue": False}
+    row = {"run_id": run_id, "owner": this_process(), "expires_at": expires_at, "overdue": 0}
     upsert(connection, run_alive, [row], update=("owner", "expires_at", "overdue"))

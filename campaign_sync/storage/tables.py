@@ -20,7 +20,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    false,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -328,7 +327,7 @@ lease = Table(
     Column("run_id", String(64), nullable=False),
     Column("acquired_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
-    Column("overdue", Boolean, nullable=False, server_default=false()),
+    Column("overdue", Integer, nullable=False, server_default="0"),
 )
 
 list_kind = Table(
@@ -429,7 +428,7 @@ run_alive = Table(
     Column("run_id", String(64), primary_key=True),
     Column("owner", Text, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
-    Column("overdue", Boolean, nullable=False, server_default=false()),
+    Column("overdue", Integer, nullable=False, server_default="0"),
 )
 
 list_drift = Table(

@@ -104,7 +104,7 @@ def test_a_killed_process_of_this_machine_holds_no_lock(database_url: str) -> No
             assert state.locks.holder(11) == "next"
 
 
-def let_another_host_hold_it(database_url: str, expires_in: timedelta, *, overdue: bool = False) -> None:
+def let_another_host_hold_it(database_url: str, expires_in: timedelta, *, overdue: int = 0) -> None:
     """Make another machine the holder of the lock."""
     with create_engine(database_url).begin() as connection:
         owner = "another-host 4711 another-boot/pid:[1] 12345"
@@ -123,7 +123,7 @@ def test_another_machine_keeps_its_lock_until_it_expires(database_url: str) -> N
         with pytest.raises(ListLockedError, match="on another-host"), state.locks.acquire(11, "ours"):
             pass
         assert state.locks.holder(11) == "monday", "its clock may have been set, and its next renewal clears that up"
-        let_another_host_hold_it(database_url, timedelta(seconds=-1), overdue=True)
+        let_another_host_hold_it(database_url, timedelta(seconds=-1), overdue=1)
         with state.locks.acquire(11, "ours"):
             assert state.locks.holder(11) == "ours"
 
@@ -191,8 +191,27 @@ def test_an_existing_process_keeps_its_lock_on_a_slow_machine_but_not_for_ever(s
                 pass
         with time_machine.travel(resumed := datetime.now(UTC) + 2 * STALLED_AFTER):
             assert (state.locks.holder(11), state.view().locks.dead.get(11)) == ("slow", None)
-        with time_machine.travel(resumed + 2 * LIFETIME):
+        for further in range(2, 6, 2):
+            with time_machine.travel(resumed + further * LIFETIME):
+                assert (state.locks.holder(11), state.view().locks.dead.get(11)) == ("slow", None)
+        with time_machine.travel(resumed + 6 * LIFETIME):
             assert (state.locks.holder(11), state.view().locks.dead.get(11)) == (None, "slow")
+
+
+@pytest.mark.usefixtures("_without_a_heartbeat")
+def test_two_suspends_in_a_row_cost_a_holder_nothing_and_a_machine_that_is_gone_its_lock(sqlite_url: str) -> None:
+    for owner, holder in ((None, "run"), ("another-host 4711 another-boot/pid:[1] 12345", None)):
+        with State(sqlite_url) as state, state.locks.acquire(11, "run") as lock:
+            if owner:
+                with create_engine(sqlite_url).begin() as connection:
+                    connection.execute(update(lease).values(owner=owner))
+            with time_machine.travel(datetime.now(UTC) + timedelta(hours=1), tick=False) as clock:
+                for _ in range(2):
+                    state.view()  # a sensor ticks before the holder has sent a heartbeat
+                    clock.shift(timedelta(hours=8))
+                assert state.locks.holder(11) == holder
+                lock.require()
+                assert state.locks.holder(11) == "run"
 
 
 @pytest.mark.usefixtures("_without_a_heartbeat")
@@ -237,7 +256,10 @@ def test_a_run_without_a_heartbeat_for_too_long_is_dead(sqlite_url: str) -> None
             assert state.heartbeats.dead_runs() == [], "its process exists"
         with time_machine.travel(resumed := datetime.now(UTC) + LIFETIME + STALLED_AFTER, tick=False):
             assert state.heartbeats.dead_runs() == [], "its machine may have been suspended"
-        with time_machine.travel(resumed + LIFETIME):
+        for further in (1, 2):
+            with time_machine.travel(resumed + further * LIFETIME, tick=False):
+                assert state.heartbeats.dead_runs() == [], "it may have been suspended again"
+        with time_machine.travel(resumed + 3 * LIFETIME):
             assert state.heartbeats.dead_runs() == ["stuck"]
 
 
@@ -251,8 +273,9 @@ def test_a_run_whose_machine_was_suspended_is_dead_only_if_it_sends_no_further_h
                     clock.shift(LIFETIME)
                     assert state.heartbeats.dead_runs() == []
         with time_machine.travel(datetime.now(UTC) + timedelta(days=9), tick=False) as clock:
-            assert state.heartbeats.dead_runs() == []
-            clock.shift(LIFETIME)
+            for _ in range(3):
+                assert state.heartbeats.dead_runs() == []
+                clock.shift(LIFETIME)
             assert state.heartbeats.dead_runs() == ["run"]
 
 

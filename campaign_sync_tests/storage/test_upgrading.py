@@ -258,7 +258,7 @@ def test_of_several_simultaneous_upgrades_one_changes_the_tables(database_url: s
 
 def test_an_upgrade_beside_a_run_is_refused_and_changes_nothing(database_url: str) -> None:
     make_tables(database_url, EARLIER[-1])
-    add_rows(database_url, "run_alive", [("4f1c", "another-host 1 boot birth", FAR_AHEAD, False)])
+    add_rows(database_url, "run_alive", [("4f1c", "another-host 1 boot birth", FAR_AHEAD, 0)])
     with pytest.raises(StateError, match=r"while runs are under way \(4f1c\).*lists half full.*Wait until"):
         upgrade_database(database_url)
     assert at_revision(database_url) == EARLIER[-1]

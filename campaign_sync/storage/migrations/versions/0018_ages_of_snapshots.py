@@ -26,7 +26,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("consents_of", sa.DateTime(timezone=True), nullable=True))
     for table in ("lease", "run_alive"):
         with op.batch_alter_table(table, schema=None) as batch_op:
-            batch_op.add_column(sa.Column("overdue", sa.Boolean(), server_default=sa.false(), nullable=False))
+            batch_op.add_column(sa.Column("overdue", sa.Integer(), server_default="0", nullable=False))
     with op.batch_alter_table("doubtful_list", schema=None) as batch_op:
         batch_op.add_column(sa.Column("recipient_list_id", sa.BigInteger(), nullable=True))
     for index, table, columns in _INDEXES:

@@ -219,3 +219,17 @@ def test_a_state_database_that_cant_be_used_exits_with_2(installation: Installat
     assert done.returncode == 2
     assert "(storage.state_url) can't be" in done.stderr
     assert campaign_sync(installation.folder, "plan", "nord", "--list", "news").returncode == 2
+
+
+def test_a_missing_secret_exits_with_2_as_everywhere_and_a_vendor_out_of_reach_with_1(
+    installation: Installation,
+) -> None:
+    installation.settings["mandators"]["nord"]["password"] = {"env": "NOWHERE_SET"}
+    assert installation.configuration
+    missing = campaign_sync(installation.folder, "plan", "nord")
+    assert (missing.returncode, "NOWHERE_SET is not set" in missing.stderr) == (2, True)
+
+    installation.settings["mandators"]["nord"]["password"] = {"env": "PASSWORD_OF_BOTH"}
+    installation.settings["optimizely"]["base_url"] = "http://127.0.0.1:9/soap11"
+    assert installation.configuration
+    assert campaign_sync(installation.folder, "plan", "nord").returncode == 1

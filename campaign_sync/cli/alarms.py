@@ -32,6 +32,8 @@ from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.current_incidents import find_current_incidents
 from campaign_sync.orchestration.deadlines import planned_expectations
+from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.repair_hindrances import ALARM_SENSOR
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
@@ -67,13 +69,18 @@ def find_incidents(configuration: Configuration) -> AlarmsDocument:
     with State(configuration.storage.state_url.get_secret_value()) as state:
         current = read_instance(lambda instance: find_current_incidents(configuration, instance, state, now))
         view, checks = current.view if current else state.view(), state.incidents.last_checks()
+        sensors = current.sensors if current else ()
+        silent = {sensor: problem for sensor in sensors if (problem := sensor.problem(now))}
+        alarm_sensor = name_in_dagster(ALARM_SENSOR, prefix=configuration.prefix)
+        of_alarms = {sensor for sensor in silent if sensor.name == alarm_sensor}
         problems += map(_of_incident, view.open_incidents(INSTALLATION).values())
         for mandator, settings in configuration.mandators.items():
             known = current.open[mandator] if current else view.open_incidents(mandator)
             problems += map(_of_incident, known.values())
             attempts = current.attempts[mandator] if current else None
             problems += _of_lists(configuration, mandator, view, known, attempts, now)
-            if warning := _sensor_warning(mandator, settings, checks.get(mandator), now):
+            checked_at = now if of_alarms else checks.get(mandator)  # that of the sensor says it for all mandators
+            if warning := _sensor_warning(mandator, settings, checked_at, now):
                 not_watched.append(warning)
             if current and (error := current.undetected.get(mandator)):
                 not_watched.append(_undetected(mandator, error))
@@ -91,8 +98,10 @@ def find_incidents(configuration: Configuration) -> AlarmsDocument:
                     )
                     for problem in broken.problems
                 ]
-    sensors = current.sensors if current else ()
-    not_watched += [problem for sensor in sensors if (problem := sensor.problem(now))]
+    not_watched += [
+        f"no alarm would be sent, because {problem}" if sensor in of_alarms else problem
+        for sensor, problem in silent.items()
+    ]
     return AlarmsDocument(
         nothing_wrong=not problems and not not_watched,
         problems=tuple(problems),

@@ -14,12 +14,13 @@ from rich.segment import Segment
 from rich.text import Text
 
 from campaign_sync.cli.log_format import LogFormat
-from campaign_sync.config import ConfigurationError
+from campaign_sync.config import ConfigurationError, UnavailableError
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.errors import CampaignSyncError
 
 NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
-"""Exit codes: all is well, some list was refused or failed, the configuration (or Dagster's instance) can't be used."""
+"""Exit codes: all is well; some list was refused or failed; the configuration, a secret or Dagster's instance can't be
+used."""
 
 
 class Terminal(Console):
@@ -88,7 +89,7 @@ def exit_code_of(error: Exception) -> int | None:
     """Return the exit code for an error; None if it is unexpected."""
     if isinstance(error, CommandError):
         return error.exit_code
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, (ConfigurationError, UnavailableError)):
         return CONFIGURATION_WRONG
     if isinstance(error, CampaignSyncError):
         return SOMETHING_FAILED

@@ -27,14 +27,16 @@ class SensorActivity:
     """Whether it is switched on."""
     ticked_at: datetime | None
     """None if it never did."""
+    active_at: datetime | None
+    """The same, or when it was switched on since."""
 
     def problem(self, now: datetime) -> str | None:
         """Return that the sensor is switched off or late, and what to do; None if it is neither."""
         if not self.running:
             return switched_off(self.name)
-        if self.ticked_at is None:
+        if self.active_at is None:
             return f"the sensor {self.name} has never run; {_REMEDY}"
-        age = now - self.ticked_at
+        age = now - self.active_at
         if age <= 2 * self.interval + _GRACE:
             return None
         return f"the sensor {self.name} hasn't run for {format_duration(age)}; {_REMEDY}"
@@ -75,12 +77,13 @@ def switched_off(name: str) -> str:
 def _activity(sensor: dg.SensorDefinition, states: Sequence[InstigatorState]) -> SensorActivity:
     """Return what is known of a sensor. Of code locations that both have it, the one that ticked last counts."""
     newest = states[0] if states else None
-    ticked_at = _ticked_at(newest) if newest else None
+    ticked_at, since = (_ticked_at(newest), active_at(newest)) if newest else (None, None)
     return SensorActivity(
         sensor.name,
         timedelta(seconds=sensor.minimum_interval_seconds or 0),
         newest.is_running if newest else sensor.default_status is dg.DefaultSensorStatus.RUNNING,
         datetime.fromtimestamp(ticked_at, UTC) if ticked_at else None,
+        datetime.fromtimestamp(since, UTC) if since else None,
     )
 
 

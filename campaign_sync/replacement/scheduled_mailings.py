@@ -14,6 +14,10 @@ HORIZON = timedelta(days=7)
 """How far ahead mailings are of interest."""
 
 
+MOST_MAILINGS = 500
+"""How many mailings the vendor is asked about at most: it names the lists of each by a call of its own."""
+
+
 @dataclass(frozen=True)
 class ScheduledMailing:
     """A mailing that is being sent, or is going to be."""
@@ -41,18 +45,23 @@ def scheduled_mailings(
         login: returns the vendor's API, logged in to it.
 
     Returns:
-        None if the vendor can't be asked, a secret is missing, or `mailings.watch` is off.
+        None if the vendor can't be asked, has more than `MOST_MAILINGS`, a secret is missing, or `mailings.watch` is
+        off.
     """
     if not settings.mailings.watch or not any(attempt.reached_vendor for attempt in attempts):
         return None
     try:
         vendor = login()
-        mailings = [
-            mailing
+        ids = [
+            (mailing_id, status == "NEW")
             for mailing_type in MAILING_TYPES
             for status in ("SENDING", "NEW")
             for mailing_id in vendor.mailings.ids_in_status(mailing_type, status)
-            if (mailing := _mailing(settings, vendor, mailing_id, is_new=status == "NEW"))
+        ]
+        if len(ids) > MOST_MAILINGS:
+            return None
+        mailings = [
+            mailing for mailing_id, is_new in ids if (mailing := _mailing(settings, vendor, mailing_id, is_new=is_new))
         ]
         now = vendor.closed_loop.current_time() if mailings else None
     except CampaignSyncError:

@@ -121,10 +121,14 @@ def test_sensors_that_are_off_or_late_are_named_with_when_the_others_ran(install
         "campaign_sync_alarms": (InstigatorStatus.RUNNING, now),
         "campaign_sync_repair": (InstigatorStatus.STOPPED, now),
         "campaign_sync_reports": (InstigatorStatus.RUNNING, now - timedelta(hours=3)),
+        "campaign_sync_list_drift": (InstigatorStatus.RUNNING, now - timedelta(days=3)),
     }
     with dg.DagsterInstance.get() as instance:
         for name, (status, ticked_at) in ticks.items():
-            data = SensorInstigatorData(last_tick_timestamp=ticked_at.timestamp())
+            switched_on = now.timestamp() if name == "campaign_sync_list_drift" else None
+            data = SensorInstigatorData(
+                last_tick_timestamp=ticked_at.timestamp(), last_sensor_start_timestamp=switched_on
+            )
             instance.add_instigator_state(
                 InstigatorState(origin.get_instigator_origin(name), InstigatorType.SENSOR, status, data)
             )
@@ -135,8 +139,14 @@ def test_sensors_that_are_off_or_late_are_named_with_when_the_others_ran(install
     assert "the sensor campaign_sync_repair is switched off" in printed
     assert "the sensor campaign_sync_reports hasn't run for 3.0 h" in printed
     assert "the sensor campaign_sync_configuration has never run" in printed
+    assert "the sensor campaign_sync_list_drift" not in printed, "it was switched on just now"
     assert "the sensor campaign_sync_alarms" not in printed
     assert "Sensors ran last: campaign_sync_alarms less than a minute ago" in printed
+
+    with time_machine.travel(now + timedelta(hours=1)):
+        printed = shown(installation)[1]
+    assert "no alarm would be sent, because the sensor campaign_sync_alarms hasn't run for 60 min" in printed
+    assert "the alarm sensor hasn't checked" not in printed, "that is said once"
 
 
 def test_lists_are_not_called_fine_unless_the_sensors_have_run(installation: Installation) -> None:

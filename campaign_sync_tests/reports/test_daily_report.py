@@ -322,6 +322,18 @@ def test_the_report_says_whether_the_next_mailing_is_safe_and_whom_to_ask(two_da
     assert "No mailing to these lists is planned for today." in none
 
 
+def test_mailings_are_unknown_if_there_are_too_many_to_ask_for_the_lists_of_each(
+    two_days: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mailing in (6, 7):
+        two_days.vendor.add_mailing(NORD, mailing, "Entwurf", list_ids=[PRODUCTS], status="NEW")
+    settings = two_days.configuration.mandators["nord"]
+    with connect_mandator(two_days.configuration, "nord") as vendor:
+        assert scheduled_mailings(settings, [LET_IN], lambda: vendor) == ()
+        monkeypatch.setattr("campaign_sync.replacement.scheduled_mailings.MOST_MAILINGS", 1)
+        assert scheduled_mailings(settings, [LET_IN], lambda: vendor) is None
+
+
 def test_mailings_are_unknown_if_the_vendor_cannot_be_asked(two_days: Installation) -> None:
     def login() -> Optimizely:
         raise TransientError("it is down", outcome_unknown=False)

@@ -49,9 +49,12 @@ def find_read_columns(
     """
 
     def known(column: str) -> Known:
-        return lambda texts: int(
-            pd.Series([usable_address(text) for text in texts], dtype="str").isin(rows[column]).sum()
-        )
+        def count(texts: Sequence[str]) -> int:
+            addresses = [address for address in map(usable_address, texts) if address]
+            in_rows = set(rows[column][rows[column].isin(addresses)])
+            return sum(address in in_rows for address in addresses)
+
+        return count
 
     return search_read_columns(settings, vendor, known(RECIPIENT_ID), known(ADDRESS), earlier)
 

@@ -86,4 +86,4 @@ def attribute_unsubscribes(
             attributed.append(earlier)
         else:
             by_snapshots.append(unsubscribe)
-    return [*attributed, *attribute_to_consents(by_snapshots, state.replacement_history, frames, lists_of)]
+    return [*attributed, *attribute_to_consents(by_snapshots, state, frames, lists_of)]

@@ -64,7 +64,7 @@ def import_responses(
     lists_of, summary, done = MailingRecipientLists(vendor), ResponseImportSummary(), 0
     for window in state.response_imports.pending(mandator, reader, version):
         understood, unparsed = parse_responses(frames.read_rows(window.file, window.digest), window, layout)
-        responses = attribute_responses(understood, mandator, state.replacement_history, frames, lists_of, crm)
+        responses = attribute_responses(understood, mandator, state, frames, lists_of, crm)
         kind, span = RESPONSE_READER_KINDS[reader], Window(window.since, window.until)
         new = store_responses(mandator, kind, responses, span, frames)
         summary.new, summary.known_before = summary.new + new, summary.known_before + len(responses) - new

@@ -13,7 +13,7 @@ from campaign_sync.feedback.attribution import DeliveryHistory
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.import_windows import ImportWindow
-from campaign_sync.storage.replacement_history import ReplacementHistory
+from campaign_sync.storage.state import State
 
 RESPONSE_PERIOD = timedelta(days=30)
 """How far back a recipient's lists are looked up: people respond to recent mailings."""
@@ -52,7 +52,7 @@ def _named(row: FeedbackRow) -> ReportedConsent | None:
 def attribute_responses(
     responses: Sequence[Response],
     mandator: str,
-    history: ReplacementHistory,
+    state: State,
     frames: FileStorage,
     lists_of: Callable[[int], Collection[int] | None],
     crm: Callable[[], Crm],
@@ -64,7 +64,7 @@ def attribute_responses(
     Args:
         responses: responses of one mandator.
         mandator: a key of the configuration.
-        history: the snapshots that were sent, with their times.
+        state: knows the snapshots that were sent, and when.
         frames: the storage of the snapshots.
         lists_of: returns the recipient lists of a mailing; None where they aren't known.
         crm: opens the CRM; called only if rows name something.
@@ -79,7 +79,7 @@ def attribute_responses(
         with crm().snapshot() as snapshot:
             known = identify_consents(named, mandator, snapshot)
     people = [(response.recipient_id, response.occurred_at) for response in responses]
-    sent = DeliveryHistory.read(mandator, people, RESPONSE_PERIOD, history, frames)
+    sent = DeliveryHistory.read(mandator, people, RESPONSE_PERIOD, state, frames)
     return [
         _attributed(
             response,

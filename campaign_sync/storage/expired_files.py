@@ -11,6 +11,9 @@ from campaign_sync.storage.state import State
 SNAPSHOTS = "snapshots"
 """The folder of the snapshots, with a folder for each list in that of its mandator."""
 
+SENT_PEOPLE = "sent_people"
+"""The folder of the index of the snapshots, with a folder for each recipient list in that of its mandator."""
+
 COMPARED = 2
 """How many of the newest proven snapshots of a list are compared with each other."""
 
@@ -18,7 +21,8 @@ COMPARED = 2
 def remove_snapshots(frames: FileStorage, state: State, mandator: str, lists: Collection[str], before: datetime) -> int:
     """Remove the mandator's snapshots of before a moment, also those of lists that it has no more. Return how many.
 
-    What a list was proven to hold last, and before that, is never removed, nor what may still be sent to it.
+    The index of a recipient list whose last snapshot is of before that moment goes with them. What a list was proven to
+    hold last, and before that, is never removed, nor what may still be sent to it.
 
     Args:
         frames: the file storage.
@@ -34,6 +38,8 @@ def remove_snapshots(frames: FileStorage, state: State, mandator: str, lists: Co
     needed = {file for name in lists for file in _needed(state, mandator, name)}
     old = removable_files(frames.frames(f"{SNAPSHOTS}/{mandator}"), needed, before)
     for name in old:
+        frames.remove_frame(name)
+    for name in removable_files(frames.frames(f"{SENT_PEOPLE}/{mandator}"), (), before):
         frames.remove_frame(name)
     return len(old)
 

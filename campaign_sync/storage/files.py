@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -187,6 +187,31 @@ class FileStorage:
         """Remove a frame, where it exists."""
         with self._usable(self.base / name, "removed"):
             (self.base / name).unlink(missing_ok=True)
+
+    def write_cached(self, folder: str, moment: datetime, content: bytes) -> None:
+        """Write a file that can be made again as the only one of a folder."""
+        name = f"{moment:%Y%m%dT%H%M%SZ}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        self._write(f"{folder}/{name}", content)
+        with self._usable(self.base / folder, "removed"):
+            for file in (self.base / folder).glob("*.parquet"):
+                if file.name != name:
+                    file.unlink(missing_ok=True)
+
+    def read_cached(self, folder: str) -> bytes | None:
+        """Return the newest content of `write_cached` that is intact; None where there is none.
+
+        Raises:
+            FileStorageError: the storage can't be read now.
+        """
+        path = self.base / folder
+        with self._usable(path, "read"):
+            files = sorted(path.glob("*.parquet"), key=lambda file: file.name, reverse=True) if path.exists() else []
+            for file in files:
+                with suppress(FileNotFoundError):  # another process has written a newer one
+                    content = file.read_bytes()
+                    if file.name.endswith(f"-{hashlib.sha256(content).hexdigest()[:16]}.parquet"):
+                        return content
+        return None
 
     def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
         """Write rows of a window as a further Parquet file of a partition. Return the file's name in the storage.

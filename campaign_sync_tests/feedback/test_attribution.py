@@ -42,9 +42,7 @@ class SentLists:
     def consents_at(
         self, at: datetime, list_ids: frozenset[int] | None = None, who: str = ANNA
     ) -> frozenset[ConsentRef]:
-        (unsubscribe,) = attribute_to_consents(
-            [self.unsubscribe(at, who)], self.state.replacement_history, self.frames, lambda _: list_ids
-        )
+        (unsubscribe,) = attribute_to_consents([self.unsubscribe(at, who)], self.state, self.frames, lambda _: list_ids)
         return unsubscribe.consents
 
 
@@ -91,7 +89,7 @@ def test_without_a_snapshot_of_that_time_there_are_no_consents_and_other_times_a
     lists.sent(NOON - 2 * DAY, NEWS, CONTACT, "news")
     left_long_ago = lists.unsubscribe(NOON - 150 * DAY)
     left_now = lists.unsubscribe(NOON)
-    long_ago, now = attribute_to_consents([left_long_ago, left_now], lists.state.replacement_history, lists.frames)
+    long_ago, now = attribute_to_consents([left_long_ago, left_now], lists.state, lists.frames)
     assert long_ago.consents == frozenset()
     assert now.consents == {ConsentRef(CONTACT, "news")}
 
@@ -112,9 +110,7 @@ def test_several_unsubscribes_of_a_recipient_each_have_the_lists_of_their_own_ti
     lists.sent(NOON - 5 * DAY, PRESS, LEAD, "press")
     moments = [NOON, NOON - 5 * DAY - TOLERANCE, NOON - 5 * DAY - 2 * TOLERANCE, NOON - 3 * DAY, NOON - 7 * DAY]
 
-    unsubscribes = attribute_to_consents(
-        [lists.unsubscribe(moment) for moment in moments], lists.state.replacement_history, lists.frames
-    )
+    unsubscribes = attribute_to_consents([lists.unsubscribe(moment) for moment in moments], lists.state, lists.frames)
 
     assert [{consent.opt_in_id for consent in unsubscribe.consents} for unsubscribe in unsubscribes] == [
         {"fifth", "press"},
@@ -129,8 +125,8 @@ def test_the_attribution_says_how_the_consents_were_determined(lists: SentLists)
     lists.sent(NOON - DAY, NEWS, CONTACT, "news")
 
     def attribution(list_ids: frozenset[int] | None = None) -> Attribution:
-        history, unsubscribe = lists.state.replacement_history, lists.unsubscribe(NOON)
-        return attribute_to_consents([unsubscribe], history, lists.frames, lambda _: list_ids)[0].attribution
+        unsubscribe = lists.unsubscribe(NOON)
+        return attribute_to_consents([unsubscribe], lists.state, lists.frames, lambda _: list_ids)[0].attribution
 
     assert attribution() is Attribution.SNAPSHOTS
     assert attribution(frozenset({NEWS})) is Attribution.MAILING
@@ -143,8 +139,6 @@ def test_for_a_named_opt_in_only_its_lists_count_whichever_lists_the_mailing_wen
     lists.sent(NOON - DAY, NEWS, CONTACT, "news")
     lists.sent(NOON - DAY, PRESS, LEAD, "press")
     named = replace(lists.unsubscribe(NOON), opt_in_id="press", attribution=Attribution.OPT_IN)
-    (attributed,) = attribute_to_consents(
-        [named], lists.state.replacement_history, lists.frames, lambda _: frozenset({NEWS})
-    )
+    (attributed,) = attribute_to_consents([named], lists.state, lists.frames, lambda _: frozenset({NEWS}))
     assert attributed.consents == {ConsentRef(LEAD, "press")}
     assert attributed.attribution is Attribution.OPT_IN

@@ -11,6 +11,24 @@ MANDATOR_TAG = "campaign_sync/mandator"
 USER_TAG = "campaign_sync/user"
 """Tag of a run that a person launched through the reverse proxy, added by `campaign_sync.webserver`: their login."""
 
+MANDATOR_JOBS = ("daily_replace", "feedback", "audit", "list_drift", "report", "responses")
+"""What the names of a mandator's jobs end with, as far as its settings ask for them."""
+
+MANDATOR_SCHEDULES = ("daily", "feedback_schedule", "audit_schedule", "responses_schedule")
+"""What the names of its schedules end with."""
+
+SENSORS = (
+    *(
+        "campaign_sync_alarms",
+        "campaign_sync_configuration",
+        "campaign_sync_crm_export",
+        "campaign_sync_feedback_watch",
+    ),
+    *("campaign_sync_list_drift", "campaign_sync_metrics", "campaign_sync_repair", "campaign_sync_reports"),
+    "campaign_sync_retention_watch",
+)
+"""The names of the sensors that serve all mandators, as far as their settings ask for them."""
+
 LANE_TAG = "campaign_sync/lane_"
 """Begins the tags by which runs of one mandator wait for each other in Dagster's queue; a lane's number follows."""
 

@@ -1,14 +1,23 @@
 """Which runs of a Dagster instance are this product's, and which of them are still needed."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import product
+from typing import Self
 
 import dagster as dg
 
 from campaign_sync.domain.retention import PastRun
 from campaign_sync.orchestration.asset_history import ENDED, run_records
-from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.names import (
+    MANDATOR_JOBS,
+    MANDATOR_SCHEDULES,
+    MANDATOR_TAG,
+    SENSORS,
+    mandators_by_value,
+    name_in_dagster,
+)
 
 REPOSITORY_TAG = ".dagster/repository"
 """Dagster's tag of a run that a code location has: its repository and the name of the location."""
@@ -28,6 +37,20 @@ class OwnDefinitions:
     """Schedules and sensors."""
     assets: frozenset[dg.AssetKey]
     checks: frozenset[dg.AssetCheckKey]
+
+    def with_mandators(self, mandators: Collection[str], *, prefix: str) -> Self:
+        """Return also what these mandators have in Dagster by any settings, and what all of them may share.
+
+        That is known by its name, in our code location alone. Assets aren't: others may have keys that begin so.
+        """
+        return replace(
+            self,
+            mandators=self.mandators | mandators_by_value(mandators, prefix=prefix).keys(),
+            jobs=self.jobs | {name_in_dagster(*name, prefix=prefix) for name in product(mandators, MANDATOR_JOBS)},
+            automations=self.automations
+            | {name_in_dagster(*name, prefix=prefix) for name in product(mandators, MANDATOR_SCHEDULES)}
+            | {name_in_dagster(name, prefix=prefix) for name in SENSORS},
+        )
 
     def owns(self, run: dg.DagsterRun, location: str | None) -> bool:
         """Return whether a run is of one of our jobs or of our assets alone.

@@ -4,8 +4,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import dagster as dg
 
@@ -86,7 +87,7 @@ class Purge:
         if self.location:
             with purged.step("ticks"):
                 purged.counts["ticks"] += remove_ticks(
-                    self.instance, self.own.automations, self.location, self.now - limits.ticks
+                    self.instance, self._own.automations, self.location, self.now - limits.ticks
                 )
         for mandator in self.configuration.mandators:
             with purged.step(f"files of {mandator}"):
@@ -95,7 +96,11 @@ class Purge:
 
     def _runs(self, purged: Purged) -> None:
         limits = self.configuration.retention
-        needed = needed_runs(self.instance, self.own)
+        former_keys = {
+            key for mandator in self._former for key in self.instance.get_asset_keys(self._path_of(mandator))
+        }
+        # Another code location may serve a mandator that was removed here.
+        needed = needed_runs(self.instance, replace(self._own, assets=self._own.assets | former_keys))
         view = self.state.view()  # after Dagster's runs: see `StateView`
         mandators = self.configuration.mandators.items()
         incomplete = [
@@ -110,7 +115,7 @@ class Purge:
 
         def removable(before: datetime, after: datetime | None) -> list[str]:
             ended: list[PastRun] = []
-            for record in ended_runs(self.instance, self.own, self.location, before, after):
+            for record in ended_runs(self.instance, self._own, self.location, before, after):
                 tags = record.dagster_run.tags
                 # How often an incomplete list was repaired is counted by these runs.
                 if REPAIR_TAG not in tags or tags.get(MANDATOR_TAG) not in repaired:
@@ -146,6 +151,21 @@ class Purge:
         counts["imports"] += remove_raw_rows(frames, state.response_imports, mandator, before, self.now)
         first_kept = (self.now - limits.reports).astimezone(settings.zone).date()
         counts["report pages"] += remove_pages_before(frames, mandator, first_kept)
+
+    @cached_property
+    def _own(self) -> OwnDefinitions:
+        """What is ours, also of mandators and settings that were removed from the configuration."""
+        mandators = {*self.configuration.mandators, *self._former}
+        return self.own.with_mandators(mandators, prefix=self.configuration.prefix)
+
+    @cached_property
+    def _former(self) -> set[str]:
+        """The mandators that have replaced a list and aren't in the configuration any more, not even broken."""
+        known = {mandator for mandator, _, _ in self.state.view().lists}
+        return known - self.configuration.mandators.keys() - self.configuration.broken_mandators.keys()
+
+    def _path_of(self, mandator: str) -> list[str]:
+        return [part for part in (self.configuration.prefix, mandator) if part]
 
     @property
     def _cursor(self) -> str:

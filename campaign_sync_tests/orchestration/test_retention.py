@@ -25,6 +25,7 @@ from campaign_sync.cli.prove import print_proof
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.dagster_history import KEPT_EVENTS
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
+from campaign_sync.orchestration.names import MANDATOR_JOBS, MANDATOR_SCHEDULES, SENSORS
 from campaign_sync.orchestration.own_runs import OwnDefinitions
 from campaign_sync.orchestration.repair_sensor import REPAIR_TAG
 from campaign_sync.orchestration.retention import Purge, Purged
@@ -229,6 +230,44 @@ def test_ticks_are_purged_except_for_the_newest_and_those_of_others(installation
         left = [len(instance.get_ticks(state.instigator_origin_id, state.selector_id)) for state in states]
         assert left == [1, 3, 3]
         assert purged.counts["ticks"] == 2
+
+
+def test_what_a_removed_mandator_left_is_purged_and_its_newest_runs_and_what_is_named_alike_stay(
+    installation: Installation,
+) -> None:
+    with dg.instance_for_test() as instance:
+        of_nord: dict[str, Any] = {"tags": {MANDATOR_TAG: "nord"}}
+        old = ended_run(instance, "campaign_sync", **of_nord)
+        newest = installation.run("nord", instance).run_id
+        kept = [
+            newest,
+            ended_run(instance, "campaign_sync", job_name="nord_model", **of_nord),
+            ended_run(instance, "campaign_sync", job_name="west_daily_replace", tags={MANDATOR_TAG: "west"}),
+            ended_run(instance, "another_team", **of_nord),
+            ended_run(instance, None, job_name="west_daily_replace", tags={MANDATOR_TAG: "west"}),
+        ]
+        names = ("nord_daily", "nord_responses_schedule", "sued_responses_schedule", "campaign_sync_crm_export")
+        ours = [tick_of(instance, "campaign_sync", name) for name in names]
+        others = [tick_of(instance, "campaign_sync", name) for name in ("west_daily", "campaign_sync_of_theirs")]
+        others.append(tick_of(instance, "another_team", "nord_daily"))
+        del installation.settings["mandators"]["nord"]
+        assert purge(installation, instance).problems == []
+
+        assert not instance.has_run(old)
+        assert all(instance.has_run(run_id) for run_id in kept)
+        left = [len(instance.get_ticks(tick.instigator_origin_id, tick.selector_id)) for tick in (*ours, *others)]
+        assert left == [1, 1, 1, 1, 3, 3, 3]
+
+
+def test_all_names_are_known_that_a_mandator_may_have_in_dagster(installation: Installation) -> None:
+    nord = installation.settings["mandators"]["nord"]
+    nord["schedule"], nord["feedback"] = "30 4 * * *", {"schedule": "0 * * * *"}
+    definitions = installation.definitions
+    jobs = {job.name for job in definitions.resolve_all_job_defs()} - {"__ASSET_JOB", NAME}
+    schedules = {schedule.name for schedule in definitions.schedules or ()} - {NAME}
+    assert {name.split("_", 1)[1] for name in jobs} <= {*MANDATOR_JOBS}
+    assert {name.split("_", 1)[1] for name in schedules} <= {*MANDATOR_SCHEDULES}
+    assert {sensor.name for sensor in definitions.sensors or ()} <= {*SENSORS}
 
 
 def tick_of(instance: dg.DagsterInstance, location: str, name: str) -> InstigatorState:

@@ -149,7 +149,7 @@ def _retry_sooner(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> 
 def _patience(_clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give test servers all the time they need. Tests of servers that never answer set timeouts of their own."""
     for place in (
-        "alerts.email.TIMEOUT_SECONDS",
+        "smtp.TIMEOUT_SECONDS",
         "alerts.webhook.TIMEOUT_SECONDS",
         "alerts.heartbeat.TIMEOUT_SECONDS",
         "optimizely.session.LOGOUT_TIMEOUT_SECONDS",

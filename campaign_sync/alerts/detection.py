@@ -8,12 +8,13 @@ from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.distribution import manual_page
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Freshness
-from campaign_sync.domain.incident import FEEDBACK, Incident, IncidentKind, Subject, vendor_list
-from campaign_sync.domain.message import Message, as_sentence, join_messages
+from campaign_sync.domain.incident import FEEDBACK, MAILED_REPORT, Incident, IncidentKind, Subject, vendor_list
+from campaign_sync.domain.message import Message, as_sentence, day_text, join_messages
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
 from campaign_sync.storage.replacements import Replacement
+from campaign_sync.storage.report_mails import ReportMail
 from campaign_sync.storage.state import Acceptances
 from campaign_sync.storage.state_view import StateView
 
@@ -256,6 +257,30 @@ def old_feedback(
             manual=MANUAL,
         ),
         f"{suppression_state.page}?view=checks&checkDetail=feedback_age",
+    )
+
+
+def unsent_report(configuration: Configuration, mandator: str, mail: ReportMail | None) -> Iterator[Incident]:
+    """Yield an incident if the mandator's report couldn't be mailed when that was tried last; `mail` is that mail."""
+    if mail is None or mail.problem is None or not configuration.mandators[mandator].report_to:
+        return
+    report = AssetName(mandator, AssetKind.REPORT, prefix=configuration.prefix)
+    yield Incident(
+        mandator,
+        MAILED_REPORT,
+        IncidentKind.FAILED,
+        mail.attempted_at,
+        Message(
+            "The report of {day} couldn't be mailed: {problem:inline}.",
+            day=day_text(mail.day),
+            problem=mail.problem,
+        ),
+        Message(
+            "No list is concerned, and the report itself was written. Correct that, and materialize {asset}: the mail "
+            "is then sent.",
+            asset=str(report),
+        ),
+        report.page,
     )
 
 

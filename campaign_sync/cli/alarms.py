@@ -190,7 +190,17 @@ def send_test_notices(configuration: Configuration, console: Console) -> bool:
 
     Returns whether each mandator has a channel beside the log, and all were accepted.
     """
+    from campaign_sync.reports.mail import send_test_mail  # Jinja and Babel are for mails alone
+
     all_accepted = _send_heartbeat(configuration, console)
+    for mandator, settings in configuration.mandators.items():
+        if not settings.report_to:
+            continue
+        if problem := send_test_mail(mandator, configuration):
+            all_accepted = False
+            print_problem(console, f"{mandator}: {problem}")
+        else:
+            print_success(console, f"{mandator}: the mail server took a test of the report")
     for mandator in (*configuration.mandators, *configuration.broken_mandators):
         channels = configured_channels(configuration, mandator, lambda: logging.getLogger("campaign_sync.alerts"))
         targets = [channel for channel in channels if channel.name != "log"]

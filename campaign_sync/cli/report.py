@@ -15,7 +15,8 @@ from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.html_page import render
-from campaign_sync.reports.publication import publish
+from campaign_sync.reports.mail import mail_report
+from campaign_sync.reports.publication import publish, report_link
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.state import State
@@ -57,9 +58,14 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
     try:
         frames = FileStorage(configuration.storage.frames)
         report = _gather(configuration, mandator, frames)
-        address = next(iter(publish(report, mandator, configuration.reports, frames).values()))
+        addresses = publish(report, mandator, configuration.reports, frames)
+        address = next(iter(addresses.values()))
         _print(console, f"report: {address}")
         _tag(run_id, address)
+        link, now = report_link(configuration, mandator, addresses), datetime.now(UTC)
+        with State(configuration.storage.state_url.get_secret_value()) as state:
+            if problem := mail_report(report, mandator, configuration, state, link, now):
+                _print(console, f"report: not mailed, {problem}")
     except (StateError, FileStorageError) as error:
         _print(console, f"report: not written, {error}")
     except Exception as error:  # noqa: BLE001 - a report that fails must not fail the run

@@ -39,12 +39,21 @@ def find_conflicts(value: Any) -> Iterator[Conflict]:
     )
     for name, mandator in mandators:
         yield from _parallel_conflicts(("mandators", name, "parallel_runs"), mandator, _section(value, "optimizely"))
+        if mandator.get("report_to"):
+            yield from _report_conflicts(("mandators", name, "report_to"), value)
     for path, settings in lists:
         yield from _attribute_conflicts(path, settings)
     for target, settings in _entries(_section(value, "alarms"), "apprise"):
         yield from _unknown_mandators(
             ("alarms", "apprise", target, "mandators"), settings, _section(value, "mandators").keys()
         )
+
+
+def _report_conflicts(path: Path, value: Any) -> Iterator[Conflict]:
+    if not _section(value, "alarms").get("email"):
+        yield path, "reports are mailed by the server of alarms.email; configure that, or leave report_to out"
+    if _section(value, "reports").get("languages") == []:
+        yield path, "no report is written, because reports.languages is empty; name one, or leave report_to out"
 
 
 def _parallel_conflicts(path: Path, mandator: dict[str, Any], optimizely: dict[str, Any]) -> Iterator[Conflict]:

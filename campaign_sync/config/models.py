@@ -221,6 +221,8 @@ class MandatorSettings(ConfigModel):
     """`per_list` if the vendor's support has set up unsubscribe lists for single recipient lists."""
     alarms_to: list[EmailAddress] = Field(default_factory=list)
     """Recipients of this mandator's alarms by mail, instead of alarms.email.to."""
+    report_to: list[EmailAddress] = Field(default_factory=list)
+    """Recipients of this mandator's daily report by mail."""
     mailings: MailingSettings = MailingSettings()
     """How replacements take account of mailings."""
     parallel_runs: Whole = Field(default=1, ge=1, le=MAX_GROUPS)

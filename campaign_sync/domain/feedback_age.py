@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.message import Message, day_text, join_messages
 
 WARN_AFTER = timedelta(hours=24)
 
@@ -87,7 +87,7 @@ class AgeLimits:
                 "No list is replaced; {remedy} today",
                 known=known,
                 lifetime=format_duration(self.lifetime),
-                day=f"{until + self.lifetime:%Y-%m-%d}",
+                day=day_text(until + self.lifetime),
                 remedy=import_remedy(mandator),
             )
         if freshness is Freshness.BLOCKING:

@@ -50,6 +50,9 @@ CONFIGURATION = Subject("the configuration")
 INSTALLATION = "the installation"
 """Takes the place of a mandator in incidents that concern none: no key of the configuration has a blank."""
 
+MAILED_REPORT = Subject("the mailed report")
+"""A mandator's report by mail."""
+
 RETENTION = Subject("the retention")
 """The purge of what is older than its limit."""
 
@@ -241,6 +244,7 @@ SUBJECT_NAMES: Final = {
     "the audit": Message("the audit"),
     "the list_drift": Message("the list_drift"),
     "the report": Message("the report"),
+    "the mailed report": Message("the mailed report"),
 }
 """What people call the subjects that aren't lists, by the names that are stored."""
 

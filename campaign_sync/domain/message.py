@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from functools import reduce
 from string import Formatter
 from typing import Any, Literal, Self, get_args
@@ -58,6 +59,11 @@ def join_messages(separator: str, parts: Iterable[str]) -> Message:
 def and_joined(parts: Iterable[str]) -> str:
     """Return `A and B`, and for more parts `A and B and C`."""
     return reduce(lambda first, second: Message("{first} and {second}", first=first, second=second), parts)
+
+
+def day_text(day: date) -> Message:
+    """Return a day as text."""
+    return Message("{year}-{month}-{day}", year=f"{day:%Y}", month=f"{day:%m}", day=f"{day:%d}")
 
 
 def as_sentence(text: str) -> Message:

@@ -17,6 +17,7 @@ from campaign_sync.alerts.detection import (
     not_as_proven,
     old_feedback,
     replaced_since,
+    unsent_report,
 )
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.incident import CONFIGURATION, RUN, DetectedIncidents, Incident, IncidentKind, Subject
@@ -34,6 +35,7 @@ from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_checks, failed_steps
 from campaign_sync.orchestration.run_logs import RunLogs, read_step_failures
 from campaign_sync.storage.incidents import UnsentNotices
+from campaign_sync.storage.report_mails import ReportMail
 from campaign_sync.storage.state import State
 from campaign_sync.storage.state_view import StateView
 
@@ -118,7 +120,8 @@ def detect_incidents(
     # Rarely needed, and then once for all mandators.
     hindrances = RepairHindrances(configuration, dagster.instance, in_service=in_service)
     days = cache(lambda: unfinished_days(configuration, dagster.instance, state, monitored.keys(), now, hindrances))
-    detect = partial(_detect, configuration, dagster, state, view, days, hindrances, now, in_service=in_service)
+    mails = cache(state.report_mails.last)
+    detect = partial(_detect, configuration, dagster, state, view, days, hindrances, mails, now, in_service=in_service)
     return {mandator: outcome(partial(detect, of_mandator)) for mandator, of_mandator in monitored.items()}
 
 
@@ -129,12 +132,16 @@ def _detect(
     view: StateView,
     days: Callable[[], Mapping[str, MandatorDay]],
     hindrances: RepairHindrances,
+    mails: Callable[[], Mapping[str, ReportMail]],
     now: datetime,
     monitored: MonitoredAssets,
     *,
     in_service: bool,
 ) -> DetectedIncidents:
-    """Return what is wrong with a mandator now; `days` returns the newest days of all mandators."""
+    """Return what is wrong with a mandator now.
+
+    `days` returns the newest days of all mandators, `mails` the last mails of their reports.
+    """
     mandator, settings = monitored.mandator, configuration.mandators[monitored.mandator]
     newest_runs = NewestRuns.of(monitored, dagster.history)
     in_progress = newest_runs.in_progress() | being_replaced(configuration, mandator, view)
@@ -170,6 +177,7 @@ def _detect(
             partial(state.acceptances_of, mandator),
         ),
         *former_lists(configuration, mandator, view),
+        *(unsent_report(configuration, mandator, mails().get(mandator)) if settings.report_to else ()),
         *doubtful_lists(configuration, mandator, view),
         *old_feedback(configuration, mandator, view, now, planned_pause(settings, now)),
         *(configuration_incidents(configuration, mandator, dagster.instance, now) if in_service else ()),

@@ -8,7 +8,7 @@ import pandas as pd
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
 from campaign_sync.domain.feedback_age import Freshness, import_remedy
-from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.message import Message, day_text, join_messages
 from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.domain.vanished_withdrawals import UndatedRegrants, check_withdrawals
@@ -79,7 +79,7 @@ def size_baselines(
     list_id = settings.recipient_list_id
     proven = state.replacements.last_proven(settings.mandator, settings.name, list_id)
     if proven is not None and proven.in_list is not None:
-        origin = Message("proven on {day}", day=f"{proven.started_at:%Y-%m-%d}")
+        origin = Message("proven on {day}", day=day_text(proven.started_at))
         held = SizeBaseline(proven.in_list, origin)
         history = state.replacements.proven_sizes(settings.mandator, settings.name, HISTORY, list_id)
         last = SizeBaseline(sum(history[0].values()), origin, history[0]) if proven.entity_types else held

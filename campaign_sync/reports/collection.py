@@ -75,6 +75,7 @@ def gather(
         readers=_reader_ages(settings, view.feedback_until(mandator), now),
         limits=FeedbackAgeLimits(WARN_AFTER, limits.max_age, limits.alarm_after),
         opt_outs=_opt_outs(mandator, settings, state, now),
+        check_language=configuration.language,
         unfinished_day=unfinished_day,
         mailings=mailings,
     )

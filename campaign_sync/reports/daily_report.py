@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from campaign_sync.domain.list_drift import ListDrift
+from campaign_sync.domain.message import SOURCE_LANGUAGE, Language
 from campaign_sync.domain.propagation import Delays
 from campaign_sync.domain.readiness import Attempt, CheckFinding, Readiness
 from campaign_sync.replacement.scheduled_mailings import ScheduledMailing
@@ -161,6 +162,8 @@ class Report:
     limits: FeedbackAgeLimits
     opt_outs: OptOuts | None
     """None without opt-outs."""
+    check_language: Language = SOURCE_LANGUAGE
+    """The language in which checks write what they find."""
     unfinished_day: UnfinishedDay | None = None
     mailings: tuple[ScheduledMailing, ...] | None = None
     """The mailings of the next days that use its lists, the next one first; None if they couldn't be read."""

@@ -24,14 +24,16 @@ def render(report: Report, language: Language) -> str:
     localizer = Localizer(language, report.zone)
     template = (files("campaign_sync.reports") / "page.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(page=_page(report, localizer), _=localizer.gettext)
+    html = environment.from_string(template).render(page=report_page(report, localizer), _=localizer.gettext)
     # Jinja escapes markup; a name must not reverse the direction of the text beside it, either.
     return printable(html)
 
 
-def _page(report: Report, localizer: Localizer) -> Page:
+def report_page(report: Report, localizer: Localizer) -> Page:
+    """Return what the page shows, in one language."""
     return Page(
         language=localizer.language,
+        check_language=report.check_language,
         title=localizer.gettext("Recipient lists of {mandator}", mandator=report.display_name),
         day=localizer.full_date(report.day),
         made_at=localizer.gettext(

@@ -1,8 +1,10 @@
 """Publication of reports in the file storage, and removal of old ones."""
 
+from collections.abc import Mapping
 from datetime import date
 
-from campaign_sync.config import ReportSettings
+from campaign_sync.config import Configuration, ReportSettings
+from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.message import Language
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.storage.files import FileStorage
@@ -28,6 +30,24 @@ def publish(report: Report, mandator: str, settings: ReportSettings, frames: Fil
         addresses[language] = frames.write_page(f"{folder}/{report.day}.{language}.html", page)
         frames.write_page(f"{folder}/latest.{language}.html", page)
     return addresses
+
+
+def report_link(configuration: Configuration, mandator: str, addresses: Mapping[Language, str]) -> str | None:
+    """Return what a browser opens: the page of the mailed language, else the report's asset; None without either.
+
+    `addresses` are those of its pages.
+    """
+    address = addresses.get(mail_language(configuration), "")
+    if address.startswith(("https://", "http://")):
+        return address
+    page = AssetName(mandator, AssetKind.REPORT, prefix=configuration.prefix).page
+    return f"{configuration.alarms.ui_url.rstrip('/')}{page}" if configuration.alarms.ui_url else None
+
+
+def mail_language(configuration: Configuration) -> Language:
+    """Return the language of mailed reports: that of the installation, if reports are written in it."""
+    languages = configuration.reports.languages
+    return configuration.language if configuration.language in languages else languages[0]
 
 
 def remove_pages_before(frames: FileStorage, mandator: str, first_kept: date) -> int:

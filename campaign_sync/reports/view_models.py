@@ -37,7 +37,7 @@ class Finding:
     status_text: str
     title: str
     sentence: str
-    """The check's own, in English."""
+    """The check's own."""
     check: str
     """Its name in Dagster's UI."""
 
@@ -76,6 +76,8 @@ class Page:
     """The whole page."""
 
     language: Language
+    check_language: Language
+    """The language of what checks found."""
     title: str
     day: str
     made_at: str

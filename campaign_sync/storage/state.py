@@ -27,6 +27,7 @@ from campaign_sync.storage.recipient_lists import RecipientListStates
 from campaign_sync.storage.refused_withdrawals import RefusedWithdrawals
 from campaign_sync.storage.replacement_history import ReplacementHistory
 from campaign_sync.storage.replacements import Rejections, Replacements, Snapshots
+from campaign_sync.storage.report_mails import ReportMails
 from campaign_sync.storage.report_queries import ReportQueries
 from campaign_sync.storage.response_imports import ResponseImports
 from campaign_sync.storage.run_heartbeats import RunHeartbeats
@@ -86,6 +87,7 @@ class State:
         self.list_plans = ListPlans(self._engine)
         self.heartbeats = RunHeartbeats(self._engine)
         self.incidents = Incidents(self._engine)
+        self.report_mails = ReportMails(self._engine)
         self.gauges = Gauges(self._engine)
 
     @cached_property

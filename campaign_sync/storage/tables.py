@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Index,
     Integer,
@@ -447,6 +448,16 @@ list_drift = Table(
     Column("drifted_since", UtcDateTime),
     Column("not_checked_since", UtcDateTime),
     Column("not_checked_because", Text),
+)
+
+report_mail = Table(
+    "report_mail",
+    metadata,
+    Column("mandator", String(64), primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("severity", String(8), nullable=False),
+    Column("attempted_at", UtcDateTime, nullable=False),
+    Column("problem", Text),
 )
 
 incident_check = Table(

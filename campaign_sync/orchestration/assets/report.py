@@ -21,7 +21,7 @@ from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
 from campaign_sync.reports.collection import gather
 from campaign_sync.reports.daily_report import Report
-from campaign_sync.reports.publication import publish
+from campaign_sync.reports.publication import publish, report_link
 
 REPORT_TAG = "campaign_sync/report"
 """Tag of a daily run: where the report on it is."""
@@ -65,6 +65,8 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         files: FilesResource,
         vendor: VendorResource,
     ) -> Materialized:
+        from campaign_sync.reports.mail import mail_report  # Jinja and Babel are for runs alone
+
         with translate_errors(context, run, state) as attempt:
             database, storage = state.open(), files.open()
             lists = list(configuration.mandators[mandator].lists)
@@ -78,6 +80,9 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             )
             gathered = gather(configuration, mandator, database, storage, now, attempts, missing, mailings)
             addresses = publish(gathered, mandator, configuration.reports, storage)
+            link = report_link(configuration, mandator, addresses)
+            if problem := mail_report(gathered, mandator, configuration, database, link, now):
+                context.log.warning("the report isn't mailed: %s", problem)
         _link_from_daily_run(context, next(iter(addresses.values())))
         pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
         return dg.MaterializeResult(

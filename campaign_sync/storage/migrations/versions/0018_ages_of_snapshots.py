@@ -1,4 +1,4 @@
-"""What the CRM showed when a snapshot was frozen, indexes by which lists are read at once, and overdue renewals."""
+"""What the CRM showed when a snapshot was frozen, indexes by which lists are read at once, overdue renewals, mails."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,6 +29,14 @@ def upgrade() -> None:
             batch_op.add_column(sa.Column("overdue", sa.Integer(), server_default="0", nullable=False))
     with op.batch_alter_table("doubtful_list", schema=None) as batch_op:
         batch_op.add_column(sa.Column("recipient_list_id", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "report_mail",
+        sa.Column("mandator", sa.String(64), primary_key=True),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("severity", sa.String(8), nullable=False),
+        sa.Column("attempted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+    )
     for index, table, columns in _INDEXES:
         op.create_index(index, table, columns)
     for table in ("feedback_import", "snapshot", "replace"):  # another index begins with the mandator

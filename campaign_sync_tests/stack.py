@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from campaign_sync_tests.waiting import PATIENCE, until
 ROOT = Path(__file__).parents[1]
 
 LAUNCH = """
-mutation ($job: String!, $tags: [ExecutionTag!]) {
+mutation ($job: String!, $tags: [ExecutionTag!], $assets: [AssetKeyInput!]) {
   launchRun(executionParams: {
-    selector: {jobName: $job, repositoryName: "__repository__", repositoryLocationName: "campaign_sync"}
+    selector: {
+      jobName: $job, repositoryName: "__repository__", repositoryLocationName: "campaign_sync", assetSelection: $assets
+    }
     runConfigData: {}, executionMetadata: {tags: $tags}
   }) { __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } }
 }
@@ -146,10 +148,13 @@ class Stack:
         daemons = self.ask(DAEMONS).get("instance", {}).get("daemonHealth", {}).get("allDaemonStatuses", [])
         return bool(daemons) and all(daemon["healthy"] for daemon in daemons if daemon["required"])
 
-    def launch(self, job: str, tags: Mapping[str, str] | None = None) -> str:
-        """Start a job as the UI does. Return the run's id."""
+    def launch(
+        self, job: str, tags: Mapping[str, str] | None = None, assets: Sequence[Sequence[str]] | None = None
+    ) -> str:
+        """Start a job as the UI does, for these assets or all. Return the run's id."""
         pairs = [{"key": key, "value": value} for key, value in (tags or {}).items()]
-        answer = self.ask(LAUNCH, job=job, tags=pairs)["launchRun"]
+        selected = [{"path": list(path)} for path in assets] if assets else None
+        answer = self.ask(LAUNCH, job=job, tags=pairs, assets=selected)["launchRun"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         run_id: str = answer["run"]["runId"]
         return run_id

@@ -12,9 +12,12 @@ import pytest
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.recipient import ADDRESS
+from campaign_sync.replacement.live_suppression import PEOPLE_COLUMNS
 from campaign_sync.sandbox import demo_people
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import VendorState
+from campaign_sync.storage.files import FileStorage
 from campaign_sync_tests.crm.dataverse import stand_in as dynamics
 from campaign_sync_tests.crm.salesforce import org as salesforce
 from campaign_sync_tests.crm_forms.contract_tables import ContractTables
@@ -26,6 +29,7 @@ from campaign_sync_tests.crm_forms.salesforce import Salesforce, org_for_forms
 from campaign_sync_tests.crm_forms.suitecrm import SuiteCrm
 from campaign_sync_tests.crm_forms.web_form import WebForm
 from campaign_sync_tests.installation import ATTRIBUTES, ENVIRONMENT, NORD, Installation, epoch_ms
+from campaign_sync_tests.replacement.opt_outs import record_at_once
 
 PEOPLE = 500
 OPT_IN = "newsletter-nord"
@@ -232,3 +236,17 @@ def test_the_same_people_in_five_crms_get_into_the_same_lists(sites: list[Site])
     for site in sites:  # a flag that was removed in the CRM isn't set again by the same unsubscribe
         removed = undated if isinstance(site.crm, SuiteCrm | WebForm) else []
         assert site.crm.withdrawn() == set(unsubscribed).difference(removed), type(site.crm).__name__
+
+
+@pytest.mark.long
+def test_two_groups_of_lists_that_see_the_same_people_leave_withdraw_them_in_every_crm(sites: list[Site]) -> None:
+    for site in sites:
+        site.day()
+        with site.installation.state() as state:
+            stored = state.snapshots.newest()["nord", "south"]
+        frames = FileStorage(site.installation.configuration.storage.frames)
+        people = frames.read_frame(stored.file, stored.digest, PEOPLE_COLUMNS)[:8]
+        assert record_at_once(site.installation, ("newsletter", "south"), people) == [], type(site.crm).__name__
+        site.day()
+        assert site.crm.withdrawn() == {address_key(address) for address in people[ADDRESS]}, type(site.crm).__name__
+        assert site.addresses().isdisjoint(people[ADDRESS]), type(site.crm).__name__

@@ -29,8 +29,10 @@ class ProductionInstallation:
 
 
 @contextmanager
-def production_installation(folder: Path, build: Callable[..., Stack] = Stack) -> Iterator[ProductionInstallation]:
-    """Yield two mandators on PostgreSQL: `sued` is replaced every minute, `nord` when a test starts it."""
+def production_installation(
+    folder: Path, build: Callable[..., Stack] = Stack, *, groups: int = 1
+) -> Iterator[ProductionInstallation]:
+    """Yield two mandators on PostgreSQL: `sued` is replaced every minute, `nord` when a test starts it, in groups."""
     with (
         fresh_database() as crm_url,
         fresh_database() as state_url,
@@ -41,7 +43,11 @@ def production_installation(folder: Path, build: Callable[..., Stack] = Stack) -
         installation.environment["HOOK"] = inbox.url
         installation.settings["alarms"] = {"webhooks": {"ops": {"url": {"env": "HOOK"}}}}
         installation.settings["optimizely"]["timeout_seconds"] = PATIENCE
-        installation.settings["mandators"]["nord"] |= {"schedule": "0 0 29 2 *", "title": "Süd & Söhne"}
+        installation.settings["mandators"]["nord"] |= {
+            "schedule": "0 0 29 2 *",
+            "title": "Süd & Söhne",
+            "parallel_runs": groups,
+        }
         installation.list_settings()["title"] = "Newsletter für Österreich"
         installation.settings["mandators"]["sued"]["schedule"] = "* * * * *"
         assert installation.configuration

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from campaign_sync.orchestration.daily_replacement import PLANNED_FOR
+from campaign_sync.orchestration.daily_replacement import GROUP_OF, GROUPS, PLANNED_FOR
 from campaign_sync.storage.tables import lease
 from campaign_sync_tests.benchmarks.tenants_stack import ServedStack
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, PRODUCTS
@@ -100,6 +100,36 @@ def test_after_the_daemon_was_killed_twice_its_run_is_finished_without_an_alarm(
     assert retries(deployed, run_id) == []
 
 
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionInstallation]:
+    with production_installation(tmp_path_factory.mktemp("grouped"), groups=2) as built:
+        yield built
+
+
+@pytest.mark.long
+def test_after_the_run_of_a_group_was_killed_twice_its_list_is_repaired_and_the_other_group_goes_on(
+    grouped: ProductionInstallation,
+) -> None:
+    begun, headlines = datetime.now(UTC), headlines_from_now(grouped)
+    day = begun.isoformat(timespec="minutes")
+    delay_fills(grouped)
+    feedback = [["nord", name] for name in ("bounces", "unsubscribes", "suppression_state")]
+    grouped.stack.launch("nord_daily_replace", {PLANNED_FOR: day, GROUPS: "2"}, feedback)
+    grouped.stack.until(lambda: any(grouped.filling(run_id) for run_id in runs_with(grouped, GROUP_OF, day)))
+    (of_newsletter,) = [run_id for run_id in runs_with(grouped, GROUP_OF, day) if grouped.filling(run_id)]
+
+    kill_run(grouped)
+    grouped.stack.until(lambda: any(grouped.filling(retry) for retry in retries(grouped, of_newsletter)))
+    kill_run(grouped)
+    grouped.stack.until(lambda: bool(headlines()))
+    grouped.installation.vendor.repair()
+
+    grouped.stack.until(lambda: finished(grouped, begun))
+    assert headlines() == ["Alarm: nord/newsletter is INCOMPLETE", "All clear: nord/newsletter"]
+    assert grouped.installation.addresses(NEWSLETTER) == grouped.installation.addresses(PRODUCTS) == ADDRESSES
+    assert len(runs_with(grouped, GROUP_OF, day)) == 3, "two groups, and Dagster's retry of one"
+
+
 def alarms_checked_since(production: ProductionInstallation, moment: datetime) -> bool:
     with production.installation.state() as state:
         checked = state.incidents.last_checks().get("nord")
@@ -130,8 +160,12 @@ def kill_run(production: ProductionInstallation) -> None:
 
 
 def retries(production: ProductionInstallation, run_id: str) -> list[str]:
+    return runs_with(production, ROOT_RUN, run_id)
+
+
+def runs_with(production: ProductionInstallation, key: str, value: str) -> list[str]:
     runs = production.stack.runs().items()
-    return [key for key, run in runs if {"key": ROOT_RUN, "value": run_id} in run["tags"]]
+    return [run_id for run_id, run in runs if {"key": key, "value": value} in run["tags"]]
 
 
 def finished(production: ProductionInstallation, begun: datetime) -> bool:

@@ -50,7 +50,7 @@ def test_feedback_flows_in_before_anything_flows_out(definitions: dg.Definitions
     assert upstream("nord", "suppression_state") == {"nord/bounces", "nord/unsubscribes"}
     assert upstream("nord", "newsletter_selection") == {"nord/suppression_state"}
     assert upstream("nord", "newsletter_snapshot") == {"nord/newsletter_selection"}
-    assert upstream("nord", "newsletter_recipient_list") == {"nord/newsletter_snapshot"}
+    assert upstream("nord", "newsletter_recipient_list") == {"nord/newsletter_snapshot", "nord/suppression_state"}
 
 
 def test_the_checks_that_can_stop_a_list_stop_what_comes_after_the_snapshot(definitions: dg.Definitions) -> None:

@@ -160,6 +160,27 @@ def replay(
     _end_run(document, as_json)
 
 
+@app.command()
+def apply(
+    plan: Annotated[
+        str, typer.Argument(metavar="PLAN", help="Id of a stored plan, or the file of `plan --save --output`.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Replace a list by exactly the rows of a stored plan, without people who left since, if it is what it was then."""
+    configuration = load_configuration(whole=False)
+    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+    from campaign_sync.cli.next_steps import NextSteps
+    from campaign_sync.cli.plan_choice import stored_plan
+    from campaign_sync.cli.run import apply_plan
+
+    refuse_other_revision(configuration)
+    stored = stored_plan(configuration, plan)
+    next_steps = NextSteps.for_instance(f"campaign-sync apply {stored.id}")
+    use_instance(EMBEDDED_HOME)
+    _end_run(apply_plan(configuration, stored, console_for(as_json), next_steps), as_json)
+
+
 def _end_run(document: RunDocument, as_json: bool) -> NoReturn:
     if as_json:
         print_document(document)

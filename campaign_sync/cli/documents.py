@@ -47,7 +47,7 @@ class ListResult(DocumentPart):
 
 
 class RunDocument(Document):
-    """The outcome of `run` and `replay`."""
+    """The outcome of `run`, `replay` and `apply`."""
 
     mandator: str
     proven: bool
@@ -316,6 +316,7 @@ class UnreadDocument(Document):
 
 SCHEMAS: Mapping[str, str] = {
     "alarms": "AlarmsDocument",
+    "apply": "RunDocument",
     "check": "CheckDocument",
     "check --instance": "InstanceDocument",
     "diff": "DiffDocument",

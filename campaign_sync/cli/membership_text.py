@@ -41,7 +41,10 @@ def absence_text(membership: ListMembership, settings: ListSettings, local: Loca
     """Return why the person wasn't in the list."""
     if membership.reason:
         return rejection_text(membership.reason, settings, local)
-    return f"not selected: the {settings.pick_title} didn't name them"
+    proven = membership.list.proven
+    # The list was sent people who had been selected earlier: by a plan, or a snapshot that was replayed.
+    selected = f" on {local(proven.frozen_at)}" if proven and proven.snapshot_run_id != proven.run_id else ""
+    return f"not selected: the {settings.pick_title} didn't name them{selected}"
 
 
 def rejection_text(rejection: Rejection, settings: ListSettings, local: LocalTime) -> str:

@@ -1,4 +1,4 @@
-"""`campaign-sync run` and `replay`: a mandator's daily replacement, with its progress and outcome.
+"""`campaign-sync run`, `replay` and `apply`: a mandator's replacements, with their progress and outcome.
 
 The daemon of the instance executes it. Where none is up, this process does.
 """
@@ -14,19 +14,24 @@ from campaign_sync.cli.documents import RunDocument
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.in_process_run import execute_in_process, instance_errors
 from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
-from campaign_sync.cli.output import print_problem
+from campaign_sync.cli.output import LocalTime, print_problem
 from campaign_sync.cli.report import report_after_run
 from campaign_sync.cli.run_outcomes import ListOutcome, list_outcome, outcome_table, result_of
 from campaign_sync.cli.submitted_run import execute_by_daemon
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
-from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
+from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys, replacement_keys
+from campaign_sync.orchestration.assets.recipient_list import APPLY_TAG, REPLAY_TAG
 from campaign_sync.orchestration.run_result import FollowedRun, RunResult
 from campaign_sync.orchestration.run_submission import is_daemon_up
+from campaign_sync.replacement.applied_plan import check_recorded_changes, find_plan
+from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.list_replacer import still_incomplete
+from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
+from campaign_sync.storage.list_plans import StoredPlan
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync.storage.state import State
 
@@ -126,6 +131,34 @@ def replay(
     run_id = str(uuid4())
     _accept(configuration, run_id, mandator, [name], accept_size)
     return _run(configuration, mandator, [name], [asset], console, next_steps, run_id=run_id, tags={REPLAY_TAG: chosen})
+
+
+def apply_plan(configuration: Configuration, plan: StoredPlan, console: Console, next_steps: NextSteps) -> RunDocument:
+    """Import the feedback, then replace a list by the snapshot of a plan. Returns what it printed.
+
+    Raises:
+        CommandError: the list isn't what it was when the plan was made, or another run replaces lists of this mandator.
+        KeyboardInterrupt: it was interrupted; the list that it left incomplete has been printed.
+    """
+    mandator, name = plan.mandator, plan.list
+    settings = list_settings(configuration, mandator, name)
+    with State(configuration.storage.state_url.get_secret_value()) as state:
+        applied = find_plan(state, plan.id)
+        if applied is None:
+            raise CommandError(f"the snapshot of plan {plan.id} isn't stored any more; plan again", SOMETHING_FAILED)
+        unfinished = state.replacements.incomplete(mandator, name, settings.recipient_list_id)
+        outcome = check_recorded_changes(settings, applied, unfinished, state, datetime.now(UTC))
+    if not outcome.passed:
+        refused = ReplacementRefusedError(f"{settings} was not touched. {outcome.summary}")
+        raise CommandError(
+            str(still_incomplete(settings, unfinished, refused) if unfinished else refused), SOMETHING_FAILED
+        )
+    made = LocalTime(configuration.mandators[mandator].zone)(plan.planned_at)
+    console.print(f"{settings}: plan {plan.id} of {made}, {plan.rows:,} rows", soft_wrap=True)
+    list_key = asset_key(mandator, AssetKind.RECIPIENT_LIST, name, prefix=configuration.prefix)
+    assets = [*feedback_keys(mandator, prefix=configuration.prefix), list_key]
+    tags = {APPLY_TAG: plan.id}
+    return _run(configuration, mandator, [name], assets, console, next_steps, run_id=str(uuid4()), tags=tags)
 
 
 def _run(

@@ -12,7 +12,7 @@ from campaign_sync.domain.day import CompletionStage
 from campaign_sync.domain.message import Message
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
-from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
+from campaign_sync.orchestration.assets.recipient_list import APPLY_TAG, REPLAY_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import busy_mandators, end_dead_runs
@@ -31,6 +31,7 @@ from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR, RepairHindrances
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.orchestration.served_configuration import configuration_mark
+from campaign_sync.replacement.applied_plan import check_recorded_changes, plan_of
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.list_states import ListKey
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
@@ -95,7 +96,7 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
                 if lacking := lacking_secrets(context.instance, mandator, configuration.mandators[mandator]):
                     return MandatorTick(f"{lacking}; what is left is then replaced", mark)
                 settings = configuration.mandators[mandator]
-                tick = _repair(context.instance, view, snapshots, settings, lists[mandator], days.get(mandator))
+                tick = _repair(context.instance, state, view, snapshots, settings, lists[mandator], days.get(mandator))
                 return replace(tick, cursor=mark)
 
             return evaluate_mandators(context, jobs, evaluate)
@@ -131,6 +132,7 @@ def is_repair_ahead(
 
 def _repair(
     instance: dg.DagsterInstance,
+    state: State,
     view: StateView,
     snapshots: Mapping[ListKey, StoredSnapshot],
     mandator_settings: MandatorSettings,
@@ -146,7 +148,7 @@ def _repair(
         for settings in lists
     ]
     repairs = [
-        _repair_list(instance, view, snapshots.get((settings.mandator, settings.name)), settings, unfinished)
+        _repair_list(instance, state, view, snapshots.get((settings.mandator, settings.name)), settings, unfinished)
         for settings, unfinished in incomplete
         if unfinished
     ]
@@ -189,6 +191,7 @@ def _tags(name: str, unfinished: Replacement) -> dict[str, str]:
 
 def _repair_list(
     instance: dg.DagsterInstance,
+    state: State,
     view: StateView,
     snapshot: StoredSnapshot | None,
     settings: ListSettings,
@@ -205,15 +208,27 @@ def _repair_list(
             f"failed, and {runs} runs were started to repair it. Send nothing to it, read why its last run failed, and "
             "replace it by hand"
         )
-    interval = int(datetime.now(UTC).timestamp() // RETRY_INTERVAL.total_seconds())
+    now = datetime.now(UTC)
+    interval = int(now.timestamp() // RETRY_INTERVAL.total_seconds())
+    assets = _assets(snapshot, settings, unfinished)
     if unfinished.replayed:
         tags[REPLAY_TAG] = unfinished.snapshot_id
+    elif applied := plan_of(state, unfinished):
+        if check_recorded_changes(settings, applied, unfinished, state, now).passed:
+            tags[APPLY_TAG] = applied.plan.id
+            assets = [_list_key(settings)]
+        else:  # nothing that was selected before then
+            assets = replacement_keys(settings.mandator, [settings.name], prefix=settings.prefix)
     return dg.RunRequest(
         job_name=daily_job_name(settings.mandator, prefix=settings.prefix),
         run_key=f"{unfinished.id}:{interval}",
-        asset_selection=_assets(snapshot, settings, unfinished),
+        asset_selection=assets,
         tags=tags,
     )
+
+
+def _list_key(settings: ListSettings) -> dg.AssetKey:
+    return asset_key(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
 
 
 def _assets(snapshot: StoredSnapshot | None, settings: ListSettings, unfinished: Replacement) -> list[dg.AssetKey]:
@@ -221,5 +236,5 @@ def _assets(snapshot: StoredSnapshot | None, settings: ListSettings, unfinished:
     max_age = settings.recipient_list.max_snapshot_age
     is_fresh = snapshot is not None and datetime.now(UTC) - snapshot.created_at < max_age
     if is_fresh or unfinished.replayed:
-        return [asset_key(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)]
+        return [_list_key(settings)]
     return replacement_keys(settings.mandator, [settings.name], prefix=settings.prefix)

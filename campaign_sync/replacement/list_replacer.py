@@ -26,6 +26,7 @@ from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacement.applied_plan import AppliedPlan
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
@@ -77,8 +78,10 @@ class ListReplacer:
     on_wait: Callable[[str], None] = lambda _: None
     """Called with what the replacement waits for."""
 
-    def replace(self, settings: ListSettings, replayed: StoredSnapshot | None = None) -> ReplacementOutcome:
-        """Replace the list by its newest snapshot, or by an earlier one, and prove it.
+    def replace(
+        self, settings: ListSettings, replayed: StoredSnapshot | None = None, applied: AppliedPlan | None = None
+    ) -> ReplacementOutcome:
+        """Replace the list by its newest snapshot, by an earlier one, or by that of a plan, and prove it.
 
         A list that an earlier replacement left half full is filled up where it still agrees with the snapshot, and else
         cleared again.
@@ -90,23 +93,31 @@ class ListReplacer:
         """
         try:
             with self.state.locks.acquire(settings.recipient_list_id, self.run_id) as lock:
-                return self._replace(settings, lock, replayed)
+                return self._replace(settings, lock, replayed, applied)
         except ListLockedError as error:
             raise ReplacementRefusedError(f"{settings} was not touched. {error}", retryable=True) from None
 
-    def _replace(self, settings: ListSettings, lock: ListLock, replayed: StoredSnapshot | None) -> ReplacementOutcome:
+    def _replace(
+        self,
+        settings: ListSettings,
+        lock: ListLock,
+        replayed: StoredSnapshot | None,
+        applied: AppliedPlan | None,
+    ) -> ReplacementOutcome:
         unfinished = self.state.replacements.incomplete(settings.mandator, settings.name, settings.recipient_list_id)
         incomplete_since = unfinished.cleared_at if unfinished else None
         checks = Preflight(self.vendor, self.crm, self.state, self.frames, self.run_id, self.now, self.on_wait)
         try:
-            preflight = checks.run(settings, lock, unfinished, replayed)
+            preflight = checks.run(settings, lock, unfinished, replayed, applied)
         except CampaignSyncError as error:
             if unfinished is None:
                 raise
-            raise still_incomplete(settings, unfinished, error) from None
+            raise still_incomplete(settings, unfinished, error, applied if _is_retryable(error) else None) from None
         entry = self._entry(settings, preflight, unfinished, replayed)
         steps = self.state.replacements.start(entry)
         try:
+            if applied:
+                self._record_planned(settings, applied)
             batches = prepare(settings, self.vendor, preflight.rows, preflight.plan.send)
             if preflight.plan.clear:
                 checks.recheck_mailings(settings, preflight)
@@ -130,7 +141,12 @@ class ListReplacer:
                 why = f"{settings} was not touched. {_describe(error)}"
                 raise ReplacementRefusedError(why, preflight.outcomes, retryable=_is_retryable(error)) from None
             raise _incomplete(
-                settings, incomplete_since, _describe(error), _is_retryable(error), preflight.outcomes, replayed
+                settings,
+                incomplete_since,
+                _describe(error),
+                _is_retryable(error),
+                preflight.outcomes,
+                replayed or applied,
             ) from None
 
     def _entry(
@@ -238,6 +254,12 @@ class ListReplacer:
         entries = rejections(refused, Stage.VENDOR, reasons)
         self._record(settings, entries.assign(vendor_code=answers.array))
 
+    def _record_planned(self, settings: ListSettings, applied: AppliedPlan) -> None:
+        """Record who was rejected when the plan was made: now it is the list's selection."""
+        plan = applied.plan
+        entries = self.frames.read_frame(plan.rejections_file, plan.rejections_digest)
+        self.state.rejections.record(settings.mandator, settings.name, entries, applied.snapshot.run_id)
+
     def _record(self, settings: ListSettings, entries: pd.DataFrame) -> None:
         self.state.rejections.record(settings.mandator, settings.name, entries, self.run_id)
 
@@ -246,11 +268,14 @@ class ListReplacer:
             self.state.replacements.mark_failed(entry.id, self.now(), _describe(error))
 
 
-def still_incomplete(settings: ListSettings, unfinished: Replacement, error: Exception) -> IncompleteListError:
-    """Return what to raise where an error keeps an incomplete list from being replaced."""
+def still_incomplete(
+    settings: ListSettings, unfinished: Replacement, error: Exception, applied: AppliedPlan | None = None
+) -> IncompleteListError:
+    """Return what to raise where an error keeps an incomplete list from being replaced; `applied` may pass later."""
     outcomes = error.outcomes if isinstance(error, ReplacementRefusedError) else ()
     since = unfinished.cleared_at or unfinished.started_at
-    return _incomplete(settings, since, f"it can't be replaced now: {_describe(error)}", _is_retryable(error), outcomes)
+    why = f"it can't be replaced now: {_describe(error)}"
+    return _incomplete(settings, since, why, _is_retryable(error), outcomes, applied)
 
 
 def require_enough_left(settings: ListSettings, context: CheckContext, entity_types: Mapping[str, int]) -> None:
@@ -274,15 +299,18 @@ def _incomplete(
     why: str,
     retryable: bool,
     outcomes: tuple[CheckOutcome, ...],
-    replayed: StoredSnapshot | None = None,
+    sent: StoredSnapshot | AppliedPlan | None = None,
 ) -> IncompleteListError:
+    """Return the error of an incomplete list. `sent` is what was sent on demand instead of the newest snapshot."""
     again = f"campaign-sync run {settings.mandator} --list {settings.name}"
-    if replayed:
-        again = f"campaign-sync replay {settings.mandator} {settings.name} --snapshot {replayed.id}"
+    if isinstance(sent, StoredSnapshot):
+        again = f"campaign-sync replay {settings.mandator} {settings.name} --snapshot {sent.id}"
+    elif sent:
+        again = f"campaign-sync apply {sent.plan.id}"
     asset = AssetName(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
     return IncompleteListError(
         f"{settings} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
-        f"replace it again: `{again}`{'' if replayed else f', or materialize {asset}'}",
+        f"replace it again: `{again}`{'' if sent else f', or materialize {asset}'}",
         retryable=retryable,
         outcomes=outcomes,
     )

@@ -10,13 +10,16 @@ from datetime import datetime
 
 import pandas as pd
 
+from campaign_sync.crm.exclusions import read_excluded
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, merge_outcomes
+from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.row_digests import RowDigests, row_digests
+from campaign_sync.domain.row_digests import RowDigests, fingerprint, row_digests
 from campaign_sync.domain.selection import rejections
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
+from campaign_sync.replacement.applied_plan import AppliedPlan, check_contents, check_recorded_changes
 from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.key_attributes import find_read_columns
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
@@ -118,6 +121,7 @@ class Preflight:
         lock: ListLock,
         unfinished: Replacement | None,
         replayed: StoredSnapshot | None,
+        applied: AppliedPlan | None = None,
     ) -> PreflightResult:
         """Make every check, and return what may be sent.
 
@@ -126,6 +130,7 @@ class Preflight:
             lock: its lock.
             unfinished: the replacement that left the list incomplete, if it is.
             replayed: a snapshot to go back to; the newest one otherwise.
+            applied: a plan whose snapshot is sent instead.
 
         Raises:
             ReplacementRefusedError: a check stops the replacement.
@@ -133,14 +138,14 @@ class Preflight:
         """
         if refusal := known_opt_in_list(settings, self.state.recipient_lists):
             require_passed(settings, [refusal])
-        result = self._examine(settings, unfinished, replayed)
+        result = self._examine(settings, unfinished, replayed, applied)
         outcomes = list(result.outcomes)
         passed_campaigns: frozenset[int] = frozenset()
         if result.plan.clear:
             wait = wait_for_mailings(settings, self.vendor, self.on_wait)
             passed_campaigns = wait.passed
             if wait.took:  # people who left meanwhile have to be dropped, and everything has grown older
-                result = self._examine(settings, unfinished, replayed)
+                result = self._examine(settings, unfinished, replayed, applied)
                 outcomes = list(result.outcomes)
             outcomes.append(wait.outcome)
             require_passed(settings, outcomes)
@@ -165,9 +170,16 @@ class Preflight:
         )
 
     def _examine(
-        self, settings: ListSettings, unfinished: Replacement | None, replayed: StoredSnapshot | None
+        self,
+        settings: ListSettings,
+        unfinished: Replacement | None,
+        replayed: StoredSnapshot | None,
+        applied: AppliedPlan | None,
     ) -> PreflightResult:
         stored = replayed or self.state.snapshots.latest(settings.mandator, settings.name)
+        if applied:
+            stored = applied.snapshot
+            require_passed(settings, [check_recorded_changes(settings, applied, unfinished, self.state, self.now())])
         if stored is None:
             raise ReplacementRefusedError(
                 f"{settings} was not touched. It has no snapshot yet; materialize its snapshot"
@@ -177,13 +189,20 @@ class Preflight:
         snapshot = self.frames.read_frame(stored.file, stored.digest)
         with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
             in_crm = self.compare_with_crm(crm, settings, snapshot, inherited)
-        frozen_at, not_utf8 = stored.created_at, self._not_utf8(settings, stored)
+            if stored.plan_id:  # what a run selects is free of who is excluded a moment before
+                in_crm = _with_exclusions(crm, settings, snapshot, in_crm)
+        frozen_at = stored.created_at
+        not_utf8 = applied.plan.not_utf8 if applied else self._not_utf8(settings, stored)
         people = [snapshot]
         del snapshot  # so that `examine` lets go of it
         findings = self.examine(settings, people.pop(), in_crm, frozen_at, not_utf8, replaying=replayed is not None)
         self.state.rejections.record(settings.mandator, settings.name, findings.dropped, self.run_id)
         findings.size.record(settings, self.state)
-        require_passed(settings, findings.outcomes)
+        outcomes = findings.outcomes
+        require_passed(settings, outcomes)
+        if applied:
+            outcomes = (*outcomes, self._check_applied(settings, applied, unfinished, findings.rows))
+            require_passed(settings, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
         # withdrawn.
         recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
@@ -199,7 +218,7 @@ class Preflight:
             lambda: read_list(columns, self.vendor, digests),
         )
         return PreflightResult(
-            columns, stored, findings.rows, digests, plan, findings.outcomes, findings.dropped, findings.context
+            columns, stored, findings.rows, digests, plan, outcomes, findings.dropped, findings.context
         )
 
     def compare_with_crm(
@@ -281,6 +300,20 @@ class Preflight:
         size = examine_size(settings, self.vendor, self.state, rows, context, outcomes, self.now())
         return Findings(people, at_vendor, vendor_now, rows, dropped, context, size)
 
+    def _check_applied(
+        self, settings: ListSettings, applied: AppliedPlan, unfinished: Replacement | None, rows: pd.DataFrame
+    ) -> CheckOutcome:
+        """Check that the list still is what it was when the plan was made, or what applying it has left."""
+        if applied.has_begun(unfinished):
+            return check_recorded_changes(settings, applied, unfinished, self.state, self.now())
+        in_list = self.vendor.recipients.count(settings.recipient_list_id)
+        digest = None
+        if applied.plan.contents_digest is not None and in_list == applied.plan.in_list:
+            columns = find_columns(settings, self.vendor, rows)
+            contents = read_list(columns, self.vendor, row_digests(rows, columns.snapshot_columns))
+            digest = fingerprint(contents.digests)
+        return check_contents(applied, in_list, digest)
+
     def _not_utf8(self, settings: ListSettings, stored: StoredSnapshot) -> int:
         """Return how many rows the snapshot was left without for their encoding, even if it was materialized alone."""
         rejected = self.state.rejections.counts(stored.run_id, settings.mandator, settings.name)
@@ -316,6 +349,16 @@ class Preflight:
         # Attributes don't show an address: without ids only a list that was filled from nothing by these rows goes on.
         same_rows = unfinished.snapshot_id == snapshot_id and self.state.replacements.cleared_for(unfinished)
         return (resume(digests, read()) if columns.id_attribute or same_rows else None) or refill(rows)
+
+
+def _with_exclusions(
+    crm: CrmSnapshot, settings: ListSettings, snapshot: pd.DataFrame, compared: CrmComparison
+) -> CrmComparison:
+    """Return the comparison with those who are excluded from the list by now, for rows that were selected earlier."""
+    in_crm = compared.in_crm
+    excluded = read_excluded(crm, settings.exclusions).among(snapshot, snapshot[ADDRESS])
+    reasons = in_crm.reasons.mask(in_crm.reasons.isna() & excluded, Reason.EXCLUDED.value)
+    return replace(compared, in_crm=replace(in_crm, reasons=reasons))
 
 
 def find_columns(settings: ListSettings, vendor: Optimizely, rows: pd.DataFrame) -> ReadColumns:

@@ -31,6 +31,7 @@ from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.turns import Turn
+from campaign_sync.replacement.applied_plan import AppliedPlan, find_plan
 from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
 from campaign_sync.replacement.list_settings import ListSettings
@@ -41,6 +42,9 @@ from campaign_sync.telemetry.spans import note_rows
 
 REPLAY_TAG = "campaign_sync/replay"
 """Tag of a run that goes back to an earlier snapshot; its value is the snapshot's id."""
+
+APPLY_TAG = "campaign_sync/apply"
+"""Tag of a run that applies a stored plan; its value is the plan's id."""
 
 CHECKS = {
     "gate": (
@@ -80,7 +84,10 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
         kinds={"table"},
         op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
-        deps=[asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix)],
+        deps=[
+            asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix),
+            asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix),  # a plan has its own snapshot
+        ],
         description=asset_description(
             settings.language,
             Message(
@@ -128,6 +135,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
     ) -> Iterator[Materialized | dg.AssetCheckResult]:
         with translate_errors(context, run, state) as attempt:
             replayed = _replayed(state, settings, context.run.tags.get(REPLAY_TAG))
+            applied = _applied(state, settings, context.run.tags.get(APPLY_TAG))
             try:
                 with _incomplete_lists(settings, state):
                     replacer = ListReplacer(
@@ -138,7 +146,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
                         context.run.run_id,
                         on_wait=context.log.info,
                     )
-                outcome = replacer.replace(settings, replayed)
+                outcome = replacer.replace(settings, replayed, applied)
             except (ReplacementRefusedError, IncompleteListError) as error:
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
@@ -174,6 +182,17 @@ def _replayed(state: StateResource, settings: ListSettings, snapshot_id: str | N
             f"{settings} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
         )
     return snapshot
+
+
+def _applied(state: StateResource, settings: ListSettings, plan_id: str | None) -> AppliedPlan | None:
+    if plan_id is None:
+        return None
+    applied = find_plan(state.open(), plan_id)
+    if applied is None or (applied.plan.mandator, applied.plan.list) != (settings.mandator, settings.name):
+        raise ReplacementRefusedError(
+            f"{settings} was not touched. No plan {plan_id} of this list is stored (tag {APPLY_TAG})"
+        )
+    return applied
 
 
 @contextmanager

@@ -24,7 +24,7 @@ _VERDICTS: Final = {
     "bad": gettext_noop("don’t send to every list"),
 }
 
-_COLOURS: Final = {
+HEADLINE_COLOURS: Final = {
     "good": ("#eef8f3", "#b5dccb", "#125239"),
     "fair": ("#fdf6ea", "#ecd2a4", "#6b3f05"),
     "bad": ("#fdf1f0", "#efc1bd", "#7d1812"),
@@ -109,7 +109,7 @@ def _subject(report: Report, localizer: Localizer, *, is_update: bool) -> str:
 
 
 def _fill(message: EmailMessage, page: Page, localizer: Localizer, link: str | None) -> None:
-    background, border, ink = _COLOURS[page.severity]
+    background, border, ink = HEADLINE_COLOURS[page.severity]
     values = {"page": page, "link": link, "background": background, "border": border, "ink": ink}
     environment = Environment(
         loader=PackageLoader("campaign_sync.reports", ""),

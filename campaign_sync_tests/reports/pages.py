@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from lxml import etree
 
@@ -25,6 +26,9 @@ def parse_page(page: str) -> etree._Element:
     assert len(ids) == len(set(ids))
     for chart in root.iter("svg"):
         assert chart.get("aria-hidden") or all(name in ids for name in chart.get("aria-labelledby", "?").split())
+    levels = [int(str(element.tag)[1]) for element in root.iter("h1", "h2", "h3", "h4")]
+    assert levels[0] == 1
+    assert all(level <= before + 1 for before, level in pairwise(levels)), "no heading is left out"
     assert not list(root.iter("script", "link", "img", "iframe", "object"))
     linked = [element for element in root.iter() if {"href", "src", "srcset", "action"} & set(element.keys())]
     assert all(element.tag == "a" and str(element.get("href")).startswith("https://") for element in linked)

@@ -159,7 +159,8 @@ def _sensor_warning(
     """Return why no alarm would be sent about incidents; None if the alarm sensor is running."""
     if not settings.automation.alarms:
         return f"no alarm of {mandator} is sent: its alarms are switched off (mandators.{mandator}.automation.alarms)"
-    remedy = "see whether Dagster's daemon runs, and whether the sensor campaign_sync_alarms is on and green"
+    sensor = name_in_dagster(ALARM_SENSOR, prefix=settings.prefix)
+    remedy = f"see whether Dagster's daemon runs, and whether the sensor {sensor} is on and green"
     if checked_at is None:
         return f"the alarm sensor has never checked {mandator}, so no alarm would be sent; {remedy}"
     if now - checked_at > _SENSOR_OVERDUE:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,20 @@ def campaign_sync_in(
     folder: Path, environment: Mapping[str, str], *arguments: str
 ) -> "subprocess.CompletedProcess[str]":
     return terminal.run(arguments, folder, environment)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_imports_nothing_for_rows_databases_or_dagster(option: str) -> None:
+    program = (
+        "import atexit, sys; from campaign_sync.cli import main;"
+        "atexit.register(lambda: print('modules', *sys.modules));"
+        f"sys.argv = ['campaign-sync', {option!r}]; main()"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    imported = printed.rpartition("modules")[2].split()
+    assert "campaign_sync.config.models" in imported
+    assert not {"alembic", "dagster", "numpy", "pandas", "pandera", "pyarrow", "sqlalchemy"} & set(imported)
 
 
 def leaves(command: object, path: str = "") -> Iterator[tuple[str, set[str]]]:

@@ -6,7 +6,6 @@ from typing import Any, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, field_validator, model_validator
-from sqlalchemy import text
 
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.crm import PEOPLE, CrmSettings, require_people_and_consents
@@ -235,7 +234,7 @@ def _preset(preset: str) -> dict[str, Any]:
 def _check_types(write_back: SqlWriteBack) -> None:
     """Raise ValueError if a statement could change the record of another type that has the same id."""
     for statement in (*(write_back.withdrawal or ()), *(write_back.bounce or ())):
-        parameters = text(statement).compile().params
+        parameters = _parameters(statement)
         if "entity_id" in parameters and "entity_type" not in parameters:
             raise ValueError(
                 "a statement of write_back names :entity_id without :entity_type, and people of several types are "
@@ -244,9 +243,15 @@ def _check_types(write_back: SqlWriteBack) -> None:
             )
 
 
+def _parameters(statement: str) -> frozenset[str]:
+    from sqlalchemy import text  # here, because commands that need no database start without SQLAlchemy
+
+    return frozenset(text(statement).compile().params)
+
+
 def _check_parameters(statements: tuple[str, ...] | None, known: frozenset[str]) -> tuple[str, ...] | None:
     for statement in statements or ():
-        unknown = sorted(text(statement).compile().params.keys() - known)
+        unknown = sorted(_parameters(statement) - known)
         if unknown:
             raise ValueError(
                 f"the parameter {', '.join(f':{name}' for name in unknown)} isn't known; known are "

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from campaign_sync.config.automation import AutomationSettings
 from campaign_sync.config.models import MAX_CALLS, OptimizelySettings
 from campaign_sync.config.yaml_source import Path
-from campaign_sync.domain.checks import READ_ONLY_ATTRIBUTES
-from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.domain.recipient import READ_ONLY_ATTRIBUTES, TechnicalField
 from campaign_sync.domain.text import normalize_text
 
 Conflict = tuple[Path, str]

@@ -21,9 +21,8 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from campaign_sync.config.database_url import DatabaseUrlError, read_database_url
+from campaign_sync.config.database_url import DatabaseUrlError, read_database_url, usable_database_url
 from campaign_sync.config.references import ExternalSecret, ExternalValue
 from campaign_sync.domain.address import InvalidAddressError, normalize_address
 from campaign_sync.domain.text import normalize_text
@@ -105,30 +104,6 @@ def _credential(value: object, validate: ValidatorFunctionWrapHandler) -> object
 
 def _hidden(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
     return lambda value: SecretStr(check(value.get_secret_value()))
-
-
-def _database_url(text: str) -> str:
-    # SQLAlchemy's default driver may change, and hosting providers use `postgres:`.
-    text = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", text)
-    problem = None
-    try:
-        url = read_database_url(text)
-        url.get_dialect()
-        if isinstance(password := url.query.get("password"), str):  # SQLAlchemy masks only the user's password
-            text = (
-                url.set(password=password).difference_update_query(["password"]).render_as_string(hide_password=False)
-            )
-    except DatabaseUrlError as error:
-        problem = str(error)
-    except NoSuchModuleError:
-        problem = "SQLAlchemy has no such kind of database; use one like postgresql:// or sqlite:///"
-    except (ArgumentError, ValueError):
-        problem = (
-            "SQLAlchemy can't use this URL; a database URL is like postgresql://user@host/name or sqlite:///file.db"
-        )
-    if problem:  # raised here, because SQLAlchemy's message contains the URL
-        raise ValueError(problem)
-    return text
 
 
 def _state_url(text: str) -> str:
@@ -323,7 +298,7 @@ Credential = Annotated[
 """A secret that isn't in the file. It is read when it is used, where the file was read with `load_configuration`."""
 _URL_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1})
 DatabaseUrl = Annotated[
-    SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(_database_url)), _URL_SCHEMA
+    SecretStr, BeforeValidator(_no_literal_password), AfterValidator(_hidden(usable_database_url)), _URL_SCHEMA
 ]
 StateUrl = Annotated[DatabaseUrl, AfterValidator(_hidden(_state_url))]
 Location = Annotated[Text, AfterValidator(_no_password)]

@@ -145,7 +145,7 @@ class CrmSnapshot(Protocol):
         columns are None for a person without any consent event for `opt_in_id`; `consent_text_version` is None
         for everybody where the CRM doesn't keep it. Each entity comes once, in a stable order. `entity_type` is no
         `domain.entity.EntityType` for members of a list that are of no such type. For filters
-        `domain.filter.UNREADABLE` follows.
+        `domain.filter_columns.UNREADABLE` follows.
 
         Raises:
             CrmError: the CRM has no such pick, a column is missing, or a key isn't text in UTF-8.

@@ -5,10 +5,7 @@ import unicodedata
 from functools import lru_cache
 
 import idna
-import pandas as pd
-import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import map_texts
 from campaign_sync.errors import CampaignSyncError
 
 _REMOVED = re.compile(
@@ -24,16 +21,6 @@ _DOTTED_I = ("\u0130", "i\u0307")
 """The capital i with a dot, and the two characters that Python's lower case turns it into. Both may mean a plain i."""
 
 _LOCAL_PART = re.compile(rf"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f-\x9f{_HIDDEN_LETTERS}]{{1,64}}")
-
-_LABEL = "[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*"
-
-_ATOM = r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]+"
-
-_PLAIN = rf"\A{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+[a-zA-Z][a-zA-Z0-9]*(?:-[a-zA-Z0-9]+)*\z"
-"""For Arrow: an address that `normalize_address` changes to lower case only, unless a part of it is too long."""
-
-_PLAIN_LENGTH = 64
-"""No part of an address of at most this length is too long."""
 
 
 class InvalidAddressError(CampaignSyncError, ValueError):
@@ -123,15 +110,3 @@ def usable_address(raw: str) -> str | None:
         return normalize_address(raw)
     except InvalidAddressError:
         return None
-
-
-def usable_addresses(column: "pd.Series[str]") -> "pd.Series[str]":
-    """Return `usable_address` of every text; missing where the text isn't an address."""
-    return map_texts(
-        column,
-        vectorized=pc.ascii_lower,
-        needs_rule=lambda raw: pc.or_(
-            pc.greater(pc.binary_length(raw), _PLAIN_LENGTH), pc.invert(pc.match_substring_regex(raw, _PLAIN))
-        ),
-        rule=usable_address,
-    )

@@ -14,7 +14,7 @@ import pandas as pd
 
 from campaign_sync.domain.consent import NO_CONSENT_EVENTS, ConsentEventCounts
 from campaign_sync.domain.message import Message, and_joined, join_messages
-from campaign_sync.domain.recipient import ADDRESS, TechnicalField
+from campaign_sync.domain.recipient import ADDRESS, READ_ONLY_ATTRIBUTES, TechnicalField
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed
@@ -35,15 +35,6 @@ CHECK_NAMES = (
     "list_attributes",
     SIZE,
 )
-
-READ_ONLY_ATTRIBUTES = frozenset(
-    name.casefold()
-    for name in (
-        *("Erstellt am", "Geändert am", "Opt-in-Quelle", "Opt-in-Datum"),
-        *("Created", "Created on", "Modified", "Modified on", "Opt-in source", "Opt-in date", "bmOptinFinishedDate"),
-    )
-)
-"""System attributes of every list, which only the vendor may write (observed in German; English and REST names)."""
 
 
 @dataclass(frozen=True)

@@ -22,3 +22,12 @@ remembers unsubscribes and bounces."""
 
 ADDRESS = "address"
 """Snapshot column: the address that mail is sent to."""
+
+READ_ONLY_ATTRIBUTES = frozenset(
+    name.casefold()
+    for name in (
+        *("Erstellt am", "Geändert am", "Opt-in-Quelle", "Opt-in-Datum"),
+        *("Created", "Created on", "Modified", "Modified on", "Opt-in source", "Opt-in date", "bmOptinFinishedDate"),
+    )
+)
+"""System attributes of every list, which only the vendor may write (observed in German; English and REST names)."""

@@ -15,7 +15,8 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, has_forbidden_characters, may_have_mojibake
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN
+from campaign_sync.domain.text_columns import has_forbidden_characters, may_have_mojibake
 
 _ENCODABLE_FORBIDDEN = XML_FORBIDDEN.pattern.replace("\ud800-\udfff", "")
 """Without lone surrogates, which Arrow's texts can't contain and Arrow's regular expressions can't name."""

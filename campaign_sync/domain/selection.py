@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from campaign_sync.domain.address import is_blank_address, usable_addresses
+from campaign_sync.domain.address import is_blank_address
+from campaign_sync.domain.address_columns import usable_addresses
 from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE_PREFIX, ConsentKind
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.exclusion import NOT_EXCLUDED, Excluded
-from campaign_sync.domain.filter import UNREADABLE
+from campaign_sync.domain.filter_columns import UNREADABLE
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.suppression import Suppressed
 

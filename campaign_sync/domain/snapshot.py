@@ -14,7 +14,8 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, rejections
-from campaign_sync.domain.text import NOT_UTF8, has_not_utf8, normalize_text, normalized_texts
+from campaign_sync.domain.text import NOT_UTF8, normalize_text
+from campaign_sync.domain.text_columns import has_not_utf8, normalized_texts
 
 EVIDENCE_COLUMNS = ("consent_source", "consent_evidence", "consent_text_version")
 """The proof of each row's consent, kept even if the CRM deletes it. Older snapshots lack these columns."""

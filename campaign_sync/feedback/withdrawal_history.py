@@ -8,7 +8,7 @@ from itertools import islice
 import pandas as pd
 
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.domain.address import usable_addresses
+from campaign_sync.domain.address_columns import usable_addresses
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind, entity_keys
 from campaign_sync.domain.vanished_withdrawals import (
     AbsentWithdrawals,

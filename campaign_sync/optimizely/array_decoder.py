@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
-from campaign_sync.domain.text import XML_FORBIDDEN, has_forbidden_characters
+from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.domain.text_columns import has_forbidden_characters
 from campaign_sync.errors import CampaignSyncError
 
 ENCODING = b"http://schemas.xmlsoap.org/soap/encoding/"

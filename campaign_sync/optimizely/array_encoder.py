@@ -12,7 +12,8 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from campaign_sync.domain.text import XML_FORBIDDEN, has_forbidden_characters
+from campaign_sync.domain.text import XML_FORBIDDEN
+from campaign_sync.domain.text_columns import has_forbidden_characters
 from campaign_sync.optimizely.errors import UnsendableError
 
 Texts: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray

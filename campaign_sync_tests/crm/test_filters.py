@@ -9,7 +9,8 @@ from campaign_sync.crm.exclusions import read_excluded
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.domain.filter import UNREADABLE, Comparison, Condition, NotOf, Operator, Value, filter_fields
+from campaign_sync.domain.filter import Comparison, Condition, NotOf, Operator, Value, filter_fields
+from campaign_sync.domain.filter_columns import UNREADABLE
 from campaign_sync.domain.text import NOT_UTF8
 from campaign_sync_tests.crm.mirror.copied_crm import MariaSmallCrm
 from campaign_sync_tests.crm.small_crm import EVERYBODY, SmallCrm

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.address import InvalidAddressError, normalize_address, usable_address, usable_addresses
+from campaign_sync.domain.address import InvalidAddressError, normalize_address, usable_address
+from campaign_sync.domain.address_columns import usable_addresses
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain import arrow_text
 from campaign_sync.domain.arrow_text import match_texts, text_column
-from campaign_sync.domain.text import MOJIBAKE, NOT_UTF8, has_not_utf8, may_have_mojibake
+from campaign_sync.domain.text import MOJIBAKE, NOT_UTF8
+from campaign_sync.domain.text_columns import has_not_utf8, may_have_mojibake
 
 UGLY = st.text(
     st.sampled_from("Ã¤\x83\x80â\u20ac\ufffd\uffff\ufffea ’ł\xac") | st.characters(codec="utf-8"), max_size=6

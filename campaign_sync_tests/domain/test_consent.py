@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.consent import (
     GRANTING,
-    KINDS,
     UNDATED,
     ConsentEvent,
     ConsentKind,
     ConsentWords,
     current_consent,
-    deciding_events,
     effective_kind,
-    effective_kinds,
     is_email,
     normalize_word,
 )
+from campaign_sync.domain.consent_columns import KINDS, deciding_events, effective_kinds
 from campaign_sync.domain.entity import EntityType
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.exclusion import Excluded, check_exclusions
-from campaign_sync.domain.filter import UNREADABLE
+from campaign_sync.domain.filter_columns import UNREADABLE
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.suppression import Suppressed

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.filter import (
-    UNREADABLE,
     AllOf,
     AnyOf,
     Comparison,
@@ -19,9 +18,9 @@ from campaign_sync.domain.filter import (
     Operator,
     Value,
     filter_fields,
-    matching_rows,
     rule_of,
 )
+from campaign_sync.domain.filter_columns import UNREADABLE, matching_rows
 from campaign_sync.domain.like_pattern import LikePattern
 from campaign_sync.domain.text import NOT_UTF8
 from campaign_sync_tests.domain import filters

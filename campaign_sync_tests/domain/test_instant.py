@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.instant import LATEST, as_datetime, as_datetimes, parse_instant, parse_instants
+from campaign_sync.domain.instant import LATEST, parse_instant
+from campaign_sync.domain.instant_columns import as_datetime, as_datetimes, parse_instants
 
 NINE = datetime(2026, 6, 1, 9, tzinfo=UTC)
 ZONES = st.sampled_from([None, UTC, *(timezone(timedelta(minutes=offset)) for offset in (-330, 60, 120, 845))])

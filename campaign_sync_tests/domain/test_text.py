@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from campaign_sync.domain.text import (
-    MOJIBAKE,
-    XML_FORBIDDEN,
-    has_forbidden_characters,
-    normalize_text,
-    normalized_texts,
-    vendor_text,
-)
+from campaign_sync.domain.text import MOJIBAKE, XML_FORBIDDEN, normalize_text, vendor_text
+from campaign_sync.domain.text_columns import has_forbidden_characters, normalized_texts
 
 
 @given(st.text())

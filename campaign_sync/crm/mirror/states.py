@@ -16,7 +16,7 @@ from campaign_sync.crm.sql.consent_table import entity_type_of
 from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
 from campaign_sync.domain.consent_state import ADDRESS_PREFIX, ConsentState, StateEvent, state_kind
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant import as_datetimes, parse_instants
+from campaign_sync.domain.instant_columns import as_datetimes, parse_instants
 from campaign_sync.domain.text import normalize_text
 
 Meaning = TypeVar("Meaning")

@@ -10,7 +10,8 @@ from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.consent_table import UNKNOWN_OPT_IN, ConsentTable, entity_type_of, is_one_of
 from campaign_sync.domain.consent import GRANTING, VENDOR_SOURCE_PREFIX, ConsentEventCounts, ConsentKind, normalize_word
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant, parse_instants
+from campaign_sync.domain.instant import CLOCK_TOLERANCE, parse_instant
+from campaign_sync.domain.instant_columns import parse_instants
 
 _COUNTING = "counting consent_event"
 

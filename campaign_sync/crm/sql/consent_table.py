@@ -14,19 +14,10 @@ from sqlalchemy import ColumnElement, FromClause, and_, false, not_, null, or_, 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import consent_event, opt_in
-from campaign_sync.domain.consent import (
-    GRANTING,
-    KINDS,
-    ConsentKind,
-    ConsentWords,
-    Numbers,
-    OptIn,
-    deciding_events,
-    effective_kinds,
-    normalize_word,
-)
+from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
+from campaign_sync.domain.consent_columns import KINDS, Numbers, deciding_events, effective_kinds
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant import Instants, as_datetime, parse_instants
+from campaign_sync.domain.instant_columns import Instants, as_datetime, parse_instants
 from campaign_sync.domain.text import normalize_text
 
 EVENT_COLUMNS = ("id", "entity_id", "kind", "occurred_at", "source", "evidence", "text_version")

@@ -33,19 +33,19 @@ from campaign_sync.crm.sql.records import named_records
 from campaign_sync.crm.sql.schema import address_state
 from campaign_sync.crm.sql.text_frame import text_frame
 from campaign_sync.domain.consent import (
-    KINDS,
     ConsentEvent,
     ConsentEventCounts,
     ConsentKind,
     ConsentWords,
-    Numbers,
     OptIn,
     normalize_word,
 )
+from campaign_sync.domain.consent_columns import KINDS, Numbers
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind
-from campaign_sync.domain.filter import filter_fields, matching_rows
-from campaign_sync.domain.instant import Instants
+from campaign_sync.domain.filter import filter_fields
+from campaign_sync.domain.filter_columns import matching_rows
+from campaign_sync.domain.instant_columns import Instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 
 _MEMBERS = 20_000

@@ -92,7 +92,7 @@ class SqlReader:
         return self._tables[name]
 
     def moment(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a column of times as `domain.instant` parses them: drivers can't represent `infinity`.
+        """Return a column of times as `domain.instant_columns` parses them: drivers can't represent `infinity`.
 
         Raises:
             CrmError: the column's type holds no times.

@@ -8,7 +8,7 @@ import pyarrow
 
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.arrow_text import text_column
-from campaign_sync.domain.instant import Instants, parse_instants
+from campaign_sync.domain.instant_columns import Instants, parse_instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
 from campaign_sync.domain.text import decode_marked, vendor_text
 

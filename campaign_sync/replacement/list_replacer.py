@@ -15,6 +15,7 @@ import pandas as pd
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_counts
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
@@ -95,7 +96,8 @@ class ListReplacer:
             with self.state.locks.acquire(settings.recipient_list_id, self.run_id) as lock:
                 return self._replace(settings, lock, replayed, applied)
         except ListLockedError as error:
-            raise ReplacementRefusedError(f"{settings} was not touched. {error}", retryable=True) from None
+            message = Message("{list} was not touched. {reasons}", list=str(settings), reasons=error.message)
+            raise ReplacementRefusedError(message, retryable=True) from None
 
     def _replace(
         self,
@@ -138,7 +140,7 @@ class ListReplacer:
             if incomplete_since is None:
                 if isinstance(error, ReplacementRefusedError):
                     raise
-                why = f"{settings} was not touched. {_describe(error)}"
+                why = Message("{list} was not touched. {reasons}", list=str(settings), reasons=_describe(error))
                 raise ReplacementRefusedError(why, preflight.outcomes, retryable=_is_retryable(error)) from None
             raise _incomplete(
                 settings,
@@ -265,7 +267,7 @@ class ListReplacer:
 
     def _record_failure(self, entry: Replacement, error: BaseException) -> None:
         with suppress(StateError):  # if that is what failed, what is recorded already says enough
-            self.state.replacements.mark_failed(entry.id, self.now(), _describe(error))
+            self.state.replacements.mark_failed(entry.id, self.now(), str(_describe(error)))
 
 
 def still_incomplete(
@@ -274,7 +276,7 @@ def still_incomplete(
     """Return what to raise where an error keeps an incomplete list from being replaced; `applied` may pass later."""
     outcomes = error.outcomes if isinstance(error, ReplacementRefusedError) else ()
     since = unfinished.cleared_at or unfinished.started_at
-    why = f"it can't be replaced now: {_describe(error)}"
+    why = Message("it can't be replaced now: {reason}", reason=_describe(error))
     return _incomplete(settings, since, why, _is_retryable(error), outcomes, applied)
 
 
@@ -308,12 +310,16 @@ def _incomplete(
     elif sent:
         again = f"campaign-sync apply {sent.plan.id}"
     asset = AssetName(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
-    return IncompleteListError(
-        f"{settings} is INCOMPLETE since {since:%Y-%m-%d %H:%M:%S} UTC: {why.rstrip('.')}. Send nothing to it, and "
-        f"replace it again: `{again}`{'' if sent else f', or materialize {asset}'}",
-        retryable=retryable,
-        outcomes=outcomes,
+    message = Message(
+        "{list} is INCOMPLETE since {moment} UTC: {reason:inline}. Send nothing to it, and replace it again: {command}",
+        list=str(settings),
+        moment=f"{since:%Y-%m-%d %H:%M:%S}",
+        reason=why,
+        command=f"`{again}`",
     )
+    if not sent:
+        message = Message("{message}, or materialize {asset}", message=message, asset=str(asset))
+    return IncompleteListError(message, retryable=retryable, outcomes=outcomes)
 
 
 def _is_retryable(error: BaseException) -> bool:
@@ -328,6 +334,6 @@ def _by_reason(entries: pd.DataFrame) -> dict[str, int]:
 def _describe(error: BaseException) -> str:
     """Describe an error without personal data: foreign messages can hold some, so of those only kind and place."""
     if isinstance(error, CampaignSyncError):  # by its contract it holds none
-        return str(error)
+        return error.message
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from campaign_sync.domain.consent import GRANTING, PRECEDENCE, ConsentKind
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
@@ -29,7 +30,9 @@ def effective_kinds(kinds: Numbers, moments: Instants, now: datetime) -> Numbers
     return np.where(granting & np.isnat(moments), _UNCLEAR, np.where(granting & future, _FUTURE, kinds))
 
 
-def deciding_events(groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[object]) -> Numbers:
+def deciding_events(
+    groups: Numbers, kinds: Numbers, moments: Instants, event_ids: Sequence[object] | pa.Array
+) -> Numbers:
     """Return the position of the event that `current_consent` selects from each history, in the order of the groups.
 
     Args:
@@ -54,6 +57,8 @@ def deciding_events(groups: Numbers, kinds: Numbers, moments: Instants, event_id
 
     def greatest(start: int, end: int) -> int:
         candidates: list[int] = order[start : end + 1].tolist()
+        if isinstance(event_ids, pa.Array):
+            return max(candidates, key=lambda position: str(event_ids[position].as_py()))
         return max(candidates, key=lambda position: str(event_ids[position]))
 
     for number in np.flatnonzero(np.append(False, equal)[ends]):

@@ -5,13 +5,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, FromClause, and_, false, not_, null, or_, select, true
 
 from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.sql.arrow_columns import Column, values_of
 from campaign_sync.crm.sql.reader import SqlReader
 from campaign_sync.crm.sql.schema import consent_event, opt_in
 from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
@@ -137,10 +139,11 @@ class ConsentTable:
 
     @cached_property
     def columns(self) -> list[ColumnElement[Any]]:
-        """`EVENT_COLUMNS`; a missing one is NULL, times are as they are stored."""
+        """`EVENT_COLUMNS`; a missing one is NULL, times are as they are stored, and bytes are no kind."""
         source_columns = self.source.c
         stored = [source_columns[name] if name in source_columns else null().label(name) for name in EVENT_COLUMNS]
-        return [self.reader.moment(column) if column.name == "occurred_at" else column for column in stored]
+        as_read = {"occurred_at": self.reader.moment, "kind": self.reader.without_bytes}
+        return [as_read[column.name](column) if column.name in as_read else column for column in stored]
 
     @cached_property
     def spellings(self) -> EventSpellings:
@@ -186,7 +189,7 @@ class ConsentTable:
         kind = self.source.c.kind
         return or_(kind.is_(None), not_(is_one_of(kind, ignored))) if ignored else true()
 
-    def decisions(self, groups: Numbers, events: Sequence[Sequence[Any]]) -> Decisions:
+    def decisions(self, groups: Numbers, events: Sequence[Column]) -> Decisions:
         """Return the deciding event of each group, in the order of the groups' numbers.
 
         Args:
@@ -197,10 +200,15 @@ class ConsentTable:
         rows = deciding_events(groups, kinds, moments, events[0])
         return Decisions(rows, kinds[rows], moments[rows])
 
-    def _effective(self, raw_kinds: Sequence[object], raw_moments: Sequence[object]) -> tuple[Numbers, Instants]:
+    def _effective(self, raw_kinds: Column, raw_moments: Column) -> tuple[Numbers, Instants]:
         numbers = {raw: KINDS.index(kind) for raw, kind in self.spellings.kinds.items() if kind is not None}
         unclear = KINDS.index(ConsentKind.UNCLEAR)  # of a kind that isn't among `spellings`
-        kinds = np.array([numbers.get(raw, unclear) for raw in raw_kinds], dtype=np.intp)
+        if isinstance(raw_kinds, pa.Array):
+            encoded = raw_kinds.dictionary_encode(null_encoding="encode")
+            meant = np.array([numbers.get(raw, unclear) for raw in encoded.dictionary.to_pylist()], dtype=np.intp)
+            kinds = meant[encoded.indices.to_numpy()]
+        else:
+            kinds = np.array([numbers.get(raw, unclear) for raw in raw_kinds], dtype=np.intp)
         moments = parse_instants(raw_moments)
         return effective_kinds(kinds, moments, self.now), moments
 
@@ -222,24 +230,20 @@ def entity_type_of(raw: object) -> EntityType | None:
     return EntityType(word) if word in list(EntityType) else None
 
 
-def group_numbers(keys: Sequence[object]) -> Numbers:
-    """Return the number of each key's group, from 0; a group is a run of equal keys."""
-    changes = [before != after for before, after in pairwise(keys)]
-    return np.concatenate([[0], np.cumsum(changes, dtype=np.intp)]).astype(np.intp)
-
-
-def require_same_keys(keys: Sequence[object], joined: Iterable[object], key: str, other: str) -> None:
+def require_same_keys(keys: Column, others: Column, key: str, other: str) -> None:
     """Raise an error if the database joined keys that differ, as it does for numbers or a collation without case.
 
     Raises:
         CrmError: two keys aren't the same text, outer blanks aside; or a key isn't text.
     """
-    others = list(joined)
-    if keys == others and set(map(type, keys)) == {str}:
+    texts = isinstance(keys, pa.Array) and isinstance(others, pa.Array) and not keys.null_count
+    if texts and pc.all(pc.equal(keys, others)).as_py() is not False:
         return
-    for mine, theirs in zip(keys, others, strict=True):
+    for mine, theirs in zip(values_of(keys), values_of(others), strict=True):
+        if isinstance(mine, bytes):
+            raise CrmError(f"{key} holds text that isn't UTF-8 (latin-1, perhaps); write it to the CRM again as UTF-8")
         if not isinstance(mine, str):
-            raise CrmError(f"{key} yields a value of type {type(mine).__name__} and must yield text; cast it to text")
+            raise CrmError(f"{key} must yield text and yields other values, such as numbers or bytes; cast it to text")
         if theirs is not None and (not isinstance(theirs, str) or mine.strip() != theirs.strip()):
             raise CrmError(
                 f"the database takes different ids of {key} and {other} for the same, so one person would be sent on "

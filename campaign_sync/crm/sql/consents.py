@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select
 
+from campaign_sync.crm.sql.arrow_columns import at, group_starts, values_of, without_outer_blanks
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
@@ -17,18 +18,29 @@ from campaign_sync.crm.sql.consent_table import (
     Decision,
     decoded_text,
     entity_type_of,
-    group_numbers,
     is_one_of,
     require_same_keys,
 )
 from campaign_sync.crm.sql.reader import AnyRow
-from campaign_sync.domain.consent import GRANTING, UNDATED, ConsentEvent, ConsentKind, effective_kind, normalize_word
+from campaign_sync.domain.consent import (
+    GRANTING,
+    UNDATED,
+    ConsentEvent,
+    ConsentKind,
+    effective_kind,
+    normalize_word,
+)
+from campaign_sync.domain.consent_columns import KINDS
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.instant import parse_instant
+from campaign_sync.domain.instant_columns import as_datetimes
 from campaign_sync.domain.text import normalize_text
 
 _ENDING = (ConsentKind.WITHDRAWN, ConsentKind.UNCLEAR)
 """The kinds that end a consent where they decide."""
+
+
+_GRANTING = [KINDS.index(kind) for kind in GRANTING]
 
 
 @dataclass(frozen=True)
@@ -119,22 +131,30 @@ class ConsentReader:
         for entity_type in EntityType:
             people, events = self._table.people(entity_type), self._table.source
             query = (
-                select(*[*self._table.columns, people.c.id.label("key"), people.c.email])
+                select(*[people.c.id.label("key"), self._reader.without_bytes(people.c.email), *self._table.columns])
                 .join_from(people, events, events.c.entity_id == people.c.id)
                 .where(self._table.about([key], [entity_type]), people.c.email.is_not(None))
                 .order_by(people.c.id)
             )
             doing = f"reading who consented to {opt_in_id}"
-            for rows in self._reader.groups(query, 20_000, doing, lambda row: row.key):
-                keys = [row[-2] for row in rows]
-                require_same_keys(keys, [row[1] for row in rows], f"{entity_type}.id", "consent_event.entity_id")
-                for decision in self._table.decisions(group_numbers(keys), list(zip(*rows, strict=True))):
-                    email, at = rows[decision.row][-1], decision.at
-                    if decision.kind not in GRANTING or at is None:
-                        continue
-                    entity = Entity(entity_type, keys[decision.row].strip())
-                    if isinstance(email, str) and not (entity in unclear and unclear[entity] >= at):
-                        yield entity, email, at
+            for keys, emails, *columns in self._reader.groups(query, 20_000, doing):
+                require_same_keys(keys, columns[1], f"{entity_type}.id", "consent_event.entity_id")
+                starts = np.zeros(len(keys), dtype=np.intp)
+                starts[group_starts(keys)[1:]] = 1
+                decided = self._table.decisions(np.cumsum(starts), columns)
+                granting = np.flatnonzero(np.isin(decided.kinds, _GRANTING))
+                rows = decided.rows[granting]
+                ids, addresses = (values_of(at(column, rows)) for column in (without_outer_blanks(keys), emails))
+                for entity_id, email, granted_at in zip(
+                    ids, addresses, as_datetimes(decided.moments[granting]), strict=True
+                ):
+                    entity = Entity(entity_type, entity_id)
+                    if (
+                        granted_at
+                        and isinstance(email, str)
+                        and not (entity in unclear and unclear[entity] >= granted_at)
+                    ):
+                        yield entity, email, granted_at
 
     def _newest_unclear(self, opt_in_id: str) -> dict[Entity, datetime]:
         """Return the time of the newest unclear event that may be about this opt-in, by entity."""

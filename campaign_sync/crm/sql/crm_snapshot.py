@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CopyTimes, CrmError, Pick
+from campaign_sync.crm.sql.arrow_columns import Column, Columns, at, group_starts, values_of, without_outer_blanks
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events, newest_change
 from campaign_sync.crm.sql.consent_table import (
     EVENT_COLUMNS,
     ConsentTable,
-    group_numbers,
     require_same_keys,
 )
 from campaign_sync.crm.sql.consents import ConsentReader
@@ -40,7 +41,7 @@ from campaign_sync.domain.consent import (
     OptIn,
     normalize_word,
 )
-from campaign_sync.domain.consent_columns import KINDS, Numbers
+from campaign_sync.domain.consent_columns import KINDS
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.filter import filter_fields
@@ -59,7 +60,7 @@ _LONGEST_TYPE = 16
 _FIRST_EVENT_COLUMN = 3
 """In the rows of a selection; before it are the id in the pick, and the record's id and address."""
 
-_KIND_NAMES = [kind.value for kind in KINDS]
+_KIND_NAMES = pa.array([kind.value for kind in KINDS], pa.large_string())
 
 _EVENT_ENTITY_ID = _FIRST_EVENT_COLUMN + EVENT_COLUMNS.index("entity_id")
 
@@ -238,10 +239,9 @@ class SqlSnapshot:
             .outerjoin(entity, entity.c.id == picked.c.entity_id)
         )
         places = [f"{title}.entity_id", *(f"{people.entity_type}.{name}" for name in columns[1:])]
-        for rows in self._reader.stream_all(query, _MEMBERS, f"reading the {title}"):
-            ids, own_ids, *values = zip(*rows, strict=True)
+        for ids, own_ids, *values in self._reader.columns(query, _MEMBERS, f"reading the {title}"):
             _require_ids(ids, own_ids, title, people.entity_type)
-            frame = text_frame([[key.strip() for key in ids], *values], columns, places, "")
+            frame = text_frame([without_outer_blanks(ids), *values], columns, places, "")
             if pick.condition:
                 frame = matching_rows(pick.condition, frame)
             emails = [email or None for email in frame["email"].astype("object").where(frame["email"].notna(), None)]
@@ -270,8 +270,7 @@ class SqlSnapshot:
         own_places = [f"{pick if column.table is picked else people.entity_type}.{column.name}" for column in own]
         consent_places = [f"consent_event.{name}" for name in EVENT_COLUMNS if name != "entity_id"]
         places = ["entity_type", f"{pick}.entity_id", f"{people.entity_type}.email", *consent_places, *own_places]
-        for rows in self._reader.groups(query, chunk_rows, f"reading the {pick}", lambda row: row[0]):
-            values = list(zip(*rows, strict=True))
+        for values in self._reader.groups(query, chunk_rows, f"reading the {pick}"):
             ids = values[0]
             _require_ids(ids, values[1], pick, people.entity_type)
             require_same_keys(ids, values[_EVENT_ENTITY_ID], f"{pick}.entity_id", "consent_event.entity_id")
@@ -282,27 +281,28 @@ class SqlSnapshot:
                 "consent_at",
             )
 
-    def _columns_per_entity(self, entity_type: str, values: Sequence[Sequence[Any]]) -> list[Sequence[Any] | Instants]:
+    def _columns_per_entity(self, entity_type: str, values: Columns) -> list[Column | Instants]:
         """Return the columns of a selection, one value per entity; the rows of an entity are adjacent in `values`."""
-        groups = group_numbers(values[0])
-        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
-        with_event = np.flatnonzero([entity_id is not None for entity_id in values[_EVENT_ENTITY_ID]])
-        events = [_at(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
+        firsts = group_starts(values[0])
+        groups = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(values[0])))
+        with_event = np.flatnonzero([entity_id is not None for entity_id in values_of(values[_EVENT_ENTITY_ID])])
+        events = [at(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
         decided = self._table.decisions(groups[with_event], events)
         concerned = groups[with_event[decided.rows]]
+        deciding, kinds = np.full((2, len(firsts)), -1)
+        deciding[concerned], kinds[concerned] = decided.rows, decided.kinds
         moments = np.full(len(firsts), "NaT", dtype="datetime64[us]")
         moments[concerned] = decided.moments
-        kinds = [_KIND_NAMES[kind] for kind in decided.kinds.tolist()]
-        event_id, *evidence = (_at(events[number], decided.rows) for number in (0, 4, 5, 6))
+        event_id, *evidence = (at(events[number], deciding) for number in (0, 4, 5, 6))
         return [
-            [entity_type] * len(firsts),
-            [entity_id.strip() for entity_id in _at(values[0], firsts)],
-            _at(values[2], firsts),
-            _spread(event_id, concerned, len(firsts)),
-            _spread(kinds, concerned, len(firsts)),
+            pa.repeat(pa.scalar(entity_type, pa.large_string()), len(firsts)),
+            at(without_outer_blanks(values[0]), firsts),
+            at(values[2], firsts),
+            event_id,
+            at(_KIND_NAMES, kinds),
             moments,
-            *(_spread(column, concerned, len(firsts)) for column in evidence),
-            *(_at(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
+            *evidence,
+            *(at(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
         ]
 
 
@@ -320,8 +320,8 @@ class FrozenSnapshot(SqlSnapshot):
         return {}
 
 
-def _require_ids(ids: Sequence[Any], own_ids: Sequence[Any], pick: str, entity_type: EntityType) -> None:
-    if None in ids:
+def _require_ids(ids: Column, own_ids: Column, pick: str, entity_type: EntityType) -> None:
+    if ids.null_count if isinstance(ids, pa.Array) else None in ids:
         raise CrmError(f"the {pick} has rows without an entity_id; take them out of its query or view")
     require_same_keys(ids, own_ids, f"{pick}.entity_id", f"{entity_type}.id")
 
@@ -332,21 +332,6 @@ def _without(people: Sequence[PeopleOfType], columns: Sequence[str]) -> str:
         return ""
     lacking = {group.entity_type: [name for name in columns if name not in group.columns] for group in people}
     return "".join(f"{entity_type} lacks {', '.join(names)}; " for entity_type, names in lacking.items() if names)
-
-
-def _at(column: Sequence[Any], positions: Numbers) -> Sequence[Any]:
-    """Return the values at ascending, distinct positions; the column itself if these are all."""
-    return column if len(positions) == len(column) else [column[position] for position in positions.tolist()]
-
-
-def _spread(column: Sequence[Any], groups: Numbers, size: int) -> Sequence[Any]:
-    """Return the values at the ascending, distinct places of their groups, and None at all others."""
-    if len(groups) == size:
-        return column
-    values: list[Any] = [None] * size
-    for group, value in zip(groups.tolist(), column, strict=True):
-        values[group] = value
-    return values
 
 
 def _unmatched_members(members: Sequence[AnyRow], columns: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
 from campaign_sync.crm.port import CrmError, CrmSetupError
@@ -140,7 +140,8 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
     """Turn database errors into `CrmError`s with place, problem and remedy, and without personal data."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as failure:
+        error = DBAPIError(None, None, failure) if isinstance(failure, sqlite3.Error) else failure
         # `from None`: the database's own message may quote a row.
         kind = CrmSetupError if needs_person(error) else CrmError
         raise kind(f"{doing} failed in the CRM at {location(engine.url)}: {explain(error)}") from None

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
+import pyarrow as pa
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     column,
     func,
     inspect,
+    null,
     or_,
     select,
     table,
@@ -33,6 +35,14 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserDefinedType
 
 from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.sql.arrow_columns import (
+    Columns,
+    group_starts,
+    joined,
+    part,
+    postgresql_columns,
+    sqlite_columns,
+)
 from campaign_sync.crm.sql.engine import crm_errors
 from campaign_sync.domain.instant import parse_instant
 
@@ -41,6 +51,8 @@ _BLANKS = "".join(character for character in map(chr, range(0x3001)) if characte
 
 AnyRow = Row[*tuple[Any, ...]]
 """A row of a query whose columns aren't known to the type checker."""
+
+Chunk = TypeVar("Chunk", Sequence[AnyRow], Columns)
 
 _ASCII_BLANKS = "".join(character for character in _BLANKS if character.isascii())
 
@@ -98,16 +110,25 @@ class SqlReader:
             CrmError: the column's type holds no times.
         """
         if self.dialect == "sqlite":
-            return type_coerce(stored, NullType()).label(stored.name)
+            return type_coerce(self.without_bytes(stored), NullType()).label(stored.name)
         if not isinstance(stored.type, DateTime | TypeDecorator | NullType | String):  # text may hold times as well
             where = f"{getattr(stored, 'table', '')}.{stored.name}"
             raise CrmError(f"{where} is {stored.type} and must be a time; give it as a timestamp in a view")
         return cast(stored, Text).label(stored.name)
 
+    def without_bytes(self, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return a column with NULL in place of SQLite's bytes, as `columns` takes bytes for texts."""
+        if self.dialect != "sqlite":
+            return stored
+        return case((func.typeof(stored) == "blob", null()), else_=stored).label(stored.name)
+
     def clean_key(self, key: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return a key without outer blanks. A value that isn't text stays as it is."""
         if self.dialect == "sqlite":
-            return case((func.typeof(key) == "text", func.trim(key, _BLANKS)), else_=key)
+            # `columns` would take bytes for a text; a number is refused.
+            return case(
+                (func.typeof(key) == "text", func.trim(key, _BLANKS)), (func.typeof(key) == "blob", 0), else_=key
+            )
         if self.dialect == "postgresql":
             return func.btrim(key, self._blanks)
         return func.trim(key)
@@ -153,6 +174,15 @@ class SqlReader:
             yield chunk
         self._require_all(query, received, doing)
 
+    def columns(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Columns]:
+        """Yield the rows of a query as columns, compared with the database's own count of them. See `stream_all`."""
+        received = 0
+        read = sqlite_columns if self.dialect == "sqlite" else postgresql_columns
+        for columns in self._chunks(lambda: read(self.connection, query, chunk_rows), doing):
+            received += len(columns[0])
+            yield columns
+        self._require_all(query, received, doing)
+
     def _require_all(self, query: Select[Any], received: int, doing: str) -> None:
         counting = select(func.count()).select_from(query.order_by(None).subquery())
         expected = int(self.rows(counting, f"counting after {doing}")[0][0])
@@ -165,12 +195,16 @@ class SqlReader:
 
     def stream(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
         """Yield the rows of a query, at most `chunk_rows` at once."""
+        options = {"yield_per": chunk_rows}
+        return self._chunks(lambda: self.connection.execute(query, execution_options=options).partitions(), doing)
+
+    def _chunks(self, execute: Callable[[], Iterator[Chunk]], doing: str) -> Iterator[Chunk]:
+        """Yield the chunks of rows that a query yields when it is executed."""
         try:
             with crm_errors(self.connection.engine, doing):
                 # The savepoint keeps the snapshot usable for other lists if the query of this list fails.
                 with self.connection.begin_nested():
-                    result = self.connection.execute(query, execution_options={"yield_per": chunk_rows})
-                    chunks = result.partitions()
+                    chunks = execute()
                     chunk = next(chunks, None)
                 while chunk:
                     yield chunk
@@ -192,25 +226,26 @@ class SqlReader:
             result.close()
             return code
 
-    def groups(
-        self, query: Select[Any], chunk_rows: int, doing: str, key: Callable[[AnyRow], object]
-    ) -> Iterator[list[AnyRow]]:
-        """Yield all rows of a query ordered by `key`, in chunks that never split a group of equal keys.
+    def groups(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Columns]:
+        """Yield all rows of a query ordered by its first column, in chunks that never split a group of equal keys.
 
         Raises:
-            CrmError: see `stream_all`.
+            CrmError: a key isn't text; see `stream_all` for others.
         """
-        held: list[AnyRow] = []
-        for chunk in self.stream_all(query, chunk_rows, doing):
-            held += chunk
-            last, end = key(held[-1]), len(held) - 1
-            while end and key(held[end - 1]) == last:
-                end -= 1
-            if end:
-                yield held[:end]
-                held = held[end:]
+        held: list[Columns] = []
+        for columns in self.columns(query, chunk_rows, doing):
+            keys = columns[0]
+            if not isinstance(keys, pa.Array):
+                yield columns  # it is refused, with the place of the keys
+                return
+            end = int(group_starts(keys)[-1])
+            if end or (held and held[-1][0][-1] != keys[0]):
+                yield joined([*held, part(columns, 0, end)])
+                held = [part(columns, end, len(keys))]
+            else:
+                held.append(columns)
         if held:
-            yield held
+            yield joined(held)
 
     def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
         """Return, fast, which keys don't begin and end with a printable ASCII character, or aren't text."""

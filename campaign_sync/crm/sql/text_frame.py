@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import pyarrow
+import pyarrow as pa
 
 from campaign_sync.crm.port import CrmError
+from campaign_sync.crm.sql.arrow_columns import Column
 from campaign_sync.domain.arrow_text import text_column
 from campaign_sync.domain.instant_columns import Instants, parse_instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS
@@ -19,7 +20,7 @@ _KEYS = frozenset({*SUPPRESSION_COLUMNS, "entity_type", "entity_id", "consent_ev
 
 
 def text_frame(
-    columns: Sequence[Sequence[Any] | Instants], names: Sequence[str], places: Sequence[str], time: str
+    columns: Sequence[Column | Instants], names: Sequence[str], places: Sequence[str], time: str
 ) -> pd.DataFrame:
     """Return a frame of text columns, and of one column of moments.
 
@@ -40,17 +41,19 @@ def text_frame(
         {
             name: pd.Series(pd.DatetimeIndex(parse_instants(values)).tz_localize("UTC"))
             if name == time
-            else text_column(pyarrow.array(_texts(values, where, name in _KEYS), pyarrow.large_string()))
+            else text_column(_texts(values, where, name in _KEYS))
             for name, values, where in zip(names, columns, places, strict=True)
         }
     )
 
 
-def _texts(values: Any, where: str, is_key: bool) -> Any:
-    if set(map(type, values)) <= _TEXT:
+def _texts(values: Any, where: str, is_key: bool) -> pa.Array:
+    if isinstance(values, pa.Array):
         return values
+    if set(map(type, values)) <= _TEXT:
+        return pa.array(values, pa.large_string())
     try:
-        return [
+        texts = [
             vendor_text(value if is_key or not isinstance(value, bytes) else decode_marked(value)) for value in values
         ]
     except UnicodeDecodeError:
@@ -61,6 +64,7 @@ def _texts(values: Any, where: str, is_key: bool) -> Any:
         ) from None
     except TypeError as error:
         raise CrmError(f"{where}: {error}; give its text in a view") from None
+    return pa.array(texts, pa.large_string())
 
 
 def _is_utf8(value: bytes) -> bool:

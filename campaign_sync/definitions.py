@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from campaign_sync.config import Configuration, load_configuration
+from campaign_sync.orchestration.approval_job import approval_job
 from campaign_sync.orchestration.assets.configuration import configuration_assets
 from campaign_sync.orchestration.assets.mandator import mandator_assets
 from campaign_sync.orchestration.broken_mandators import broken_daily_job, broken_daily_schedule
@@ -49,8 +50,9 @@ def build_definitions(
     sensors = [*all_sensors(configuration, assets, jobs), configuration_sensor(configuration)]
     all_assets = [asset for name in assets for asset in assets[name]]
     all_jobs = [job for of_mandator in jobs.values() for job in of_mandator]
+    approvals = [approval_job(configuration, name) for name in assets]
     # Without what is left of broken mandators: their runs aren't purged, for it isn't known which are needed.
-    purge, purge_schedule = retention_job(configuration, all_assets, all_jobs, [*schedules, *sensors])
+    purge, purge_schedule = retention_job(configuration, all_assets, [*all_jobs, *approvals], [*schedules, *sensors])
     return dg.Definitions(
         assets=[
             *all_assets,
@@ -58,6 +60,7 @@ def build_definitions(
         ],
         jobs=[
             *all_jobs,
+            *approvals,
             *(broken_daily_job(name, settings, configuration.language, prefix=prefix) for name, settings in broken),
             purge,
         ],

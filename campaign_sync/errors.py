@@ -3,6 +3,7 @@
 ```text
 CampaignSyncError
     AdapterError
+    ApprovalError
     ChannelError
     CommandError
     ConfigurationError

@@ -262,6 +262,7 @@ def _settings(base_url: str, crm_url: str, state_url: str, frames: Path) -> dict
         return {
             "recipient_list_id": list_id,
             "kind": "regular",
+            "approval": "never",  # tests fill lists by hand that aren't about that
             "opt_in_id": opt_in_id,
             "select": select,
             "attributes": {"Vorname": "first_name", "Nachname": "last_name", "Ort": "city"},

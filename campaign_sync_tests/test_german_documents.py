@@ -18,7 +18,16 @@ GERMAN = Localizer("de", ZoneInfo("Europe/Berlin"))
 
 CHECKS_OF_AUDIT = {"complete", "agreed"}
 
-ABOUT_PEOPLE = {"recipient_id", "recipient", "address", "entity_id", "entity", "accepted_by", "dismissed_by"}
+ABOUT_PEOPLE = {
+    "recipient_id",
+    "recipient",
+    "address",
+    "entity_id",
+    "entity",
+    "accepted_by",
+    "dismissed_by",
+    "approved_by",
+}
 """Columns of the state database that hold people or their pseudonyms."""
 
 

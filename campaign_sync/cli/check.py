@@ -32,6 +32,7 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql.open import is_copied
 from campaign_sync.crm.sql.table_samples import sample_tables
 from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.approval import check_approval
 from campaign_sync.domain.checks import check_consents, check_list_attributes
 from campaign_sync.domain.consent import GRANTING
 from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
@@ -41,6 +42,7 @@ from campaign_sync.optimizely.client import Optimizely, connect_mandator
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.replacement.key_attributes import search_read_columns
+from campaign_sync.replacement.list_approval import check_list_approval, how_to_approve, unproven_moment
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
@@ -137,6 +139,7 @@ def _check(configuration: Configuration, findings: _Findings, opened: ExitStack)
             for settings in lists:
                 _check_list(settings, vendor, findings)
                 with findings.expected_errors(_place(settings)):
+                    _check_approval(settings, vendor, state if state_is_ready else None, findings)
                     _check_kind(settings, vendor, state if state_is_ready else None, findings)
             _check_feedback(mandator, mandator_settings.feedback, vendor, findings)
             if mandator_settings.mailings.watch:
@@ -254,6 +257,22 @@ def _check_key_attributes(settings: ListSettings, vendor: Optimizely, findings: 
             "" if columns.id_attribute else f", and set {place}.id_attribute to the one for ids"
         )
         findings.add(place, None, f"the list doesn't give out {withheld}, so proofs don't compare them; {remedy}")
+
+
+def _check_approval(settings: ListSettings, vendor: Optimizely, state: State | None, findings: _Findings) -> None:
+    """Say where a replacement would be refused until a plan is approved."""
+    if settings.recipient_list.approval == "always":
+        findings.add(
+            _place(settings), None, "approval is always: every replacement needs an approved plan, planned ones too"
+        )
+        return
+    if state:
+        outcome, _ = check_list_approval(settings, vendor, state, None, accepted=None, replaying=False)
+    else:
+        held, mode = vendor.recipients.count(settings.recipient_list_id), settings.recipient_list.approval
+        outcome, _ = check_approval(mode, unproven_moment(settings), held, None, (), None, how_to_approve(settings))
+    if not outcome.passed:
+        findings.add(_place(settings), None, f"approval: {outcome.summary}")
 
 
 def _check_kind(settings: ListSettings, vendor: Optimizely, state: State | None, findings: _Findings) -> None:

@@ -248,6 +248,22 @@ def plan(
 
 
 @app.command()
+def approve(
+    mandator: Mandator,
+    name: ListName,
+    plan_id: Annotated[str, typer.Argument(metavar="PLAN", help="Id of a stored plan: `plan --save` prints it.")],
+    reason: Annotated[str, typer.Option(metavar="REASON", help="Why the list may become what the plan shows.")],
+) -> None:
+    """Approve a plan of a list, where its next replacement needs that."""
+    configuration = load_configuration(whole=False)
+    require_lists(configuration, mandator, [name])
+    from campaign_sync.cli.approve import approve as approve_plan
+
+    refuse_other_revision(configuration)
+    approve_plan(configuration, mandator, name, plan_id, reason, Terminal())
+
+
+@app.command()
 def alarms(
     test: Annotated[bool, typer.Option("--test", help="Send a test through every channel.")] = False,
     as_json: AsJson = False,

@@ -19,6 +19,7 @@ from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.inquiry.list_plan import Changes, ListPlan, ListPlanner, PlannedCheck
 from campaign_sync.inquiry.plan_sources import open_planner
 from campaign_sync.optimizely.client import connect_mandator
+from campaign_sync.orchestration.names import approval_job_name
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.storage.database import probe_database
 from campaign_sync.storage.errors import StateError
@@ -122,8 +123,15 @@ def _print(plan: ListPlan, local: LocalTime, console: Console) -> None:
 
 
 def _print_id(plan: ListPlan, console: Console) -> None:
+    settings = plan.settings
     if plan.id:
-        console.print(Text(f"Stored as plan {plan.id}."))
+        console.print(Text(f"Stored as plan {plan.id}.{' A run needs its approval:' if plan.needs_approval else ''}"))
+        if plan.needs_approval:
+            command = f"campaign-sync approve {settings.mandator} {settings.name} {plan.id} --reason REASON"
+            console.print(Text(f"  {command}"))
+            console.print(
+                Text(f"or the job {approval_job_name(settings.mandator, prefix=settings.prefix)} in Dagster's UI.")
+            )
     else:
         print_warning(console, "not stored, as no approval could admit it: correct first what refuses it")
 

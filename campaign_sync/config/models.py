@@ -47,6 +47,7 @@ from campaign_sync.config.readers import FeedbackSettings, ResponseSettings
 from campaign_sync.config.reports import ReportSettings
 from campaign_sync.config.retention import RetentionSettings
 from campaign_sync.config.telemetry import TelemetrySettings
+from campaign_sync.domain.approval_mode import ApprovalMode
 from campaign_sync.domain.message import SOURCE_LANGUAGE, Language
 from campaign_sync.domain.recipient import TechnicalField
 from campaign_sync.domain.size_limits import SizeLimits
@@ -173,7 +174,10 @@ class RecipientListSettings(ConfigModel):
     id_attribute: Name | None = None
     """The attribute in which the vendor returns a recipient's id, if it isn't detected automatically."""
     max_snapshot_age: Duration = timedelta(hours=6)
-    """The maximum age of a snapshot when it is sent."""
+    """The maximum age of a snapshot when it is sent, and of a plan when it is approved."""
+    approval: ApprovalMode = "first"
+    """Which replacements need the approval of a plan: `first`, those of a list that was never proven and that others
+    have filled; `always`; `never`."""
     priority: Whole = Field(default=0, ge=0, le=1000)
     """Lists with a higher number are replaced first; then the order of the file counts."""
 

@@ -7,22 +7,14 @@ holds once, without being marked as used, and still after a replacement that fai
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
-from typing import Literal
 
+from campaign_sync.domain.approval_mode import ApprovalMode
 from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.message import Message
+from campaign_sync.domain.size_limits import is_about
 
 CHECK_NAME = "approval"
 """The name of the check, in the preflight."""
-
-ApprovalMode = Literal["first", "always", "never"]
-"""Which replacements need an approval: those of a list that was never proven and that others have filled; all; none."""
-
-TOLERATED_ROWS = 10
-"""An approved size holds for as many rows more or less than planned."""
-
-TOLERATED_SHARE = Fraction(1, 100)
-"""It also holds for this share of the planned rows more or less."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,8 @@ class ApprovedPlan:
 
     plan_id: str
     moment: ListMoment
+    in_list: int
+    """How many recipients the list held."""
     sent: Mapping[str, int]
     """How many rows were to be sent, by entity type."""
     frozen: Mapping[str, int]
@@ -54,30 +48,9 @@ class ApprovedPlan:
     def __str__(self) -> str:
         return f"{self.approved_by}: {self.reason}"
 
-
-@dataclass(frozen=True)
-class ApprovedSize:
-    """A size that a person has approved, by entity type."""
-
-    by_entity_type: Mapping[str, int]
-    plan_id: str
-    approved: str
-    """By whom, and why."""
-
-    @property
-    def rows(self) -> int:
-        """The approved number of rows."""
-        return sum(self.by_entity_type.values())
-
-    def allows(self, by_entity_type: Mapping[str, int]) -> bool:
-        """Return whether these numbers of rows are about those that were approved, in total and of each type."""
-        counts = [(sum(by_entity_type.values()), self.rows)]
-        types = by_entity_type.keys() | self.by_entity_type.keys()
-        counts += [(by_entity_type.get(name, 0), self.by_entity_type.get(name, 0)) for name in types]
-        return all(
-            abs(rows - approved) <= TOLERATED_ROWS or abs(rows - approved) <= TOLERATED_SHARE * approved
-            for rows, approved in counts
-        )
+    def covers(self, in_list: int) -> bool:
+        """Return whether a list that was never proven holds no more than it did for the plan."""
+        return in_list <= self.in_list or is_about(in_list, self.in_list)
 
 
 def valid_approvals(approved: Collection[ApprovedPlan], moment: ListMoment) -> list[ApprovedPlan]:
@@ -92,31 +65,39 @@ def check_approval(
     in_list: int,
     snapshot_id: str | None,
     approved: Collection[ApprovedPlan],
+    accepted: str | None,
     how: str,
-) -> CheckOutcome:
-    """Check that a replacement that needs the approval of a plan has it.
+) -> tuple[CheckOutcome, ApprovedPlan | None]:
+    """Check that a replacement that needs the approval of a plan has it. Return the approval that it relies on as well.
 
     Args:
         mode: of the list.
         moment: what the list is now.
-        in_list: how many recipients it holds.
+        in_list: how many recipients it holds, or held before it was touched by a replacement that failed.
         snapshot_id: the snapshot that is about to be sent; None for one that isn't stored.
         approved: all approvals for the list.
+        accepted: who accepted for this very run what `first` asks for, and why; None if it wasn't accepted.
         how: how an approval is given, for the message.
     """
-    valid = valid_approvals(approved, moment)
     if mode == "never":
-        return CheckOutcome(CHECK_NAME, True, "approval is never, so none is needed")
-    if mode == "first":
-        if moment.proof_id is not None:
-            return CheckOutcome(CHECK_NAME, True, "none is needed, since the list was proven before")
-        if not in_list:
-            return CheckOutcome(CHECK_NAME, True, "none is needed, since the list is empty")
-        if valid:
-            return CheckOutcome(CHECK_NAME, True, f"approved by {valid[0]}")
-        reason = f"it was never proven, and others have filled it with {in_list} recipients, who would be replaced"
-        return CheckOutcome(CHECK_NAME, False, f"{reason}; {how}")
-    sent = [plan for plan in valid if plan.snapshot_id == snapshot_id]
-    if sent:
-        return CheckOutcome(CHECK_NAME, True, f"approved by {sent[0]}")
-    return CheckOutcome(CHECK_NAME, False, f"approval is always, and the plan of these rows isn't approved; {how}")
+        return CheckOutcome(CHECK_NAME, True, Message("approval is never, so none is needed")), None
+    valid = valid_approvals(approved, moment)
+    if mode == "always":
+        sent = [plan for plan in valid if plan.snapshot_id == snapshot_id]
+        reason = Message("approval is always, and these very rows aren't those of an approved plan; {how}", how=how)
+    elif moment.proof_id is not None:
+        return CheckOutcome(CHECK_NAME, True, Message("none is needed, since the list was proven before")), None
+    elif not in_list:
+        return CheckOutcome(CHECK_NAME, True, Message("none is needed, since the list is empty")), None
+    elif accepted:
+        return CheckOutcome(CHECK_NAME, True, Message("accepted with its size by {person}", person=accepted)), None
+    else:
+        sent = [plan for plan in valid if plan.covers(in_list)]
+        reason = Message(
+            "it was never proven, and others have filled it with {recipients} recipients, who would be replaced; {how}",
+            recipients=in_list,
+            how=how,
+        )
+    if not sent:
+        return CheckOutcome(CHECK_NAME, False, reason), None
+    return CheckOutcome(CHECK_NAME, True, Message("approved by {person}", person=str(sent[0]))), sent[0]

@@ -16,7 +16,7 @@ from campaign_sync.domain.consent import NO_CONSENT_EVENTS, ConsentEventCounts
 from campaign_sync.domain.message import Message, and_joined, join_messages
 from campaign_sync.domain.recipient import ADDRESS, READ_ONLY_ATTRIBUTES, TechnicalField
 from campaign_sync.domain.rejection import Reason
-from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits, change_violations, limit_violations
+from campaign_sync.domain.size_limits import ApprovedSize, SizeBaseline, SizeLimits, change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.text import format_row_count, name_spellings, normalize_text
 
@@ -77,6 +77,12 @@ class CheckContext:
     """How many of the CRM's consent events of the list's opt-in were understood."""
     size_accepted: str | None = None
     """Who accepted an implausible size for this replacement, and why; None if it wasn't accepted."""
+    approved_sizes: Sequence[ApprovedSize] = ()
+    """Of approved plans of the list as it is now, newest first."""
+
+    def approved_size(self, by_entity_type: Mapping[str, int]) -> ApprovedSize | None:
+        """Return the approved size that these numbers of rows are about; None if there is none."""
+        return next((size for size in self.approved_sizes if size.allows(by_entity_type)), None)
 
 
 @dataclass(frozen=True)
@@ -326,10 +332,12 @@ def check_size(by_entity_type: Mapping[str, int], limits: SizeLimits, context: C
     """Check a list's size against its limits. A large change may have been accepted, absolute limits always apply."""
     rows = sum(by_entity_type.values())
     violations, changes = limit_violations(rows, limits), change_violations(by_entity_type, limits, context.baselines)
-    if violations or (changes and not context.size_accepted):
+    approved = context.approved_size(by_entity_type)
+    accepted_by = context.size_accepted or (approved.approved if approved else None)
+    if violations or (changes and not accepted_by):
         return CheckOutcome(SIZE, False, join_messages("; ", violations or changes))
     if changes:
-        accepted = Message("accepted this once by {person}", person=context.size_accepted)
+        accepted = Message("accepted this once by {person}", person=accepted_by)
         return CheckOutcome(SIZE, True, join_messages("; ", [*changes, accepted]))
     if not context.baselines:
         return CheckOutcome(

@@ -13,6 +13,12 @@ MIN_ROWS_PER_TYPE = 20
 MIN_HISTORY = 3
 """The number of proven replacements from which on their median is a second baseline besides the last one."""
 
+APPROVED_ROWS = 10
+"""An approved size holds for as many rows more or less than planned."""
+
+APPROVED_SHARE = Fraction(1, 100)
+"""It also holds for this share of the planned rows more or less."""
+
 
 @dataclass(frozen=True)
 class SizeLimits:
@@ -39,6 +45,34 @@ class SizeBaseline:
     rows: int
     origin: str
     by_entity_type: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ApprovedSize:
+    """A size that a person has approved, by entity type."""
+
+    by_entity_type: Mapping[str, int]
+    plan_id: str
+    approved: str
+    """By whom, and why."""
+
+    @property
+    def rows(self) -> int:
+        """The approved number of rows."""
+        return sum(self.by_entity_type.values())
+
+    def allows(self, by_entity_type: Mapping[str, int]) -> bool:
+        """Return whether these numbers of rows are about those that were approved, in total and of each type."""
+        counts = [(sum(by_entity_type.values()), self.rows)]
+        types = by_entity_type.keys() | self.by_entity_type.keys()
+        counts += [(by_entity_type.get(name, 0), self.by_entity_type.get(name, 0)) for name in types]
+        return all(is_about(rows, approved) for rows, approved in counts)
+
+
+def is_about(rows: int, approved: int) -> bool:
+    """Return whether a number of rows is about the one that was approved."""
+    difference = abs(rows - approved)
+    return difference <= APPROVED_ROWS or difference <= APPROVED_SHARE * approved
 
 
 def median_baseline(history: Sequence[Mapping[str, int]]) -> SizeBaseline | None:

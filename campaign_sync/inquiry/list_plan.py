@@ -11,6 +11,7 @@ from uuid import uuid4
 import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmError
+from campaign_sync.domain.approval import CHECK_NAME as APPROVAL
 from campaign_sync.domain.checks import SIZE, CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.membership import Rejection, list_members
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
@@ -138,11 +139,16 @@ class ListPlan:
 
     @property
     def can_be_approved(self) -> bool:
-        """Whether nothing refuses it but what a person may approve: a size that is within its absolute limits."""
+        """Whether nothing refuses it but what a person may approve: the list, and a size within its absolute limits."""
         if self.rows is None or self.in_list is None or self.problem is not None:
             return False
         refusing = {check.outcome.name for check in self.checks if check.refuses}
-        return refusing <= {SIZE} and not limit_violations(self.rows, self.settings.schema.limits)
+        return refusing <= {SIZE, APPROVAL} and not limit_violations(self.rows, self.settings.schema.limits)
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether it would run once it is approved."""
+        return self.is_refused and self.can_be_approved
 
     @property
     def has_changes(self) -> bool:

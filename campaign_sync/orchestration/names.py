@@ -68,6 +68,11 @@ def lane_tags(mandator: str, lanes: int, *, group: int | None = None, prefix: st
     return {f"{LANE_TAG}{lane}": value if group in (None, lane) else f"{value}:{group}" for lane in range(1, lanes + 1)}
 
 
+def approval_job_name(mandator: str, *, prefix: str = "") -> str:
+    """Return the name of the job by which people approve plans of a mandator's lists."""
+    return name_in_dagster(mandator, "approve", prefix=prefix)
+
+
 def name_in_dagster(*parts: str, prefix: str = "") -> str:
     """Return the name of a job, schedule, sensor or group, like marketing_nord_daily_replace."""
     return "_".join([prefix, *parts] if prefix else parts)

@@ -34,6 +34,10 @@ class IncompleteListError(CampaignSyncError):
         self.outcomes = tuple(outcomes)
 
 
+class ApprovalError(CampaignSyncError):
+    """A plan can't be approved, or nothing would come of it. The message says why, and what to do."""
+
+
 class UnprovenError(CampaignSyncError):
     """A list, read back, isn't what was put into it."""
 

@@ -20,7 +20,7 @@ from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import ACCEPTED, VENDOR_REASONS, Reason, Stage
 from campaign_sync.domain.selection import rejections
-from campaign_sync.domain.size_limits import change_violations, limit_violations
+from campaign_sync.domain.size_limits import ApprovedSize, SizeBaseline, change_violations, limit_violations
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.domain.vendor_sources import ADD_ALL_SOURCE
 from campaign_sync.errors import CampaignSyncError
@@ -174,6 +174,7 @@ class ListReplacer:
             replayed=replayed is not None,
             dropped=len(preflight.dropped),
             entity_types=json.dumps(entity_counts(preflight.rows)),
+            approved_plan_id=preflight.approved_plan_id,
         )
 
     def _finish(
@@ -210,7 +211,7 @@ class ListReplacer:
         if not proof.holds:
             held, expected = proof.in_list, proof.expected
             raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
-        require_enough_left(settings, preflight.context, verification.entity_types)
+        require_enough_left(settings, preflight.context, verification.entity_types, entity_counts(rows))
         seen_at = vendor_time(settings.feedback_by_files, self.vendor)
         recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
         recorder.record_live_opt_outs(settings, verification.sent, verification.vendor_reasons, seen_at)
@@ -280,19 +281,35 @@ def still_incomplete(
     return _incomplete(settings, since, why, _is_retryable(error), outcomes, applied)
 
 
-def require_enough_left(settings: ListSettings, context: CheckContext, entity_types: Mapping[str, int]) -> None:
+def require_enough_left(
+    settings: ListSettings, context: CheckContext, entity_types: Mapping[str, int], sent: Mapping[str, int]
+) -> None:
     """Raise UnprovenError if what is in the list violates its limits.
 
-    A vendor that refuses nearly everybody leaves a list that equals what it took, and is next to empty.
+    A vendor that refuses nearly everybody leaves a list that equals what it took, and is next to empty. An approved
+    size is one to be measured against, too.
+
+    Args:
+        settings: the list.
+        context: what the rows were compared with.
+        entity_types: what is in the list.
+        sent: what was sent.
     """
     left = sum(entity_types.values())
     beyond = limit_violations(left, settings.schema.limits)
     if context.list_baseline and not context.size_accepted:
-        beyond += change_violations({"": left}, settings.schema.limits, [context.list_baseline])
+        beyond += _leap(left, settings, context.list_baseline, context.approved_size(sent))
     if beyond:
         raise UnprovenError(
             f"of all who were sent only {left} are in it, the vendor turned the others away ({beyond[0]})"
         )
+
+
+def _leap(left: int, settings: ListSettings, baseline: SizeBaseline, approved: ApprovedSize | None) -> list[str]:
+    limits = settings.schema.limits
+    if approved and not change_violations({"": left}, limits, [SizeBaseline(approved.rows, "")]):
+        return []
+    return change_violations({"": left}, limits, [baseline])
 
 
 def _incomplete(

@@ -12,7 +12,7 @@ from campaign_sync.domain.checks import ListSchema
 from campaign_sync.domain.message import Language, Message
 from campaign_sync.domain.recipient import TechnicalField
 
-_NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "priority"}
+_NOT_CONTENT = {"title", "owners", "limits", "max_snapshot_age", "approval", "priority"}
 """Settings of a list that don't decide what is in it."""
 
 

@@ -12,16 +12,19 @@ import pandas as pd
 
 from campaign_sync.crm.exclusions import read_excluded
 from campaign_sync.crm.port import Crm, CrmSnapshot
-from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, merge_outcomes
+from campaign_sync.domain.approval import ApprovedPlan
+from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, entity_counts, merge_outcomes
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests, fingerprint, row_digests
 from campaign_sync.domain.selection import rejections
+from campaign_sync.domain.size_limits import ApprovedSize, change_violations
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.applied_plan import AppliedPlan, check_contents, check_recorded_changes
 from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.key_attributes import find_read_columns
+from campaign_sync.replacement.list_approval import check_list_approval
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.live_suppression import (
@@ -67,6 +70,8 @@ class PreflightResult:
     """The rejections of those who were dropped."""
     context: CheckContext
     """What the rows were compared with."""
+    approved_plan_id: str | None = None
+    """The plan whose approval was needed."""
     passed_campaigns: frozenset[int] = frozenset()
     """Smart Campaigns that are being sent and were waited for."""
 
@@ -96,11 +101,23 @@ class Findings:
     context: CheckContext
     """What the rows were compared with."""
     size: SizeExamination
+    approval: CheckOutcome
+    approved_plan: ApprovedPlan | None
+    """Whose approval `approval` relies on."""
+    approved_size: ApprovedSize | None
+    """What a leap of the size relies on."""
 
     @property
     def outcomes(self) -> tuple[CheckOutcome, ...]:
         """The outcomes of all checks."""
-        return self.size.outcomes
+        return (*self.size.outcomes, self.approval)
+
+    @property
+    def approved_plan_id(self) -> str | None:
+        """The plan whose approval was needed, for the list or for the size of the rows."""
+        if self.approved_plan:
+            return self.approved_plan.plan_id
+        return self.approved_size.plan_id if self.approved_size else None
 
 
 @dataclass(frozen=True)
@@ -195,7 +212,15 @@ class Preflight:
         not_utf8 = applied.plan.not_utf8 if applied else self._not_utf8(settings, stored)
         people = [snapshot]
         del snapshot  # so that `examine` lets go of it
-        findings = self.examine(settings, people.pop(), in_crm, frozen_at, not_utf8, replaying=replayed is not None)
+        findings = self.examine(
+            settings,
+            people.pop(),
+            in_crm,
+            frozen_at,
+            not_utf8,
+            snapshot_id=stored.id,
+            replaying=replayed is not None,
+        )
         self.state.rejections.record(settings.mandator, settings.name, findings.dropped, self.run_id)
         findings.size.record(settings, self.state)
         outcomes = findings.outcomes
@@ -218,7 +243,15 @@ class Preflight:
             lambda: read_list(columns, self.vendor, digests),
         )
         return PreflightResult(
-            columns, stored, findings.rows, digests, plan, outcomes, findings.dropped, findings.context
+            columns,
+            stored,
+            findings.rows,
+            digests,
+            plan,
+            outcomes,
+            findings.dropped,
+            findings.context,
+            findings.approved_plan_id,
         )
 
     def compare_with_crm(
@@ -256,6 +289,7 @@ class Preflight:
         frozen_at: datetime,
         not_utf8: int,
         *,
+        snapshot_id: str | None = None,
         replaying: bool = False,
     ) -> Findings:
         """Compare a snapshot with the vendor as it is now, and check what may be sent of it. Records nothing.
@@ -266,6 +300,7 @@ class Preflight:
             compared: how they compare with the CRM.
             frozen_at: when they were frozen.
             not_utf8: how many rows were left out because a text isn't UTF-8 in the CRM.
+            snapshot_id: of the snapshot; None for one that isn't stored.
             replaying: whether they are replayed on demand, and may be of any age.
 
         Raises:
@@ -298,7 +333,14 @@ class Preflight:
         encoding = check_encoding(not_utf8, len(rows))
         outcomes = [merge_outcomes(outcome, encoding) for outcome in outcomes]
         size = examine_size(settings, self.vendor, self.state, rows, context, outcomes, self.now())
-        return Findings(people, at_vendor, vendor_now, rows, dropped, context, size)
+        sizes = entity_counts(rows)
+        leaps = bool(change_violations(sizes, settings.schema.limits, context.baselines))
+        accepted = context.size_accepted if leaps else None
+        approval, plan = check_list_approval(
+            settings, self.vendor, self.state, snapshot_id, accepted=accepted, replaying=replaying
+        )
+        approved_size = context.approved_size(sizes) if leaps and not accepted else None
+        return Findings(people, at_vendor, vendor_now, rows, dropped, context, size, approval, plan, approved_size)
 
     def _check_applied(
         self, settings: ListSettings, applied: AppliedPlan, unfinished: Replacement | None, rows: pd.DataFrame

@@ -9,13 +9,14 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_consents, check_snapshot
 from campaign_sync.domain.feedback_age import Freshness, import_remedy
 from campaign_sync.domain.message import Message, day_text, join_messages
-from campaign_sync.domain.size_limits import SizeBaseline, median_baseline
+from campaign_sync.domain.size_limits import ApprovedSize, SizeBaseline, median_baseline
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
 from campaign_sync.domain.vanished_withdrawals import UndatedRegrants, check_withdrawals
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.list_approval import current_approvals
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
 from campaign_sync.storage.feedback_imports import FeedbackImports
@@ -60,6 +61,11 @@ def check_context(
         baselines=sent_before,
         list_baseline=list_baseline,
         size_accepted=str(accepted) if accepted else None,
+        approved_sizes=[
+            ApprovedSize(plan.frozen if before_preflight else plan.sent, plan.plan_id, str(plan))
+            for plan in current_approvals(settings, state)
+            if plan.moment.proof_id is not None or plan.covers(sent_before[0].rows if sent_before else 0)
+        ],
     )
 
 

@@ -92,6 +92,7 @@ class ListPlans:
                 ApprovedPlan(
                     plan_id=row.id,
                     moment=ListMoment(row.recipient_list_id, row.settings_digest, row.proof_id),
+                    in_list=row.in_list,
                     sent=json.loads(row.entity_types),
                     frozen=json.loads(row.frozen_entity_types),
                     snapshot_id=row.snapshot_id,

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pandas as pd
-from sqlalchemy import Engine, Row, and_, desc, func, select, update
+from sqlalchemy import Engine, Row, and_, desc, func, or_, select, update
 
 from campaign_sync.storage.one_row_per_key import one_row_per_key
 from campaign_sync.storage.replacement_steps import CLEAR, Step, StepLog, StepOutcome
@@ -94,6 +94,8 @@ class Replacement:
     """The attribute by which the proof read recipient ids; None where the vendor's list has none."""
     address_attribute: str | None = None
     """The attribute by which it read addresses."""
+    approved_plan_id: str | None = None
+    """The plan whose approval it needed, for what was in the list before or for its size."""
 
 
 class Snapshots:
@@ -223,13 +225,14 @@ class Replacements:
     def proven_sizes(self, mandator: str, name: str, most: int, recipient_list_id: int) -> list[dict[str, int]]:
         """Return the rows by entity type of the `most` newest proven replacements, newest first.
 
-        An accepted size begins a new history: sizes before it are left out. So are those of other lists at the vendor.
+        An accepted or approved size begins a new history: sizes before it are left out, as are those of other lists
+        at the vendor.
         """
         accepted = select(size_acceptance.c.run_id).where(
             size_acceptance.c.mandator == mandator, size_acceptance.c.list == name
         )
         query = (
-            select(replace.c.entity_types, replace.c.run_id.in_(accepted))
+            select(replace.c.entity_types, or_(replace.c.run_id.in_(accepted), replace.c.approved_plan_id.is_not(None)))
             .where(
                 replace.c.mandator == mandator,
                 replace.c.list == name,

@@ -290,6 +290,7 @@ replace = Table(
     Column("entity_types", Text),
     Column("id_attribute", String(255)),
     Column("address_attribute", String(255)),
+    Column("approved_plan_id", String(36)),
     Index("ix_replace_list", "mandator", "list", "started_at"),
     Index("ix_replace_recipient_list", "recipient_list_id", "mandator", "list", "started_at"),
 )

@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.approval import ApprovalMode, ApprovedPlan, ApprovedSize, ListMoment, check_approval
+from campaign_sync.domain.approval import ApprovedPlan, ListMoment, check_approval
+from campaign_sync.domain.approval_mode import ApprovalMode
+from campaign_sync.domain.size_limits import ApprovedSize
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NEW = ListMoment(11, "settings", None)
 PROVEN = replace(NEW, proof_id="proof")
-APPROVED = ApprovedPlan("plan", NEW, {"contact": 1000}, {"contact": 1010}, "snapshot", "anna", "seen", NOON)
+APPROVED = ApprovedPlan("plan", NEW, 500, {"contact": 1000}, {"contact": 1010}, "snapshot", "anna", "seen", NOON)
 
 
 def passes(mode: ApprovalMode, moment: ListMoment, in_list: int, *approved: ApprovedPlan, sent: str = "other") -> bool:
-    outcome = check_approval(mode, moment, in_list, sent, approved, "approve it")
+    outcome, plan = check_approval(mode, moment, in_list, sent, approved, None, "approve it")
+    assert plan is None or plan in approved
     assert outcome.passed or outcome.stops
     assert outcome.passed or outcome.summary.endswith("; approve it")
     return outcome.passed
@@ -27,6 +30,12 @@ def test_first_asks_once_for_a_list_that_others_have_filled() -> None:
     assert passes("first", NEW, 500, APPROVED)
     assert passes("first", NEW, 0), "an empty list"
     assert passes("first", PROVEN, 500), "sign-ups after a proof, or an upgrade"
+
+
+def test_an_approval_is_void_once_others_have_filled_in_more() -> None:
+    assert passes("first", NEW, 510, APPROVED)
+    assert not passes("first", NEW, 511, APPROVED)
+    assert passes("first", NEW, 20, APPROVED)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +59,7 @@ def test_never_asks_for_nothing() -> None:
 
 def test_the_newest_approval_is_named() -> None:
     later = replace(APPROVED, approved_by="ben", approved_at=NOON + timedelta(hours=1))
-    assert "ben: seen" in check_approval("first", NEW, 5, None, [APPROVED, later], "").summary
+    assert "ben: seen" in check_approval("first", NEW, 5, None, [APPROVED, later], None, "")[0].summary
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**7))

@@ -47,6 +47,7 @@ def test_a_plan_is_approved_once_and_by_the_first_person(state: State) -> None:
     assert (again.approved_by, again.reason, again.approved_at) == ("anna", "seen", NOON)
     assert state.list_plans.approved("nord", "newsletter") == [again]
     assert again.moment == ListMoment(2**40, "settings", None)
+    assert again.in_list == 500
     assert (again.sent, again.frozen, again.snapshot_id) == ({"contact": 480}, {"contact": 490}, "s1")
     assert state.list_plans.approved("nord", "products") == []
 

@@ -15,7 +15,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized, pick_metadata, seen_in, table
-from campaign_sync.orchestration.names import name_in_dagster
+from campaign_sync.orchestration.names import approval_job_name, name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import RunResource, StateResource, VendorResource
 from campaign_sync.replacement.list_settings import ListSettings
@@ -79,6 +79,7 @@ def _metadata(plan: ListPlan) -> dict[str, Any]:
     counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
     return {
         **({"plan": plan.id} if plan.id else {}),
+        **(_approval(plan) if plan.id and plan.needs_approval else {}),
         "verdict": printable(verdict),
         **{name: count for name, count in counts.items() if count is not None},
         **(_changes(plan.changes) if plan.changes else {}),
@@ -86,6 +87,13 @@ def _metadata(plan: ListPlan) -> dict[str, Any]:
         **({"expected seconds": round(plan.expected_time.total_seconds(), 1)} if plan.expected_time else {}),
         **_tables(plan),
     }
+
+
+def _approval(plan: ListPlan) -> dict[str, Any]:
+    settings = plan.settings
+    job = approval_job_name(settings.mandator, prefix=settings.prefix)
+    command = f"campaign-sync approve {settings.mandator} {settings.name} {plan.id} --reason REASON"
+    return {"to approve": f"launch the job {job} with this plan and a reason, or `{command}`"}
 
 
 def _changes(changes: Changes) -> dict[str, Any]:

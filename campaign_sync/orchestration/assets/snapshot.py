@@ -65,8 +65,8 @@ CHECK_DESCRIPTIONS = {
         Message("the list keeps its limits and doesn't jump against its last proven size."),
         (
             Message(
-                "check whether the CRM picks the right people. If the size is right, once: `campaign-sync run "
-                "MANDATOR --list LIST --accept-size REASON`."
+                "check whether the CRM picks the right people. If the size is right: materialize the list's plan, and "
+                "approve it, as its page says; or `campaign-sync run MANDATOR --list LIST --accept-size REASON`."
             )
         ),
     ),

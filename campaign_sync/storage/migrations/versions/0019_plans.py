@@ -13,6 +13,8 @@ def upgrade() -> None:
     """Apply the change."""
     with op.batch_alter_table("snapshot", schema=None) as batch_op:
         batch_op.add_column(sa.Column("plan_id", sa.String(length=36), nullable=True))
+    with op.batch_alter_table("replace", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("approved_plan_id", sa.String(length=36), nullable=True))
     op.create_table(
         "list_plan",
         sa.Column("id", sa.String(length=36), nullable=False),

@@ -1,0 +1,110 @@
+"""The job by which people approve plans of a mandator's lists in Dagster's UI."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from campaign_sync.config import Configuration
+from campaign_sync.domain.message import Message
+from campaign_sync.domain.printable_text import printable
+from campaign_sync.errors import CampaignSyncError
+from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.names import USER_TAG, approval_job_name, name_in_dagster
+from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.resources import StateResource
+from campaign_sync.orchestration.run_tags import job_tags
+from campaign_sync.replacement.errors import ApprovalError
+from campaign_sync.replacement.list_approval import approve_plan
+from campaign_sync.replacement.list_settings import list_settings
+
+MAX_NAME = 200
+"""Of a typed name, in characters."""
+
+
+def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinition:
+    """Return the job of `mandator`, a key of the configuration.
+
+    Its runs have no tag of the mandator: they wait for no other run, and belong to no day.
+    """
+    settings, prefix = configuration.mandators[mandator], configuration.prefix
+    name, op_name = approval_job_name(mandator, prefix=prefix), name_in_dagster(mandator, "approval", prefix=prefix)
+    lists = dg.Enum(
+        name_in_dagster("campaign_sync_list_of", mandator, prefix=prefix),
+        [dg.EnumValue(key, description=section.display_name(key)) for key, section in settings.lists.items()],
+    )
+
+    @dg.op(
+        name=op_name,
+        out=dg.Out(dg.Nothing),
+        config_schema={
+            "list": dg.Field(lists, description="The list that the plan is of."),
+            "plan": dg.Field(str, description="The id of the plan, from the page of the list's plan."),
+            "reason": dg.Field(str, description="Why the list may become what the plan shows. It is recorded."),
+            "name": dg.Field(
+                str, is_required=False, default_value="", description="Your name, if you don't log in to a proxy."
+            ),
+        },
+    )
+    @with_resources(prefix)
+    def approve(context: dg.OpExecutionContext, state: StateResource) -> None:
+        given = context.op_config
+        try:
+            approved = approve_plan(
+                state.open(),
+                list_settings(configuration, mandator, given["list"]),
+                given["plan"],
+                _approver(context.run.tags.get(USER_TAG), given["name"]),
+                given["reason"],
+                datetime.now(UTC),
+            )
+        except CampaignSyncError as error:
+            raise dg.Failure(printable(str(error)), allow_retries=False) from None
+        context.add_output_metadata(
+            {
+                "plan": approved.plan_id,
+                "approved by": printable(approved.approved_by),
+                "reason": printable(approved.reason),
+                "approved at": f"{approved.approved_at:%Y-%m-%d %H:%M:%S} UTC",
+                "holds": "until the list is proven, or its settings change",
+            }
+        )
+        context.log.info("plan %s is approved", approved.plan_id)
+
+    @dg.job(
+        name=name,
+        executor_def=dg.in_process_executor,
+        tags=job_tags(settings),
+        config={
+            "ops": {op_name: {"config": {"list": next(iter(settings.lists)), "plan": "", "reason": "", "name": ""}}}
+        },
+        description=asset_description(
+            settings.language,
+            Message(
+                "Approves a plan of a list of {mandator}: its next replacement may do what the plan shows. Materialize "
+                "the list's plan, read it, and launch this job with the plan's id and a reason.",
+                mandator=settings.display_name(mandator),
+            ),
+            Message("none; the run shows who approved which plan, and why."),
+            Message("nothing was approved. The run's error says what to correct."),
+        ),
+    )
+    def job() -> None:
+        approve()
+
+    return job
+
+
+def _approver(login: str | None, name: str) -> str:
+    """Return who approves, and how that is known.
+
+    Raises:
+        ApprovalError: it isn't known.
+    """
+    if login:
+        return f"proxy: {login}"
+    typed = " ".join(name.split())
+    if not typed or len(typed) > MAX_NAME or not typed.isprintable():
+        raise ApprovalError(
+            f"It isn't known who approves; write your name under `name`, in at most {MAX_NAME} characters."
+        )
+    return f"typed: {typed}"

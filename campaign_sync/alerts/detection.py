@@ -305,14 +305,14 @@ def _incomplete_remedy(
     `options` accept again what was accepted for the runs that left it so.
     """
     remedy = _how_to_complete(
-        f"`{' '.join(['campaign-sync run', mandator, f'--list {name}', *options])}`", attempts, hindrance
+        mandator, f"`{' '.join(['campaign-sync run', mandator, f'--list {name}', *options])}`", attempts, hindrance
     )
     if not options:
         return remedy
     return join_messages(" ", [remedy, Message("What was accepted for an earlier run holds for no new one.")])
 
 
-def _how_to_complete(command: str, attempts: int | None, hindrance: str | None) -> Message:
+def _how_to_complete(mandator: str, command: str, attempts: int | None, hindrance: str | None) -> Message:
     if hindrance:
         return Message(
             "Send nothing to it until the all-clear: part of its people are missing. Nothing repairs it automatically, "
@@ -325,7 +325,9 @@ def _how_to_complete(command: str, attempts: int | None, hindrance: str | None) 
     if attempts is None:
         return Message(
             "Send nothing to it until the all-clear: part of its people are missing. It is usually repaired "
-            "automatically within minutes; if not, run {command} and see {manual}, “A list is INCOMPLETE”.",
+            "automatically, within minutes after the last run of {mandator} that is under way; if not, run {command} "
+            "and see {manual}, “A list is INCOMPLETE”.",
+            mandator=mandator,
             command=command,
             manual=MANUAL,
         )

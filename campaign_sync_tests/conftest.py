@@ -59,12 +59,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.option.long:
         return
     is_thorough_run = config.option.all or config.option.file_or_dir
-    beyond_sample = set() if config.option.file_or_dir else _beyond_sample(items)
-    chosen = [
-        item
-        for item in items
-        if not _is_long(item) and item not in beyond_sample and (is_thorough_run or _is_quick(item))
-    ]
+    short = [item for item in items if not _is_long(item)]
+    beyond_sample = set() if config.option.file_or_dir else _beyond_sample(short)
+    chosen = [item for item in short if item not in beyond_sample and (is_thorough_run or _is_quick(item))]
     kept = set(chosen)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = chosen

@@ -218,6 +218,7 @@ def test_an_apply_that_stopped_half_way_is_repaired_by_the_same_plan_and_by_no_o
     assert installation.addresses() == ADDRESSES[:4]
 
 
+@pytest.mark.long
 def test_after_an_apply_that_stopped_half_way_the_next_day_sends_its_own_snapshot(installation: Installation) -> None:
     installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
     installation.first_day()
@@ -229,6 +230,7 @@ def test_after_an_apply_that_stopped_half_way_the_next_day_sends_its_own_snapsho
     assert "the list was replaced and proven" in refused(installation, plan_id)
 
 
+@pytest.mark.long
 def test_a_plan_that_has_grown_too_old_is_refused_by_the_gate(installation: Installation) -> None:
     installation.first_day()
     plan_id = plan(installation)

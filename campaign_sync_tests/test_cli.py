@@ -119,6 +119,7 @@ def test_a_mistake_in_the_configuration_exits_with_2_and_its_place(installation:
     assert f"{CONFIGURATION}:1:13 mandators.nord.mandator_id: this key is required" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_broken_mandator_exits_with_2_and_its_mistakes_and_stops_no_other(installation: Installation) -> None:
     installation.list_settings("sued")["kind"] = "optin"
@@ -221,6 +222,7 @@ def test_check_proposes_unsubscribe_lists_per_list_where_the_vendor_has_them(
     assert "isn't documented" in printed
 
 
+@pytest.mark.long
 def test_a_missing_table_of_exports_is_reported_by_check_and_stops_no_run(installation: Installation) -> None:
     installation.settings["mandators"]["sued"]["crm_export"] = {"table": "nightly"}
     assert installation.configuration
@@ -274,6 +276,7 @@ main()
 """
 
 
+@pytest.mark.long
 def test_a_run_killed_before_it_opened_anything_blocks_no_other(installation: Installation) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("DAGSTER", "CAMPAIGN"))}
     killed = subprocess.run(
@@ -378,6 +381,7 @@ def test_accepting_needs_a_reason_and_named_lists(installation: Installation, op
     assert f"{option} needs a reason" in done.stderr
 
 
+@pytest.mark.long
 def test_vanished_withdrawals_are_accepted_once_with_a_reason(installation: Installation) -> None:
     for number in range(10):
         installation.add_contact(f"w{number}", f"w{number}@example.org")
@@ -422,6 +426,7 @@ def test_only_proven_snapshots_are_replayed(installation: Installation) -> None:
     assert "has no proven snapshot 4711; the newest are" in unknown.stderr
 
 
+@pytest.mark.long
 def test_check_probes_a_list_that_was_refused_for_good_once_more(installation: Installation) -> None:
     canary = "canary@example.org"
     installation.settings["mandators"]["nord"]["canary_address"] = canary
@@ -465,6 +470,7 @@ def test_files_with_personal_data_are_readable_by_their_owner_only(
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in public), "a web server may show the reports"
 
 
+@pytest.mark.long
 def test_dg_checks_the_definitions_on_the_embedded_instance(installation: Installation) -> None:
     campaign_sync(installation.folder, "run", "nord")
     checkout = Path(__file__).parents[1]

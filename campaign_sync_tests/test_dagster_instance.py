@@ -101,7 +101,7 @@ def test_an_embedded_instance_of_an_earlier_version_is_used_on(tmp_path: Path, m
         assert type(instance.event_log_storage).__name__ == "OpenEventLogStorage"
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [None, "telemetry: {enabled: false}\n"])
 def test_an_instance_that_several_commands_make_at_once_can_be_used_by_all_of_them_and_afterwards(
     tmp_path: Path, settings: str | None

@@ -111,6 +111,7 @@ def test_the_csv_file_has_all_people_by_their_crm_ids_alone(installation: Instal
     assert not [word for word in ("example.org", "Doro", "Aachen", "Groß") if word in everything]
 
 
+@pytest.mark.long
 def test_a_day_without_changes_says_so(installation: Installation) -> None:
     installation.first_day()
     installation.day()
@@ -118,6 +119,7 @@ def test_a_day_without_changes_says_so(installation: Installation) -> None:
     assert "No one joined, left or changed." in output_of(installation)
 
 
+@pytest.mark.long
 def test_a_person_whom_the_vendor_refuses_every_day_leaves_once(installation: Installation) -> None:
     installation.first_day()
     installation.vendor.refuse(NORD, "person3@example.org", 6)
@@ -128,6 +130,7 @@ def test_a_person_whom_the_vendor_refuses_every_day_leaves_once(installation: In
     assert "No one joined, left or changed." in output_of(installation)
 
 
+@pytest.mark.long
 def test_another_address_is_a_change_of_the_same_person(installation: Installation) -> None:
     installation.first_day()
     with installation.crm() as crm:
@@ -137,6 +140,7 @@ def test_another_address_is_a_change_of_the_same_person(installation: Installati
     assert ["contact:c1", "changed", "address"] in lines(output_of(installation))
 
 
+@pytest.mark.long
 def test_of_many_people_a_few_of_every_kind_are_shown(installation: Installation) -> None:
     installation.first_day()
     for number in range(30):

@@ -105,6 +105,7 @@ def test_the_consent_event_is_shown_with_time_source_evidence_and_text_version(i
     assert [label for label, _ in printed[5:]] == ["proven", "snapshot", "file", "sha256", "now"]
 
 
+@pytest.mark.long
 def test_the_snapshot_is_named_with_the_digest_of_its_file(installation: Installation) -> None:
     installation.first_day()
 
@@ -150,6 +151,7 @@ def test_a_later_withdrawal_is_shown_and_leaves_the_proof_of_the_day_before(
     assert labelled("since", text) == []
 
 
+@pytest.mark.long
 def test_a_consent_granted_again_is_shown_after_the_withdrawal(installation: Installation) -> None:
     installation.first_day()
     pass_days(installation, 2)
@@ -220,6 +222,7 @@ def test_an_older_snapshot_without_evidence_falls_back_on_the_crm_and_says_so(in
     assert "this snapshot doesn't keep source and evidence yet, and the CRM doesn't have the event any more" in text
 
 
+@pytest.mark.long
 def test_an_older_snapshot_without_evidence_serves_every_other_command(installation: Installation) -> None:
     installation.first_day()
     remove_evidence(installation)
@@ -233,6 +236,7 @@ def test_an_older_snapshot_without_evidence_serves_every_other_command(installat
     assert campaign_sync(installation.folder, "why", "contact:c1").returncode == 0
 
 
+@pytest.mark.long
 def test_a_crm_without_text_versions_is_proven_without_them(installation: Installation) -> None:
     with installation.crm() as crm:
         crm.exec_driver_sql("ALTER TABLE consent_event DROP COLUMN text_version")
@@ -253,6 +257,7 @@ def test_a_confirmation_leads_to_the_grant_that_it_confirms(installation: Instal
     assert "text version: 2026-01" in text
 
 
+@pytest.mark.long
 def test_the_evidence_is_never_sent_to_the_vendor(installation: Installation) -> None:
     keep_evidence(installation, "kept in the archive", "wording seven")
     installation.first_day()
@@ -262,6 +267,7 @@ def test_the_evidence_is_never_sent_to_the_vendor(installation: Installation) ->
     assert not [word for word in ("kept in the archive", "wording seven") if word in sent]
 
 
+@pytest.mark.long
 def test_a_rejection_on_that_day_is_explained(installation: Installation) -> None:
     installation.vendor.refuse(NORD, "person4@example.org", 6)
     installation.day()
@@ -273,6 +279,7 @@ def test_a_rejection_on_that_day_is_explained(installation: Installation) -> Non
     assert labelled("now", text) == ["that proof is the newest"]
 
 
+@pytest.mark.long
 def test_membership_is_unknown_if_the_rejections_leave_it_open(installation: Installation) -> None:
     for number in (3, 4):
         installation.vendor.refuse(NORD, f"person{number}@example.org", 6)
@@ -295,6 +302,7 @@ def test_membership_is_unknown_if_the_rejections_leave_it_open(installation: Ins
     assert lines(output_of(installation, "contact:c4"))[0] == "✗ no"
 
 
+@pytest.mark.long
 def test_a_bounce_after_that_day_is_shown(installation: Installation) -> None:
     installation.first_day()
     pass_days(installation, 2)
@@ -310,6 +318,7 @@ def test_a_bounce_after_that_day_is_shown(installation: Installation) -> None:
     assert "selection: the address doesn't take mail: it bounced" in labelled("now", text)[0]
 
 
+@pytest.mark.long
 def test_an_old_address_is_proven_and_the_new_one_is_shown(installation: Installation) -> None:
     installation.first_day()
     pass_days(installation, 2)
@@ -378,6 +387,7 @@ def test_the_command_takes_a_list_with_and_without_its_mandator(installation: In
         assert all(len(line) <= 120 for line in done.stdout.splitlines())
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_an_unknown_person_exits_with_1_and_an_unknown_list_with_2(installation: Installation) -> None:
     installation.first_day()

@@ -94,6 +94,7 @@ def test_a_person_who_was_not_selected_is_shown_with_the_marketing_list(installa
     assert why[1] == "not selected: the marketing list “Newsletter Nord” didn't name them"
 
 
+@pytest.mark.long
 def test_all_people_who_share_an_address_are_shown(installation: Installation) -> None:
     installation.add_contact("c6", " PERSON1@example.org")
     installation.day()
@@ -139,6 +140,7 @@ def test_a_rejection_by_a_later_run_without_a_proof_is_shown_as_newer(installati
     assert since.startswith(f"selection: {describe_reason(Reason.CONSENT_WITHDRAWN)}; ")
 
 
+@pytest.mark.long
 def test_former_reasons_come_last_with_their_dates(installation: Installation) -> None:
     installation.vendor.refuse(NORD, "person4@example.org", 6)
     installation.day()
@@ -153,6 +155,7 @@ def test_former_reasons_come_last_with_their_dates(installation: Installation) -
     assert (datetime.now(UTC) - timedelta(days=9)).strftime("%Y-%m-") in lines[-1][1]
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_person_deleted_from_the_crm_is_found_by_the_address_that_was_sent(installation: Installation) -> None:
     installation.first_day()
@@ -187,6 +190,7 @@ def test_an_old_address_leads_to_its_former_owner_and_their_other_lists(installa
     assert sent_to not in of_list(text, "sued/newsletter")
 
 
+@pytest.mark.long
 def test_a_bounce_is_shown_once_for_all_lists(installation: Installation) -> None:
     moment = str(int(HOURS_AGO.timestamp() * 1000))
     installation.vendor.publish(SUED, "getOutBounces", [["person3@example.org", moment]])
@@ -228,6 +232,7 @@ def test_a_missing_snapshot_is_named_and_the_other_lists_are_shown(installation:
     assert of_list(text, "nord/products")[0] == ["✓ yes"]
 
 
+@pytest.mark.long
 def test_the_output_fits_into_100_columns(installation: Installation) -> None:
     installation.leave("person2@example.org", at=HOURS_AGO)
     installation.day()

@@ -43,6 +43,7 @@ def kept_out(small: SmallCrm, opt_in_id: str = "news") -> dict[str, str]:
     return dict(zip(sifted.rejections["entity_id"], sifted.rejections["reason"], strict=True))
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("kind", ["WITHDRAWN", " withdrawn ", "Revoked", "withdrawn\u00a0"])
 @pytest.mark.parametrize(
     ("entity_type", "opt_in_id"), [("Contact", "news "), (" CONTACT", "NEWS"), ("contact", "news")]
@@ -85,6 +86,7 @@ def test_an_opt_in_that_cannot_be_read_keeps_its_person_out_of_all_lists(odd: Sm
         assert list(snapshot.consenting("news")) == list(snapshot.consenting("offers")) == []
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("opt_in_id", ["telephone", None, ""])
 @pytest.mark.parametrize("kind", ["granted", "Confirmed "])
 def test_a_grant_of_something_that_is_no_opt_in_excludes_no_person(
@@ -143,6 +145,7 @@ def test_a_grant_of_a_few_minutes_ahead_is_one_of_another_clock(odd: SmallCrm) -
     assert kept_out(odd) == {}
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("at", ["2062-06-01 09:00:00", "infinity", None])
 def test_a_withdrawal_counts_whatever_its_time(odd: SmallCrm, at: str | None) -> None:
     odd.person("double", "anna@example.org")
@@ -302,6 +305,7 @@ def test_sqlites_values_are_sent_as_they_are_stored(small_sqlite: SmallCrm) -> N
     ]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("ending", ["-- all of them", "; -- done", ";\n/* end */ ;"])
 def test_a_dynamic_lists_query_may_end_in_a_comment(small: SmallCrm, ending: str) -> None:
     small.person("anna", "anna@example.org")

@@ -142,7 +142,7 @@ CALLS = [
 """Calls of a replacement, by operation and number: first, middle, last."""
 
 
-@pytest.mark.sample(24)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     ("fault", "times", "parallel_calls"),
     [
@@ -167,7 +167,7 @@ def test_a_fault_of_any_call_ends_in_the_complete_list(
     assert set(installation.proxy.occurred) == {fault}
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("fault", FAULTS if ALL_COMBINATIONS else [NetworkFault.LOST_ANSWER, NetworkFault.DUPLICATE])
 @pytest.mark.parametrize(
     ("strategy", "operation", "nth"),
@@ -197,7 +197,7 @@ def test_slow_answers_need_no_second_try(installation: ProxiedInstallation) -> N
     assert replace_until_proven(installation, parallel_calls=4) == 1
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("after", range(20) if ALL_COMBINATIONS else [0, 8])
 @pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize(("operation", "nth"), [("clear", 1), ("addAll3", 1), ("addAll3", 3), ("addAll3", 5)])

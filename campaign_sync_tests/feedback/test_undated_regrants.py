@@ -210,6 +210,7 @@ def test_a_box_that_is_cleared_again_is_no_newer_grant_though_its_old_date_is_sh
     assert times["ben"] == NOON - 80 * DAY
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("accept", [False, True])
 def test_a_crm_restored_from_last_week_brings_no_one_back_dated_or_not(crm: CrmOfStates, accept: bool) -> None:
     crm.accept = accept

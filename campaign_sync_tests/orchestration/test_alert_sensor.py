@@ -136,6 +136,7 @@ def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over
         assert not any(f"person{number}@" in text or name in text for text in texts), "no alarm names a person"
 
 
+@pytest.mark.long
 def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send_once(alarms: AlarmSensor) -> None:
     alarms.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
     alarms.inbox.status = 503
@@ -251,6 +252,7 @@ def remedy_of_a_dead_run(alarms: AlarmSensor, state: State, run: dg.DagsterRun, 
     return incident.remedy
 
 
+@pytest.mark.long
 def test_a_run_that_died_sends_no_notice_once_its_retry_has_made_the_rest(alarms: AlarmSensor) -> None:
     """Dagster's retry plans only what the run hasn't made, so the rest still has the dead run as its newest."""
     died = alarms.run()
@@ -451,6 +453,7 @@ def test_an_incident_of_a_list_stays_open_if_a_later_run_does_not_reach_the_list
     assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("status", "awaited"),
     [
@@ -474,6 +477,7 @@ def test_a_run_that_waits_or_hangs_does_not_delay_the_notice_of_late_lists(
     assert "Its newest run was cancelled, at" in late.remedy, "what is shown is how it is now"
 
 
+@pytest.mark.long
 def test_an_incomplete_list_that_a_run_holds_for_too_long_sends_a_notice(alarms: AlarmSensor) -> None:
     alarms.run()
     alarms.leave_incomplete()
@@ -496,6 +500,7 @@ def test_a_list_that_looks_half_full_is_an_incident_until_it_is_proven(alarms: A
     assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
+@pytest.mark.long
 def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(alarms: AlarmSensor) -> None:
     alarms.leave_incomplete()
     assert len(alarms.tick()) == len(LISTS)
@@ -508,6 +513,7 @@ def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(ala
     assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
 
 
+@pytest.mark.long
 def test_an_incomplete_list_gets_worse_when_no_further_run_is_started_to_repair_it(
     alarms: AlarmSensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,6 +536,7 @@ def test_a_list_that_failed_sends_a_notice_though_the_rest_of_the_run_was_cancel
     assert alarms.tick() == ["Alarm: nord/newsletter failed"]
 
 
+@pytest.mark.long
 def test_a_run_that_dies_after_one_of_its_lists_has_failed_sends_a_notice_as_well(alarms: AlarmSensor) -> None:
     alarms.run()
     alarms.shop.list_settings()["opt_in_id"] = "unheard-of"
@@ -594,6 +601,7 @@ def test_an_incomplete_list_is_not_clear_by_another_list_under_its_name(alarms: 
     assert sent() == []
 
 
+@pytest.mark.long
 def test_an_incomplete_list_is_not_clear_by_its_id_under_another_name(alarms: AlarmSensor) -> None:
     alarms.leave_incomplete()
     assert len(alarms.tick()) == len(LISTS)
@@ -634,6 +642,7 @@ def test_a_list_that_was_emptied_after_its_proof_is_an_incident_until_it_is_whol
     assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
+@pytest.mark.long
 def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_replaced(alarms: AlarmSensor) -> None:
     alarms.run()
     with alarms.shop.vendor.transaction() as database:
@@ -645,6 +654,7 @@ def test_a_list_that_was_changed_after_its_proof_is_well_again_when_it_was_repla
     assert alarms.tick() == ["All clear: nord/newsletter"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("subject", "kind"), [("newsletter", IncidentKind.FAILED), ("a run", IncidentKind.DIED)])
 def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
     alarms: AlarmSensor, subject: str, kind: IncidentKind
@@ -667,6 +677,7 @@ def test_a_check_without_a_result_is_an_incident(alarms: AlarmSensor) -> None:
     assert f"a check has no result: products_recipient_list/{LOST_CHECK}" in alarms.text
 
 
+@pytest.mark.long
 def test_a_list_that_the_vendor_cannot_be_asked_for_sends_no_notice(alarms: AlarmSensor) -> None:
     alarms.run()
     alarms.shop.vendor.fault("getCount", "fault", times=99, arg="WebserviceImplException: unheard of")

@@ -85,6 +85,7 @@ def days(tmp_path: Path) -> Iterator[Days]:
         yield Days(shop, instance)
 
 
+@pytest.mark.long
 def test_a_day_without_failures_has_nothing_to_be_completed(days: Days) -> None:
     assert days.today is None
     days.run()
@@ -123,6 +124,7 @@ def test_while_dagster_retries_a_run_nothing_else_is_started(days: Days) -> None
     assert days.completed()[0] is CompletionStage.DUE, "the retry has ended, and its run was deleted"
 
 
+@pytest.mark.long
 def test_a_refused_list_is_an_outcome_and_its_neighbour_is_proven(days: Days) -> None:
     days.shop.list_settings()["limits"] = {"min_rows": 100}
     days.run()
@@ -144,6 +146,7 @@ def test_feedback_that_failed_by_the_vendors_fault_is_tried_again_later_and_a_wr
     assert days.outcomes == [DayOutcome.REFUSED] * 2
 
 
+@pytest.mark.long
 def test_an_incomplete_list_is_left_to_its_repair(days: Days) -> None:
     days.shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
     days.run()

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 import time_machine
 
+from campaign_sync.orchestration import repair_sensor
 from campaign_sync.orchestration.asset_keys import feedback_keys, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import REPLAY_TAG
 from campaign_sync.orchestration.daily_replacement import GROUPS, MANDATOR_TAG, PLANNED_FOR
@@ -71,6 +72,7 @@ def test_a_list_left_incomplete_is_replaced_again_from_the_snapshot_it_has(shop:
     assert requests(tick(shop)) == [["nord/newsletter_recipient_list"], ["nord/products_recipient_list"]]
 
 
+@pytest.mark.long
 def test_a_list_whose_snapshot_has_grown_too_old_is_picked_anew(shop: Installation) -> None:
     leave_incomplete(shop)
     shop.list_settings()["max_snapshot_age"] = "PT0.001S"
@@ -98,6 +100,7 @@ def test_a_list_that_a_run_is_replacing_is_left_to_it(shop: Installation) -> Non
         assert requests(tick(shop)) == [["nord/products_recipient_list"]]
 
 
+@pytest.mark.long
 def test_while_a_secret_is_missing_no_attempt_is_wasted_on_an_incomplete_list(shop: Installation) -> None:
     leave_incomplete(shop)
     nord = shop.settings["mandators"]["nord"]
@@ -116,8 +119,9 @@ def test_while_a_secret_is_missing_no_attempt_is_wasted_on_an_incomplete_list(sh
         ]
 
 
-def test_after_the_last_attempt_its_tick_fails_and_says_so(shop: Installation) -> None:
-    leave_incomplete(shop, runs=MAX_FRUITLESS)
+def test_after_the_last_attempt_its_tick_fails_and_says_so(shop: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair_sensor, "MAX_FRUITLESS", 2)
+    leave_incomplete(shop, runs=2)
     message = r"^nord: nord/newsletter .* is INCOMPLETE since .* Send nothing to it"
 
     with dg.DagsterInstance.ephemeral() as instance:
@@ -156,6 +160,7 @@ def test_a_run_whose_process_died_is_reported_as_failed_and_blocks_no_other_run(
         assert failed.status is dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.long
 def test_a_run_that_died_before_it_held_a_lock_blocks_no_other_run(shop: Installation) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = shop.definitions.resolve_job_def("nord_daily_replace")
@@ -195,6 +200,7 @@ def test_a_run_that_died_before_its_first_heartbeat_does_not_block_other_runs_fo
             )
 
 
+@pytest.mark.long
 def test_while_dagster_retries_a_run_no_other_run_is_started(shop: Installation) -> None:
     leave_incomplete(shop)
     with dg.DagsterInstance.ephemeral() as instance:

@@ -51,7 +51,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", pytest.param("dagsters_sqlite", marks=pytest.mark.long), "postgresql"])
+@pytest.fixture(
+    params=[*(pytest.param(kind, marks=pytest.mark.long) for kind in ("sqlite", "dagsters_sqlite")), "postgresql"]
+)
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Dagster on its embedded storage, on its own SQLite, and on PostgreSQL."""
     with storage_settings(request.param, tmp_path / "dagster") as settings, dg.instance_for_test(settings) as opened:
@@ -210,6 +212,7 @@ def test_runs_that_repaired_a_list_are_kept_while_it_is_incomplete(installation:
         assert [instance.has_run(run_id) for run_id in runs] == [True, False]
 
 
+@pytest.mark.long
 def test_all_attempts_of_the_same_work_are_kept_with_the_newest_run_of_an_asset(installation: Installation) -> None:
     with dg.instance_for_test() as instance:
         needed = installation.run(instance=instance).run_id

@@ -216,6 +216,7 @@ def test_a_list_that_may_be_half_full_is_neither_ready_nor_complete(installation
     assert "looks half full – please send nothing to it" in text_of(parse_page(page))
 
 
+@pytest.mark.long
 def test_a_check_without_a_result_does_not_count_as_passed(installation: Installation) -> None:
     with dg.instance_for_test() as instance:
         assert installation.run("nord", instance).success

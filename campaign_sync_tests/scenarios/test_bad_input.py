@@ -141,7 +141,7 @@ def test_an_error_of_the_mandator_clears_none_of_its_lists(
     assert installation.clears() == 0
 
 
-@pytest.mark.parametrize("column", ["first_name", "email"])
+@pytest.mark.parametrize("column", ["first_name", pytest.param("email", marks=pytest.mark.long)])
 def test_a_row_with_text_that_is_not_utf8_is_left_out_and_reported(installation: Installation, column: str) -> None:
     write_latin_1(installation, column, "c1")
 
@@ -174,6 +174,7 @@ def test_many_texts_that_are_not_utf8_stop_the_list_even_if_it_is_materialized_a
     assert installation.addresses() == []
 
 
+@pytest.mark.long
 def test_feedback_rows_that_do_not_fit_are_counted_and_read_again_with_a_corrected_layout(
     installation: Installation,
 ) -> None:

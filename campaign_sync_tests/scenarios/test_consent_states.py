@@ -135,6 +135,7 @@ def test_a_plan_judges_a_grant_as_the_run_after_it_and_remembers_nothing(
     assert foreseen == {check(result, "withdrawals").description}
 
 
+@pytest.mark.long
 def test_a_dated_grant_that_is_newer_brings_back_by_itself(installation: Installation) -> None:
     run(installation)
     show(installation, "withdrawn", "c1", changed_at="2026-03-01 12:00:00")  # before the product saw the grant
@@ -148,7 +149,8 @@ def test_a_dated_grant_that_is_newer_brings_back_by_itself(installation: Install
     assert installation.addresses() == ADDRESSES
 
 
-@pytest.mark.parametrize("setting", [pytest.param("ask", marks=pytest.mark.long), "accept"])
+@pytest.mark.long
+@pytest.mark.parametrize("setting", ["ask", "accept"])
 def test_a_box_beside_the_date_of_the_grant_is_judged_by_the_product_s_own_history(
     installation: Installation, setting: str
 ) -> None:

@@ -98,6 +98,7 @@ def test_responses_are_bounces_by_their_category_and_only_final_ones_keep_people
     assert installation.addresses() == [f"person{number}@example.org" for number in (2, 3, 5)]
 
 
+@pytest.mark.long
 def test_bounces_without_a_time_are_recorded_once_however_often_they_are_read(installation: Installation) -> None:
     set_readers(installation, getOutBounces={"time": None})
     installation.vendor.publish(NORD, "getOutBounces", [["person4@example.org"]])
@@ -209,6 +210,7 @@ def deliver(folder: Path, name: str, text: str, at: datetime) -> None:
     os.utime(path, (at.timestamp(), at.timestamp()))
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_delivered_files_are_imported_like_exports_and_each_is_read_once_even_if_it_is_late(
     installation: Installation,
@@ -286,6 +288,7 @@ def test_no_list_is_replaced_if_a_job_has_stopped_delivering_files(installation:
     assert installation.clears() == 0
 
 
+@pytest.mark.long
 def test_a_blocklisted_address_is_not_selected_until_the_vendor_releases_it(
     installation: Installation,
 ) -> None:
@@ -319,6 +322,7 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: In
     assert "person2@example.org" in lines[1 + position]
 
 
+@pytest.mark.long
 def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
     installation: Installation,
 ) -> None:
@@ -333,6 +337,7 @@ def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
     assert "though mailings went out" in (silence.description or "")
 
 
+@pytest.mark.long
 def test_the_time_of_opt_outs_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
     installation.first_day()
     assert check(installation.day(), "propagation").metadata["opt-outs"].value == 0
@@ -385,6 +390,7 @@ def test_the_audit_imports_unsubscribes_that_no_export_has_and_reports_both_dire
     assert check(audit(installation), "complete").passed, "imported is imported"
 
 
+@pytest.mark.long
 def test_an_unsubscribe_of_one_mandator_does_not_withdraw_the_others_consents(installation: Installation) -> None:
     installation.first_day("sued")
     installation.leave("person2@example.org", at=datetime.now(UTC), mandator_id=SUED)
@@ -394,7 +400,7 @@ def test_an_unsubscribe_of_one_mandator_does_not_withdraw_the_others_consents(in
 
 
 @pytest.mark.two_lists
-@pytest.mark.parametrize("point", ["add", "commit"])
+@pytest.mark.parametrize("point", [pytest.param("add", marks=pytest.mark.long), "commit"])
 def test_an_import_that_fails_half_way_is_completed_without_duplicates(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -487,6 +493,7 @@ def test_an_unsubscribe_does_not_withdraw_the_consent_of_an_addresss_former_owne
     assert "moved@example.org" in installation.addresses()
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_bounces_with_a_wrong_category_column_are_imported_after_the_correction(
     installation: Installation,

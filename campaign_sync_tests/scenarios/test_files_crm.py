@@ -104,6 +104,7 @@ def test_a_delivery_fills_the_list_and_feedback_comes_back_as_a_file(installatio
     assert withdrawals(outbox) == ["c1"]
 
 
+@pytest.mark.long
 def test_who_opts_out_in_the_crm_is_out_with_the_next_delivery(installation: Installation, outbox: Path) -> None:
     installation.day()
     installation.consent("c2", "newsletter-nord", "withdrawn", datetime.now(UTC) - timedelta(minutes=1))

@@ -53,7 +53,9 @@ def test_names_and_addresses_are_normalized(installation: Installation) -> None:
     assert (frauke["attributes"]["Vorname"], frauke["attributes"]["Ort"]) == ("Müller", "Zürich 🚲")
 
 
-def test_every_check_and_the_counts_are_in_dagsters_event_log(installation: Installation) -> None:
+def test_every_check_and_the_counts_are_in_dagsters_event_log_and_in_the_journal_after_one_login(
+    installation: Installation,
+) -> None:
     result = installation.day("nord")
 
     checks = {(*check.asset_key.path[1:], check.check_name) for check in result.get_asset_check_evaluations()}
@@ -67,11 +69,6 @@ def test_every_check_and_the_counts_are_in_dagsters_event_log(installation: Inst
         "in list": 5,
         "proof": "5 equal",
     }
-
-
-def test_the_journal_records_when_the_list_was_cleared_and_that_it_was_proven(installation: Installation) -> None:
-    result = installation.day("nord")
-
     with installation.state() as state:
         replace = state.replacements.of_run(result.run_id, "newsletter")
     assert replace is not None
@@ -80,11 +77,6 @@ def test_the_journal_records_when_the_list_was_cleared_and_that_it_was_proven(in
     assert replace.cleared_at
     assert replace.started_at <= replace.cleared_at <= replace.finished_at
     assert (replace.sent, replace.accepted, replace.in_list, replace.proof) == (5, 5, 5, "5 equal")
-
-
-def test_a_run_logs_in_once_and_logs_out_at_the_end(installation: Installation) -> None:
-    installation.day("nord")
-
     assert len(installation.vendor.calls("login")) == len(installation.vendor.calls("logout")) == 1
 
 

@@ -52,6 +52,7 @@ def swap(installation: Installation, *columns: str) -> None:
         )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("column", ["address", "id"])
 def test_two_recipients_whose_ids_or_addresses_are_swapped_are_not_equal(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, column: str
@@ -121,6 +122,7 @@ def test_a_list_that_gives_out_neither_is_proven_without_them_and_the_proof_says
     assert proven.id_attribute is proven.address_attribute is None
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("own", ["email", "Recipient"])
 def test_an_attribute_of_the_list_with_such_a_name_is_not_used_for_it(installation: Installation, own: str) -> None:
     installation.vendor.add_list(8100, NEWSLETTER, "Newsletter", [*ATTRIBUTES, own])
@@ -134,6 +136,7 @@ def test_an_attribute_of_the_list_with_such_a_name_is_not_used_for_it(installati
     assert own not in (proven.id_attribute, proven.address_attribute)
 
 
+@pytest.mark.long
 def test_a_name_from_the_lists_attribute_names_is_found_in_either_language(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_name_from_the_lists_attribute_names_is_found_in_either_language(
     assert proven.id_attribute == "Empfänger-Id"
 
 
+@pytest.mark.long
 def test_names_are_tried_one_by_one_if_the_vendor_rejects_unknown_names(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +185,7 @@ def test_names_are_tried_one_by_one_if_the_vendor_rejects_unknown_names(
     assert (proven.id_attribute, proven.address_attribute) == ("Empfänger", "email")
 
 
+@pytest.mark.long
 def test_the_differential_strategy_needs_no_id_attribute_if_the_ids_are_found(installation: Installation) -> None:
     installation.list_settings()["strategy"] = "differential"
     installation.first_day()

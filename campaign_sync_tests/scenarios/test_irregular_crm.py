@@ -97,6 +97,7 @@ def test_unknown_consent_events_of_many_people_stop_the_list_before_it_is_touche
         assert len(proven.addresses(PRODUCTS)) == 5
 
 
+@pytest.mark.long
 def test_an_opt_in_without_a_description_says_so(proven: Installation) -> None:
     with proven.crm() as crm:
         crm.exec_driver_sql("UPDATE opt_in SET description = ' ' WHERE opt_in_id = 'newsletter-nord'")

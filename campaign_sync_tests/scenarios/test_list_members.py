@@ -117,6 +117,7 @@ def test_a_withdrawal_at_the_same_time_as_a_grant_wins(installation: Installatio
     assert rejections(installation, result.run_id) == {("selection", "consent_withdrawn"): 1}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("email", "reason"), [("", "no_address"), ("nowhere", "invalid_address"), ("a b@example.org", "invalid_address")]
 )
@@ -192,6 +193,7 @@ def test_an_unsubscribe_that_the_crm_cannot_match_suppresses_the_address_until_i
         assert state.feedback_imports.unmatched("nord").unsubscribes == []
 
 
+@pytest.mark.long
 def test_a_bounce_that_the_crm_cannot_match_suppresses_the_address_in_every_mandator(
     installation: Installation,
 ) -> None:

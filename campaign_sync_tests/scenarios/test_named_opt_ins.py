@@ -85,6 +85,7 @@ def test_neither_the_next_days_nor_the_audit_withdraw_the_other_consents(install
     assert BJOERN not in installation.addresses(NEWSLETTER)
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_all_records_with_the_address_are_withdrawn_from_that_opt_in_and_no_other(installation: Installation) -> None:
     installation.add_contact("c9", " Person2@Example.org")
@@ -139,7 +140,7 @@ def test_a_row_with_an_unknown_record_is_attributed_by_the_lists_that_were_sent(
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.two_lists
 @pytest.mark.parametrize("cells", [("", "contact", "c2"), ("newsletter-sued", "contact", "c2"), ("?", "", ""), ()])
 def test_without_a_known_opt_in_the_lists_that_were_sent_decide(
@@ -172,7 +173,7 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installa
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
     publish_unsubscribe(installation, "newsletter-nord", "contact", "c2")
 
-    for _ in range(3):
+    for _ in range(2):
         result = installation.day()
 
     assert withdrawals(installation) == []
@@ -225,6 +226,7 @@ def test_a_row_without_an_opt_in_counts_although_another_row_of_that_day_named_o
     assert withdrawals(installation) == BOTH
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_row_of_another_reader_withdraws_nothing_more_than_the_row_with_the_opt_in(
     installation: Installation,
@@ -306,6 +308,7 @@ def test_the_lists_that_were_sent_decide_if_no_row_has_come_after_two_imports(in
     assert metadata["opt-outs whose row is awaited"].value == 0
 
 
+@pytest.mark.long
 def test_with_hourly_imports_the_row_is_awaited_for_more_than_two_imports(
     installation: Installation,
 ) -> None:
@@ -355,6 +358,7 @@ def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installat
     assert check(audit(installation), "complete").passed
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_awaited_rows_are_given_up_if_rows_no_longer_name_opt_ins(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
@@ -404,6 +408,7 @@ def test_why_and_prove_say_how_a_withdrawal_was_attributed(
     assert evidence == f"unsubscribed from mandator nord in Optimizely Campaign, {meaning}"
 
 
+@pytest.mark.long
 def test_why_says_that_a_person_is_on_the_vendors_list_and_that_the_row_is_awaited(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
     installation.day()

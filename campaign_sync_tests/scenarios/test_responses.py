@@ -113,6 +113,7 @@ def test_opens_and_clicks_are_stored_by_day_with_their_records_and_opt_ins(respo
     assert pd.isna(click["opt_in_id"]), "the mailing went to two lists, and she is in both"
 
 
+@pytest.mark.long
 def test_every_run_continues_where_the_last_one_ended_and_stores_nothing_twice(responding: Installation) -> None:
     responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now())]])
     assert import_responses(responding)["opens"]["new"] == 1
@@ -125,6 +126,7 @@ def test_every_run_continues_where_the_last_one_ended_and_stores_nothing_twice(r
     assert keys(responding) == [(ANNA, MAILING), (BJOERN, MAILING)]
 
 
+@pytest.mark.long
 def test_a_file_that_comes_late_is_read_in_the_overlap(responding: Installation) -> None:
     import_responses(responding)
     responding.vendor.publish(NORD, "getOpens", [[ANNA, str(MAILING), epoch_ms(now() - 2 * HOUR)]], now() - HOUR)
@@ -146,7 +148,7 @@ def test_equal_rows_are_one_response_and_rows_with_another_time_or_link_are_othe
     assert len(stored(responding, "clicks")) == 4
 
 
-@pytest.mark.parametrize("stored_before", [0, pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.parametrize("stored_before", [*(pytest.param(days, marks=pytest.mark.long) for days in (0, 1)), 2])
 def test_a_run_that_fails_before_it_moves_the_watermark_is_repeated_without_duplicates(
     responding: Installation, monkeypatch: pytest.MonkeyPatch, stored_before: int
 ) -> None:
@@ -226,6 +228,7 @@ def test_the_crm_gets_each_response_of_its_people_to_its_campaigns_once(respondi
     )
 
 
+@pytest.mark.long
 def test_a_response_is_attributed_to_the_record_with_that_address_in_the_last_list_sent(
     responding: Installation,
 ) -> None:
@@ -338,6 +341,7 @@ def test_a_layout_that_fits_no_row_does_not_stop_the_job(responding: Installatio
     assert (metadata["new"], metadata["rows that didn't fit"]) == (1, 0)
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_reader_can_serve_feedback_and_responses_each_with_its_own_watermark(responding: Installation) -> None:
     mandator = responding.settings["mandators"]["nord"]

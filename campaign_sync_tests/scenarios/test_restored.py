@@ -47,8 +47,6 @@ def test_after_an_older_state_database_the_feedback_of_the_days_between_is_impor
     installation.day()
 
     assert installation.addresses(NEWSLETTER) == STAYED
-    installation.day()
-    assert installation.addresses(NEWSLETTER) == STAYED
 
 
 @pytest.mark.two_lists

@@ -43,9 +43,10 @@ def test_a_list_is_replaced_every_day_despite_a_smart_campaign_that_never_ends(
     installation: Installation,
 ) -> None:
     add_campaign(installation, "SENDING")
-    for day in range(1, 4):
+    for day in (1, 2):
         installation.add_contact(f"new{day}", f"new{day}@example.org")
         result = installation.day()
+        assert problems(result) == []
         assert f"new{day}@example.org" in installation.addresses()
         preflight = gate(result)
         assert (preflight.passed, preflight.severity) == (False, dg.AssetCheckSeverity.WARN)
@@ -74,6 +75,7 @@ def test_a_replacement_waits_once_for_a_smart_campaign_and_checks_opt_outs_after
         assert state.rejections.counts(result.run_id, "nord", "newsletter") == {("gate", "unsubscribed"): 1}
 
 
+@pytest.mark.long
 def test_a_smart_campaign_that_ends_while_it_is_waited_for_leaves_no_warning(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_smart_campaign_keeps_a_list_untouched_if_the_configuration_says_so(in
     assert installation.addresses() == ADDRESSES[:4]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("sleeps")
 def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(installation: Installation) -> None:
     add_campaign(installation, "NEW", timedelta(minutes=50))
@@ -106,7 +109,7 @@ def test_a_smart_campaign_that_starts_soon_is_waited_for_like_any_other_mailing(
     assert installation.clears() == 0
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.two_lists
 @pytest.mark.parametrize(
     ("status", "starts_in", "list_id", "shown"),
@@ -132,6 +135,7 @@ def test_other_smart_campaigns_do_not_stop_a_replacement(
     ) == shown
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("sleeps")
 def test_a_regular_mailing_beside_a_smart_campaign_still_keeps_the_list_untouched(installation: Installation) -> None:
     add_campaign(installation, "SENDING")
@@ -176,6 +180,7 @@ def test_with_refuse_a_list_is_not_cleared_if_the_vendor_does_not_show_smart_cam
     assert installation.clears() == 0
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("mailing_type", ["regular", "campaign"])
 def test_a_mailing_that_starts_between_preflight_and_clear_refuses_the_replacement(
     installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch, mailing_type: str
@@ -196,14 +201,3 @@ def test_a_mailing_that_starts_between_preflight_and_clear_refuses_the_replaceme
     assert "is being sent, since the list was admitted" in problems(result)[0]
     assert sleeps == []
     assert installation.addresses() == ADDRESSES[:4]
-
-
-def test_a_preflight_that_only_warns_leaves_the_run_successful(
-    installation: Installation, sleeps: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add_campaign(installation, "SENDING")
-
-    result = installation.day()
-
-    assert sleeps
-    assert problems(result) == []

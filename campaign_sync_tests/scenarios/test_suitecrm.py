@@ -96,6 +96,7 @@ def test_suite_crms_own_unsubscribe_link_and_a_withdrawn_lawful_basis_keep_peopl
     assert installation.addresses() == ["ben.muller@example.org"]
 
 
+@pytest.mark.long
 def test_an_address_that_bounced_stays_out_until_the_crm_takes_it_as_valid_again(
     installation: Installation, suite: SuiteCrm
 ) -> None:

@@ -59,6 +59,7 @@ def tryton(installation: Installation, made: Path, tmp_path: Path) -> Installati
     return installation
 
 
+@pytest.mark.long
 def test_subscribers_of_tryton_are_in_the_list_and_one_who_leaves_is_unsubscribed_in_tryton_once(
     tryton: Installation,
 ) -> None:

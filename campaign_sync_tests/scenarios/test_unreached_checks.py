@@ -78,6 +78,7 @@ def test_checks_behind_a_snapshot_whose_check_fails_are_not_evaluated(
     assert not newest(instance, "nord", "newsletter_snapshot")["plausible_size"][1].startswith("Not reached")
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_checks_behind_feedback_that_cannot_be_fetched_are_not_evaluated_except_its_age(
     installation: Installation, instance: dg.DagsterInstance

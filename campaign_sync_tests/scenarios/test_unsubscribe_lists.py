@@ -94,6 +94,7 @@ def test_a_person_who_leaves_one_list_stays_in_the_other_with_its_consent(instal
     assert rejections(installation, result.run_id) == {}
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_person_who_leaves_both_lists_in_turn_is_withdrawn_from_both(installation: Installation) -> None:
     installation.first_day()
@@ -141,7 +142,9 @@ def test_a_person_who_leaves_a_list_while_it_is_filled_is_removed_from_it(
 
 
 @pytest.mark.two_lists
-@pytest.mark.parametrize("first_day", [True, False], ids=["first day", "second day"])
+@pytest.mark.parametrize(
+    "first_day", [True, pytest.param(False, marks=pytest.mark.long)], ids=["first day", "second day"]
+)
 def test_a_feedback_row_withdraws_only_the_list_that_the_vendor_says_was_left(
     installation: Installation, first_day: bool
 ) -> None:
@@ -187,6 +190,7 @@ def test_a_person_who_left_an_unknown_list_is_withdrawn_from_nothing(installatio
     assert installation.addresses() == ADDRESSES
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_an_unsubscribe_from_an_unknown_list_still_withdraws_nothing_after_the_vendor_forgot_it(
     installation: Installation,
@@ -207,7 +211,7 @@ def test_an_unsubscribe_from_an_unknown_list_still_withdraws_nothing_after_the_v
         assert state.write_backs.unsubscribes("nord", YESTERDAY) == [], "no opt-out was written to the CRM"
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.two_lists
 @pytest.mark.parametrize("read_again", [True, False], ids=["read again", "not read again"])
 def test_a_person_who_is_added_to_the_crm_later_is_withdrawn_from_the_list_they_left(
@@ -289,6 +293,7 @@ def test_rows_with_and_without_an_opt_in_of_one_address_each_count(installation:
     ]
 
 
+@pytest.mark.long
 def test_a_consent_given_again_stays_although_the_person_is_still_on_the_lists_unsubscribe_list(
     installation: Installation,
 ) -> None:

@@ -42,6 +42,7 @@ def test_ids_that_are_no_address_are_reported_with_their_file_every_day_and_stop
     assert installation.addresses() == addresses_without("person2@example.org")
 
 
+@pytest.mark.long
 def test_a_single_id_that_is_no_address_stops_nothing(installation: Installation) -> None:
     publish(installation, "4711")
 
@@ -49,6 +50,7 @@ def test_a_single_id_that_is_no_address_stops_nothing(installation: Installation
     assert installation.addresses() == ADDRESSES
 
 
+@pytest.mark.long
 def test_ids_that_are_no_address_are_reported_for_a_limited_time(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_many_ids_that_are_no_address_and_no_other_rows_mean_that_the_layout_is_
     assert "none of the 10 fetched rows fits mandators.nord.feedback.readers.getUnsubscribes" in problem
 
 
+@pytest.mark.long
 def test_bounces_of_ids_that_are_no_address_are_not_reported(installation: Installation) -> None:
     publish(installation, "4711", reader="getOutBounces")
 

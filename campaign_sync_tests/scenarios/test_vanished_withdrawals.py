@@ -180,6 +180,7 @@ def test_people_who_are_erased_or_lose_all_consent_events_are_not_reported(insta
     assert known_withdrawals(installation) == 12
 
 
+@pytest.mark.long
 @pytest.mark.two_lists
 def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(installation: Installation) -> None:
     installation.consent("c1", "products-nord", "withdrawn", LEFT_AT)
@@ -194,6 +195,7 @@ def test_a_withdrawal_of_another_opt_in_counts_for_that_one_only(installation: I
         assert state.rejections.counts(result.run_id, "nord", "products")["selection", "withdrawal_vanished"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.thorough
 def test_people_who_withdrew_since_the_backup_are_not_mailed_after_the_crm_is_restored(tmp_path: Path) -> None:
     with running_installation(tmp_path) as installation:

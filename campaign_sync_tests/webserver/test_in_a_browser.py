@@ -157,7 +157,7 @@ def test_the_uis_own_pages_ask_and_listen(page: Page, guarded: int) -> None:
     assert attack(page, WEBSOCKET, guarded) == "open"
 
 
-@pytest.mark.sample(1)
+@pytest.mark.long
 @pytest.mark.parametrize("script", [IMAGE, FORM, FETCH], ids=["image", "form", "fetch"])
 def test_dagsters_own_webserver_obeys_all_of_them(page: Page, site: int, script: str, tmp_path: Path) -> None:
     with servers.webserver(DAGSTERS_OWN, tmp_path) as port:

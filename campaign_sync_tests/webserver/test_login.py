@@ -183,6 +183,7 @@ def test_our_proxies_say_who_has_logged_in_whatever_the_client_says(port: int, p
         assert "launchRun" not in launch(door, ANNA)
 
 
+@pytest.mark.long
 def test_without_the_variable_no_header_is_trusted_and_the_tag_is_dropped(tmp_path: Path) -> None:
     with servers.webserver(GUARDED, tmp_path, {HEADER_VARIABLE: ""}, DEFINITIONS) as port:
         assert launched_by(launch(port, ANNA, FORGED)) == [None]

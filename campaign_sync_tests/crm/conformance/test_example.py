@@ -41,6 +41,7 @@ def test_the_configuration_finds_the_example_by_its_entry_point(environment: dic
     assert printed.stdout.strip() == "<class 'rolodex_crm.RolodexSettings'>"
 
 
+@pytest.mark.long
 def test_the_example_passes_its_conformance_tests(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(EXAMPLE)]
     result = subprocess.run(command, env=environment, cwd=EXAMPLE, capture_output=True, text=True, check=False)

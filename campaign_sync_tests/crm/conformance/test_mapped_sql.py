@@ -8,6 +8,7 @@ from campaign_sync.crm.testing import CrmConformance
 from campaign_sync_tests.crm.conformance.mapped_sql import MappedSql
 
 
+@pytest.mark.sample(1)
 class TestMappedSql(CrmConformance):
     @pytest.fixture
     def under_test(self, foreign_url: str, tmp_path: Path) -> MappedSql:

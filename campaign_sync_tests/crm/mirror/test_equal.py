@@ -40,6 +40,7 @@ _SCHEMA = """
 """
 
 HOUR = timedelta(hours=1)
+EXAMPLES = 200 if settings.get_current_profile_name() == "long" else 10
 _LATIN1 = b"M\xfcller@example.org"
 
 ids = st.sampled_from(["c1", " c1", "C1", "c2", "c2\u00a0", "c\u00e43", "c4\U0001f600", "c5\r\n"])
@@ -127,7 +128,7 @@ def results(crm: Crm) -> dict[str, object]:
     return outcomes
 
 
-@settings(max_examples=20, phases=set(Phase) - {Phase.shrink})  # each example is a CRM of its own
+@settings(max_examples=EXAMPLES, phases=set(Phase) - {Phase.shrink})  # each example is a CRM of its own
 @given(tables)
 def test_a_copied_crm_yields_the_same_as_one_that_is_read_directly(rows_of: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

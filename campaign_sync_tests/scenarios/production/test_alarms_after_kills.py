@@ -22,7 +22,8 @@ LISTS = ("newsletter", "products")
 ROOT_RUN = "dagster/root_run_id"
 
 
-@pytest.mark.parametrize("kills", [pytest.param(1, marks=pytest.mark.long), 2])
+@pytest.mark.long
+@pytest.mark.parametrize("kills", [1, 2])
 def test_people_get_an_alarm_of_the_list_and_its_all_clear_and_the_day_is_finished(
     production: ProductionInstallation, kills: int
 ) -> None:

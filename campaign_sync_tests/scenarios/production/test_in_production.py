@@ -9,6 +9,7 @@ from campaign_sync_tests.waiting import PATIENCE
 pytestmark = pytest.mark.xdist_group("production")
 
 
+@pytest.mark.long
 def test_a_day_started_in_the_ui_replaces_the_lists(production: ProductionInstallation) -> None:
     run_id = production.stack.launch("nord_daily_replace")
 

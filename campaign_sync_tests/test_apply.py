@@ -236,3 +236,20 @@ def test_a_plan_that_has_grown_too_old_is_refused_by_the_gate(installation: Inst
     plan_id = plan(installation)
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=30)):
         assert "more than max_snapshot_age" in why_refused(installation, plan_id)
+
+
+def test_where_approval_is_always_only_the_approved_plan_is_applied(installation: Installation) -> None:
+    installation.first_day()
+    installation.list_settings()["approval"] = "always"
+    plan_id, other = plan(installation), plan(installation)
+    assert "approval is always" in refused(installation, plan_id)
+    approved = campaign_sync(installation.folder, "approve", "nord", "newsletter", plan_id, "--reason", "seen")
+    assert approved.returncode == 0, approved.stdout + approved.stderr
+    assert "approval is always" in refused(installation, other)
+
+    installation.leave("person5@example.org")
+    exit_code, printed = apply(installation, plan_id)
+    assert exit_code == 0, printed
+    assert installation.addresses() == ADDRESSES[:4]
+    assert not installation.run("nord").success, "the plan was of these rows only"
+    assert installation.addresses() == ADDRESSES[:4]

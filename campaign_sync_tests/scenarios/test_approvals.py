@@ -113,7 +113,7 @@ def test_a_list_that_others_filled_is_approved_once(installation: Installation) 
         assert state.replacements.proven_sizes("nord", "newsletter", 9, NEWSLETTER) == [{"contact": 3}]
 
 
-@pytest.mark.parametrize("change", ["recipient_list_id", "attributes"])
+@pytest.mark.parametrize("change", [pytest.param("recipient_list_id", marks=pytest.mark.long), "attributes"])
 def test_other_settings_make_a_plan_void(installation: Installation, change: str) -> None:
     installation.fill_by_hand(NEWSLETTER, OTHERS)
     planned = plan(installation)

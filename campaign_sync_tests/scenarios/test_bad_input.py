@@ -174,7 +174,6 @@ def test_many_texts_that_are_not_utf8_stop_the_list_even_if_it_is_materialized_a
     assert installation.addresses() == []
 
 
-@pytest.mark.long
 def test_feedback_rows_that_do_not_fit_are_counted_and_read_again_with_a_corrected_layout(
     installation: Installation,
 ) -> None:

@@ -1,5 +1,7 @@
 """The strategies of replacing a list, which all end in the same proof."""
 
+import pytest
+
 from campaign_sync.cli.run import problems
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, NORD, Installation
 from campaign_sync_tests.scenarios.daily_run import CHAIN
@@ -49,6 +51,7 @@ def test_the_differential_strategy_clears_nothing_and_sends_only_what_differs(
     assert clears_of(installation) == 0
 
 
+@pytest.mark.long
 def test_a_day_without_differences_changes_nothing_and_is_proven(installation: Installation) -> None:
     differential(installation)
     installation.run("nord", assets=CHAIN)

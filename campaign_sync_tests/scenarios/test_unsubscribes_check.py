@@ -63,6 +63,7 @@ def test_ids_that_are_no_address_are_reported_for_a_limited_time(
         assert state.feedback_imports.pending("nord") == [], "it isn't read again for ever"
 
 
+@pytest.mark.long
 def test_many_ids_that_are_no_address_stop_nothing_if_the_layout_was_confirmed_before(
     installation: Installation,
 ) -> None:

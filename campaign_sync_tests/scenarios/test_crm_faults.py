@@ -120,7 +120,7 @@ def days_with_faults(days: Days, count: int, seed: int, busy: float = 1) -> None
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("kind", "seed"), [("salesforce", 19), ("dataverse", 26)])
+@pytest.mark.parametrize(("kind", "seed"), [("salesforce", 19), pytest.param("dataverse", 26, marks=pytest.mark.long)])
 def test_after_two_days_with_faults_a_list_is_right_and_nothing_is_lost(begin: Begin, kind: str, seed: int) -> None:
     days_with_faults(begin(kind, seed, (12, 5), ["newsletter"]), 1, seed, busy=4)
 

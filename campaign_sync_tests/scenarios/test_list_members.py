@@ -108,6 +108,7 @@ def test_a_person_who_consented_again_after_leaving_is_in_the_list(installation:
     assert "person4@example.org" not in installation.addresses(PRODUCTS)
 
 
+@pytest.mark.long
 def test_a_withdrawal_at_the_same_time_as_a_grant_wins(installation: Installation) -> None:
     installation.consent("c5", "newsletter-nord", "withdrawn", LONG_AGO)
 

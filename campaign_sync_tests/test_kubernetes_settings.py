@@ -74,7 +74,8 @@ def test_all_jobs_of_the_mandator_have_the_tag_and_no_others(tmp_path: Path) -> 
     jobs = list(definitions.resolve_all_job_defs())
     tagged = {job.name: json.loads(job.run_tags[POD_TAG]) for job in jobs if POD_TAG in job.run_tags}
 
-    assert set(tagged) == {f"nord_{name}" for name in ("daily_replace", "feedback", "audit", "list_drift", "report")}
+    names = ("daily_replace", "feedback", "audit", "list_drift", "report", "approve")
+    assert set(tagged) == {f"nord_{name}" for name in names}
     assert all(value == tagged["nord_daily_replace"] for value in tagged.values())
     untagged = build_definitions(configured(tmp_path, "kubernetes: {}"), NOW).resolve_all_job_defs()
     assert not any(POD_TAG in job.run_tags for job in untagged)

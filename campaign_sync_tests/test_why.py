@@ -140,7 +140,6 @@ def test_a_rejection_by_a_later_run_without_a_proof_is_shown_as_newer(installati
     assert since.startswith(f"selection: {describe_reason(Reason.CONSENT_WITHDRAWN)}; ")
 
 
-@pytest.mark.long
 def test_former_reasons_come_last_with_their_dates(installation: Installation) -> None:
     installation.vendor.refuse(NORD, "person4@example.org", 6)
     installation.day()

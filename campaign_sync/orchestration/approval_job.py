@@ -1,6 +1,7 @@
 """The job by which people approve plans of a mandator's lists in Dagster's UI."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import dagster as dg
 
@@ -28,9 +29,12 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
     """
     settings, prefix = configuration.mandators[mandator], configuration.prefix
     name, op_name = approval_job_name(mandator, prefix=prefix), name_in_dagster(mandator, "approval", prefix=prefix)
+    titles = {key: section.display_name(key) for key, section in settings.lists.items()}
+    # Dagster keeps types by their names, so other lists of a mandator must have another one.
+    digest = sha256(repr(titles).encode()).hexdigest()[:8]
     lists = dg.Enum(
-        name_in_dagster("campaign_sync_list_of", mandator, prefix=prefix),
-        [dg.EnumValue(key, description=section.display_name(key)) for key, section in settings.lists.items()],
+        name_in_dagster("campaign_sync_list_of", mandator, digest, prefix=prefix),
+        [dg.EnumValue(key, description=title) for key, title in titles.items()],
     )
 
     @dg.op(

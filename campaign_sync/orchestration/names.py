@@ -11,7 +11,7 @@ MANDATOR_TAG = "campaign_sync/mandator"
 USER_TAG = "campaign_sync/user"
 """Tag of a run that a person launched through the reverse proxy, added by `campaign_sync.webserver`: their login."""
 
-MANDATOR_JOBS = ("daily_replace", "feedback", "audit", "list_drift", "report", "responses")
+MANDATOR_JOBS = ("daily_replace", "feedback", "audit", "list_drift", "report", "responses", "approve")
 """What the names of a mandator's jobs end with, as far as its settings ask for them."""
 
 MANDATOR_SCHEDULES = ("daily", "feedback_schedule", "audit_schedule", "responses_schedule")

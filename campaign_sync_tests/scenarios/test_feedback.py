@@ -322,7 +322,6 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: In
     assert "person2@example.org" in lines[1 + position]
 
 
-@pytest.mark.long
 def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
     installation: Installation,
 ) -> None:
@@ -337,7 +336,6 @@ def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
     assert "though mailings went out" in (silence.description or "")
 
 
-@pytest.mark.long
 def test_the_time_of_opt_outs_is_measured_to_the_crm_and_to_the_last_list(installation: Installation) -> None:
     installation.first_day()
     assert check(installation.day(), "propagation").metadata["opt-outs"].value == 0

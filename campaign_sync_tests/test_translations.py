@@ -4,6 +4,7 @@ import ast
 import copy
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,8 @@ ENGLISH_WORDS = re.compile(r"\b(?:the|is|are|isn't|and|of|with|it|which|says|no 
 QUOTED = re.compile(r"`[^`]*`|„[^“]*“|\*\*?[^*]*\*\*?")
 """Commands, and titles of English documents."""
 
+CATALOG = "localization/locales/{language}/LC_MESSAGES/messages.po"
+
 IN_MODULE = {"{first} and {second}", "{text:sentence}", "{year}-{month}-{day}"}
 """Templates in the module of messages itself."""
 
@@ -62,8 +65,7 @@ def placeholders(text: str) -> set[str]:
 
 
 def translations(language: str) -> Catalog:
-    path = PACKAGE / "localization" / "locales" / language / "LC_MESSAGES" / "messages.po"
-    with path.open("rb") as file:
+    with (PACKAGE / CATALOG.format(language=language)).open("rb") as file:
         return read_po(file, locale=language, abort_invalid=True)
 
 
@@ -74,6 +76,13 @@ def test_every_message_is_made_of_a_literal_and_has_the_values_that_it_names() -
     for place, call in places:
         names = {keyword.arg for keyword in call.keywords}
         assert None in names or names == placeholders(template(call) or ""), place
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_message_is_translated_twice(language: str) -> None:
+    path = PACKAGE / CATALOG.format(language=language)
+    ids = re.findall(r"^msgid (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [message for message, times in Counter(ids).items() if times > 1] == []
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.distribution import manual_page
 from campaign_sync.domain.asset_names import AssetKind, AssetName, recipient_list_page
 from campaign_sync.domain.feedback_age import Freshness
 from campaign_sync.domain.incident import FEEDBACK, MAILED_REPORT, Incident, IncidentKind, Subject, vendor_list
 from campaign_sync.domain.message import Message, as_sentence, day_text, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.replacement.list_readiness import Expected, judge_lists
@@ -138,8 +138,7 @@ def doubtful_lists(configuration: Configuration, mandator: str, view: StateView)
                 fill.found_at,
                 Message(
                     "The list {list} looks half full: it held {held} recipients, nearly all of them among the "
-                    "{expected} "
-                    "that it should hold, when that was found ({moment}), and no record explains it.",
+                    "{expected} that it should hold, when that was found ({moment}), and no record explains it.",
                     list=named(settings, mandator, name),
                     held=fill.held,
                     expected=fill.expected,
@@ -208,8 +207,7 @@ def former_lists(configuration: Configuration, mandator: str, view: StateView) -
             since,
             Message(
                 "Recipient list {former} is INCOMPLETE since {moment}: it was cleared and isn't full again, and "
-                "{list}, "
-                "which it was then, has the recipient_list_id {current} in the configuration now.",
+                "{list}, which it was then, has the recipient_list_id {current} in the configuration now.",
                 former=former,
                 moment=moment(since, settings.zone),
                 list=f"{mandator}/{unfinished.list}",
@@ -251,9 +249,8 @@ def old_feedback(
         now - verdict.age,
         as_sentence(verdict.message),
         Message(
-            "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would "
-            "still be "
-            "mailed: see {manual}, “Feedback has grown old”.",
+            "No list of the mandator is replaced, so people who withdrew a consent in the CRM since then would still "
+            "be mailed: see {manual}, “Feedback has grown old”.",
             manual=MANUAL,
         ),
         f"{suppression_state.page}?view=checks&checkDetail=feedback_age",
@@ -262,7 +259,7 @@ def old_feedback(
 
 def unsent_report(configuration: Configuration, mandator: str, mail: ReportMail | None) -> Iterator[Incident]:
     """Yield an incident if the mandator's report couldn't be mailed when that was tried last; `mail` is that mail."""
-    if mail is None or mail.problem is None or not configuration.mandators[mandator].report_to:
+    if mail is None or mail.problem is None:
         return
     report = AssetName(mandator, AssetKind.REPORT, prefix=configuration.prefix)
     yield Incident(

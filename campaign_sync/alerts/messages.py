@@ -1,12 +1,12 @@
 """The texts of notices."""
 
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
-from typing import Final
+from datetime import tzinfo
 
 from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.incident import Notice, NoticeKind, headline, incident_location
 from campaign_sync.domain.message import SOURCE_LANGUAGE, Language, Message, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.localization.catalogs import translate
 
@@ -59,16 +59,3 @@ def fields_of(notice: Notice, wording: Wording, ui_url: str | None) -> dict[str,
         "until": notice.until.astimezone(zone).isoformat(timespec="seconds") if notice.until else "",
         "link": f"{ui_url.rstrip('/')}{incident.page}" if ui_url else "",
     }
-
-
-_ZONES: Final = {"CET": Message("CET"), "CEST": Message("CEST")}
-
-
-def moment(when: datetime, zone: tzinfo) -> Message:
-    """Return a moment as text, with the name of its time zone."""
-    local = when.astimezone(zone)
-    shown = _ZONES.get(f"{local:%Z}", f"{local:%Z}")
-    day, month, year = f"{local:%d}", f"{local:%m}", f"{local:%Y}"
-    return Message(
-        "{year}-{month}-{day} {time} {zone}", year=year, month=month, day=day, time=f"{local:%H:%M}", zone=shown
-    )

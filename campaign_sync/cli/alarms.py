@@ -11,7 +11,6 @@ from rich.text import Text
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.dispatch import configured_channels
 from campaign_sync.alerts.heartbeat import send_heartbeat
-from campaign_sync.alerts.messages import moment
 from campaign_sync.cli.dagster_instance import read_instance
 from campaign_sync.cli.documents import AlarmsDocument, OpenProblem, Sensor
 from campaign_sync.cli.output import plain_table, print_problem, print_success, print_warning
@@ -28,6 +27,7 @@ from campaign_sync.domain.incident import (
     subject_location,
 )
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.moment import moment
 from campaign_sync.domain.readiness import Attempt, Readiness
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.current_incidents import find_current_incidents

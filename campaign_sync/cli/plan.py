@@ -20,6 +20,7 @@ from campaign_sync.inquiry.list_plan import Changes, ListPlan, ListPlanner, Plan
 from campaign_sync.inquiry.plan_sources import open_planner
 from campaign_sync.optimizely.client import connect_mandator
 from campaign_sync.orchestration.names import approval_job_name
+from campaign_sync.replacement.list_approval import approving_command
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.storage.database import probe_database
 from campaign_sync.storage.errors import StateError
@@ -127,8 +128,7 @@ def _print_id(plan: ListPlan, console: Console) -> None:
     if plan.id:
         console.print(Text(f"Stored as plan {plan.id}.{' A run needs its approval:' if plan.needs_approval else ''}"))
         if plan.needs_approval:
-            command = f"campaign-sync approve {settings.mandator} {settings.name} {plan.id} --reason REASON"
-            console.print(Text(f"  {command}"))
+            console.print(Text(f"  {approving_command(settings, plan.id)}"))
             console.print(
                 Text(f"or the job {approval_job_name(settings.mandator, prefix=settings.prefix)} in Dagster's UI.")
             )

@@ -8,9 +8,10 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import to_arrow
+from campaign_sync.domain.arrow_text import match_texts, to_arrow
 from campaign_sync.domain.filter import AllOf, AnyOf, Comparison, Condition, NotOf, filter_fields, rule_of
 from campaign_sync.domain.text import NOT_UTF8
+from campaign_sync.domain.text_columns import has_not_utf8
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -33,7 +34,7 @@ def matching_rows(condition: Condition, rows: pd.DataFrame) -> pd.DataFrame:
     matching = pc.fill_null(outcome, False).to_numpy(zero_copy_only=False)
     unreadable = outcome.is_null().to_numpy(zero_copy_only=False)
     if unreadable.any():
-        marked = [_is_marked(rows, field) for field in sorted(filter_fields(condition))]
+        marked = [match_texts(rows[field], NOT_UTF8, has_not_utf8) for field in sorted(filter_fields(condition))]
         unreadable &= np.any(marked, axis=0)
     kept: _Mask = matching | unreadable
     return rows[kept].assign(**{UNREADABLE: unreadable[kept]}).reset_index(drop=True)
@@ -53,13 +54,6 @@ def _evaluate(condition: Condition, rows: pd.DataFrame) -> pyarrow.BooleanArray:
             return reduce(pc.and_kleene, (_evaluate(inner, rows) for inner in condition.conditions))
         case AnyOf():
             return reduce(pc.or_kleene, (_evaluate(inner, rows) for inner in condition.conditions))
-
-
-def _is_marked(rows: pd.DataFrame, field: str) -> _Mask:
-    marked: _Mask = pc.fill_null(pc.match_substring(_column(rows, field), NOT_UTF8), False).to_numpy(
-        zero_copy_only=False
-    )
-    return marked
 
 
 def _column(rows: pd.DataFrame, field: str) -> pyarrow.Array:

@@ -142,7 +142,7 @@ class RowForm:
         Raises:
             UnexpectedShapeError: they aren't written the way Axis writes them.
         """
-        if any(mark in rows for mark in (_CELL, _ROW, _NIL, _AMPERSAND)) or has_forbidden_characters(rows):
+        if has_forbidden_characters(rows):  # such as one of the marks that are put in below
             raise UnexpectedShapeError
         cell, end = self.cell + b">", self.row_end
         if _NOTHING in rows:

@@ -58,17 +58,15 @@ def alarm_sensor(
         name=name_in_dagster(ALARM_SENSOR, prefix=configuration.prefix),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=(
-            translate(
-                Message(
-                    "Sends a notice when a list is incomplete, late or changed after its proof, when a run or a "
-                    "check failed, and when feedback has grown old: once when it begins, once when it is over "
-                    "({mandators}). If it is red, a mail server or a webhook rejected an alarm; the tick says "
-                    "which, and whose.",
-                    mandators=display_names(configuration, monitored),
-                ),
-                configuration.language,
-            )
+        description=translate(
+            Message(
+                "Sends a notice when a list is incomplete, late or changed after its proof, when a run or a "
+                "check failed, and when feedback has grown old: once when it begins, once when it is over "
+                "({mandators}). If it is red, a mail server or a webhook rejected an alarm; the tick says "
+                "which, and whose.",
+                mandators=display_names(configuration, monitored),
+            ),
+            configuration.language,
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:

@@ -1,17 +1,17 @@
 """What a late list waits for: a run in the queue or under way, its group, a further run of the day, or a person."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from campaign_sync.alerts.messages import moment
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.day import CompletionStage, DayOutcome
 from campaign_sync.domain.incident import FEEDBACK, Subject
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.moment import moment
 from campaign_sync.orchestration.daily_replacement import BUSY, GROUPS
 from campaign_sync.orchestration.mandator_days import MandatorDay
 from campaign_sync.orchestration.run_failures import NewestRuns
@@ -46,32 +46,31 @@ def awaited_run(
 
 
 def _busy_run(newest: NewestRuns, settings: MandatorSettings, name: str, command: str) -> str | None:
-    of_list = [record for record in _runs(newest, Subject.of_list(name)) if record.dagster_run.status in BUSY]
-    feedback = [
-        record
-        for record in _runs(newest, FEEDBACK)
-        if record.dagster_run.status in BUSY and GROUPS in record.dagster_run.tags
-    ]
-    purposes = [(record, Message("A run that replaces it")) for record in of_list]
-    purposes += [(record, Message("The run that imports the feedback before its group")) for record in feedback]
-    for record, run in purposes[:1]:
-        began = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-        since = moment(began, settings.zone)
-        if record.dagster_run.status in _QUEUED:
-            return Message(
-                "{run} waits in Dagster's queue since {moment}: its page says for what. A further run would wait "
-                "behind it.",
-                run=run,
-                moment=since,
-            )
+    run = Message("A run that replaces it")
+    busy = [record for record in _runs(newest, Subject.of_list(name)) if record.dagster_run.status in BUSY]
+    if not busy:
+        run = Message("The run that imports the feedback before its group")
+        feedback = (record for record in _runs(newest, FEEDBACK) if GROUPS in record.dagster_run.tags)
+        busy = [record for record in feedback if record.dagster_run.status in BUSY]
+    if not busy:
+        return None
+    record = busy[0]
+    began = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+    since = moment(began, settings.zone)
+    if record.dagster_run.status in _QUEUED:
         return Message(
-            "{run} was started at {moment} and hasn't ended: its page shows at what it works. If it hangs, terminate "
-            "it there, and run {command}.",
+            "{run} waits in Dagster's queue since {moment}: its page says for what. A further run would wait behind "
+            "it.",
             run=run,
             moment=since,
-            command=command,
         )
-    return None
+    return Message(
+        "{run} was started at {moment} and hasn't ended: its page shows at what it works. If it hangs, terminate it "
+        "there, and run {command}.",
+        run=run,
+        moment=since,
+        command=command,
+    )
 
 
 def _rest_of_the_day(today: MandatorDay | None, name: str, command: str) -> str | None:
@@ -105,26 +104,25 @@ def _rest_of_the_day(today: MandatorDay | None, name: str, command: str) -> str 
 
 
 def _ended_run(newest: NewestRuns, settings: MandatorSettings, name: str, command: str) -> str | None:
-    for record in _runs(newest, Subject.of_list(name)):
-        ended = moment(record.update_timestamp, settings.zone)
-        if record.dagster_run.status is DagsterRunStatus.FAILURE:
-            return Message(
-                "Its newest run has failed, at {moment}: its page says why. When that is corrected, run {command}.",
-                moment=ended,
-                command=command,
-            )
-        if record.dagster_run.status is DagsterRunStatus.CANCELED:
-            return Message(
-                "Its newest run was cancelled, at {moment}; to replace it, run {command}.",
-                moment=ended,
-                command=command,
-            )
+    record = next(iter(_runs(newest, Subject.of_list(name))), None)
+    if record is None:
         return None
+    ended = moment(record.update_timestamp, settings.zone)
+    if record.dagster_run.status is DagsterRunStatus.FAILURE:
+        return Message(
+            "Its newest run has failed, at {moment}: its page says why. When that is corrected, run {command}.",
+            moment=ended,
+            command=command,
+        )
+    if record.dagster_run.status is DagsterRunStatus.CANCELED:
+        return Message(
+            "Its newest run was cancelled, at {moment}; to replace it, run {command}.", moment=ended, command=command
+        )
     return None
 
 
-def _runs(newest: NewestRuns, subject: Subject) -> Iterator[dg.RunRecord]:
-    """Yield the newest runs of a subject's assets, the newest first."""
+def _runs(newest: NewestRuns, subject: Subject) -> list[dg.RunRecord]:
+    """Return the newest runs of a subject's assets, the newest first."""
     run_ids = {run_id for key, run_id in newest.run_of.items() if newest.monitored.subject(key) == subject}
     records = [newest.runs[run_id] for run_id in run_ids & newest.runs.keys()]
-    yield from sorted(records, key=lambda record: record.create_timestamp, reverse=True)
+    return sorted(records, key=lambda record: record.create_timestamp, reverse=True)

@@ -48,9 +48,8 @@ def configuration_incidents(
             ),
             Message(
                 "Until they are corrected, nothing of {mandator} runs: no list is replaced or repaired, and no "
-                "feedback "
-                "is imported; the other mandators run. Correct them, try `campaign-sync check`, reload the code "
-                "location (restart it for an environment variable), and run {command}.",
+                "feedback is imported; the other mandators run. Correct them, try `campaign-sync check`, reload the "
+                "code location (restart it for an environment variable), and run {command}.",
                 mandator=mandator,
                 command=f"`campaign-sync run {mandator}`",
             ),

@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from campaign_sync.alerts.detection import named
-from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
 from campaign_sync.domain.deadline import Deadline, missed_deadline
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected

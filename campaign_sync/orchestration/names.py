@@ -18,13 +18,14 @@ MANDATOR_SCHEDULES = ("daily", "feedback_schedule", "audit_schedule", "responses
 """What the names of its schedules end with."""
 
 SENSORS = (
-    *(
-        "campaign_sync_alarms",
-        "campaign_sync_configuration",
-        "campaign_sync_crm_export",
-        "campaign_sync_feedback_watch",
-    ),
-    *("campaign_sync_list_drift", "campaign_sync_metrics", "campaign_sync_repair", "campaign_sync_reports"),
+    "campaign_sync_alarms",
+    "campaign_sync_configuration",
+    "campaign_sync_crm_export",
+    "campaign_sync_feedback_watch",
+    "campaign_sync_list_drift",
+    "campaign_sync_metrics",
+    "campaign_sync_repair",
+    "campaign_sync_reports",
     "campaign_sync_retention_watch",
 )
 """The names of the sensors that serve all mandators, as far as their settings ask for them."""

@@ -6,10 +6,10 @@ from functools import cached_property
 
 import dagster as dg
 
-from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration
 from campaign_sync.domain.mandator_cursors import parse_cursors
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.moment import moment
 from campaign_sync.orchestration.dagster_internals import InstigatorState
 from campaign_sync.orchestration.mandator_secrets import lacking_secrets
 from campaign_sync.orchestration.names import name_in_dagster
@@ -72,9 +72,8 @@ class RepairHindrances:
         if ticked_at is None or not self._is_silent(state, ticked_at):
             return None
         return Message(
-            "the sensor {sensor} hasn't run since {moment}, though others have. See its ticks on the page "
-            "Automation of "
-            "Dagster's UI, and restart Dagster's daemon",
+            "the sensor {sensor} hasn't run since {moment}, though others have. See its ticks on the page Automation "
+            "of Dagster's UI, and restart Dagster's daemon",
             sensor=name,
             moment=moment(datetime.fromtimestamp(ticked_at, UTC), UTC),
         )

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from campaign_sync.alerts.dispatch import installation_channels, send_notices
-from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import (
     INSTALLATION,
@@ -19,6 +18,7 @@ from campaign_sync.domain.incident import (
     headline,
 )
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.moment import moment
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_history import ENDED

@@ -8,10 +8,10 @@ import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus
 
 from campaign_sync.alerts.detection import MANUAL, accepting_options
-from campaign_sync.alerts.messages import moment
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.incident import FEEDBACK, RUN, Incident, IncidentKind, Subject
 from campaign_sync.domain.message import Message, and_joined, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.orchestration.asset_history import AssetHistory
 from campaign_sync.orchestration.asset_keys import FEEDBACK_KINDS, asset_name
 from campaign_sync.orchestration.check_names import CHECKS_WITH_INCIDENTS

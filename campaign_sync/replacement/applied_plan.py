@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.moment import moment
+from campaign_sync.replacement.list_approval import planning_command
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.list_plans import StoredPlan
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
@@ -54,8 +56,8 @@ def check_recorded_changes(
     """
     changes = list(_recorded_changes(settings, applied.plan, state))
     if unfinished and not applied.has_begun(unfinished) and unfinished.started_at > applied.plan.planned_at:
-        since = f"{unfinished.cleared_at or unfinished.started_at:%Y-%m-%d %H:%M}"
-        changes.append(Message("a later replacement has left the list incomplete since {since} UTC", since=since))
+        since = moment(unfinished.cleared_at or unfinished.started_at, UTC)
+        changes.append(Message("a later replacement has left the list incomplete since {moment}", moment=since))
     age, most = now - applied.plan.planned_at, settings.recipient_list.max_snapshot_age
     if age > most:
         changes.append(
@@ -93,7 +95,7 @@ def _outcome(applied: AppliedPlan, changes: Sequence[str], *, has_begun: bool = 
             "plan {plan} can't be applied any more: {changes}; make a new one with `{command}`",
             plan=plan,
             changes=join_messages(", ", changes),
-            command=f"campaign-sync plan {applied.plan.mandator} --list {applied.plan.list} --save",
+            command=planning_command(applied.plan.mandator, applied.plan.list),
         )
         return CheckOutcome(PLAN, False, summary)
     if has_begun:
@@ -117,15 +119,15 @@ def _recorded_changes(settings: ListSettings, plan: StoredPlan, state: State) ->
         if plan.proof_id is not None:
             yield Message("the proof that it was compared with isn't on record any more")
     elif proven.snapshot_id == plan.snapshot_id:
-        yield Message("it was applied already, and the list proven, on {day} UTC", day=_moment(proven))
+        yield Message("it was applied already, and the list proven, on {moment}", moment=_proven_at(proven))
     elif proven.id != plan.proof_id:
-        yield Message("the list was replaced and proven, on {day} UTC", day=_moment(proven))
+        yield Message("the list was replaced and proven, on {moment}", moment=_proven_at(proven))
     elif plan.contents_digest is None:
         drifted_since = state.list_drifts.of(plan.mandator, plan.list, proven.id).drifted_since
         if drifted_since:
-            day = f"{drifted_since:%Y-%m-%d %H:%M}"
-            yield Message("the list isn't any more what was proven, since {day} UTC", day=day)
+            since = moment(drifted_since, UTC)
+            yield Message("the list isn't any more what was proven, since {moment}", moment=since)
 
 
-def _moment(proven: Replacement) -> str:
-    return f"{proven.finished_at or proven.started_at:%Y-%m-%d %H:%M}"
+def _proven_at(proven: Replacement) -> Message:
+    return moment(proven.finished_at or proven.started_at, UTC)

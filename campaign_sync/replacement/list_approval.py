@@ -75,9 +75,19 @@ def how_to_approve(settings: ListSettings) -> Message:
     return Message(
         "see what would change, and approve it: {command} or materialize {name}_plan in Dagster's UI; both name what "
         "approves the plan",
-        command=f"`campaign-sync plan {settings.mandator} --list {settings.name} --save`",
+        command=f"`{planning_command(settings.mandator, settings.name)}`",
         name=settings.name,
     )
+
+
+def planning_command(mandator: str, name: str) -> str:
+    """Return the command that stores a plan of a list."""
+    return f"campaign-sync plan {mandator} --list {name} --save"
+
+
+def approving_command(settings: ListSettings, plan_id: str) -> str:
+    """Return the command that approves a plan of the list."""
+    return f"campaign-sync approve {settings.mandator} {settings.name} {plan_id} --reason REASON"
 
 
 def approve_plan(
@@ -94,7 +104,7 @@ def approve_plan(
     if not plan_id.strip():
         raise ApprovalError(f"The id of the plan of {settings} is missing; copy it from the plan.")
     plan = state.list_plans.get(plan_id.strip())
-    again = f"make a new plan: `campaign-sync plan {settings.mandator} --list {settings.name} --save`"
+    again = f"make a new plan: `{planning_command(settings.mandator, settings.name)}`"
     if plan is None:
         raise ApprovalError(f"There is no plan {plan_id.strip()}; copy the id from the plan, or {again}.")
     if (plan.mandator, plan.list) != (settings.mandator, settings.name):

@@ -87,8 +87,7 @@ def probe_list_kind(
     summary = (
         Message(
             "the configuration vouches that it is a regular list; the canary wasn't revived, but the vendor doesn't "
-            "say "
-            "from which lists it is unsubscribed"
+            "say from which lists it is unsubscribed"
         )
         if unclear
         else Message("a canary shows it to be a regular list")

@@ -6,11 +6,12 @@ passes with a warning, unless the configuration says otherwise.
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import sleep
 
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import RefusedError, UnknownFaultError
@@ -214,7 +215,7 @@ def _starting(
     for mailing_id, mailing in new.items():
         start = start_of(mailing_id)
         if now and start and now - OVERDUE <= start <= now + settings.mandator_settings.mailings.quiet_before_mailing:
-            starts = Message("{mailing} starts at {start} UTC", mailing=mailing, start=f"{start:%Y-%m-%d %H:%M}")
+            starts = Message("{mailing} starts at {moment}", mailing=mailing, moment=moment(start, UTC))
             yield _Use(mailing_id, starts, max(start - now, timedelta(0)))
 
 

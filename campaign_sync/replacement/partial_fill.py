@@ -75,9 +75,8 @@ def examine_size(
     if not may_be_partial_fill(held, known, len(rows), settings.schema.limits):
         return replace(unchanged, is_known=True)
     finding = Message(
-        "{known} of the {held} recipients that the list holds are among these {rows}, so it looks half full, left "
-        "so by "
-        "a replace that the state database (storage.state_url) has no record of: was it lost, or restored from a "
+        "{known} of the {held} recipients that the list holds are among these {rows}, so it looks half full, left so "
+        "by a replace that the state database (storage.state_url) has no record of: was it lost, or restored from a "
         "backup? Send nothing to the list. If these {rows} are right, fill it up: {command}",
         known=known,
         held=held,

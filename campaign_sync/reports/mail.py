@@ -6,7 +6,7 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from campaign_sync.config import Configuration
+from campaign_sync.config import Configuration, EmailSettings
 from campaign_sync.domain.printable_text import printable, printable_line
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.headline import severity
@@ -76,8 +76,7 @@ def mail_report(
     page = report_page(report, localizer)
     message = new_message(server, to, _subject(report, localizer, is_update=is_update))
     _fill(message, page, localizer, link)
-    reason = send_mail(server, message, f"mandators.{mandator}.report_to")
-    problem = f"the mail server {server.host}:{server.port} took no report: {reason}" if reason else None
+    problem = _send(message, server, mandator)
     state.report_mails.record(mandator, ReportMail(report.day, severity(report), now, problem))
     return problem
 
@@ -94,6 +93,11 @@ def send_test_mail(mandator: str, configuration: Configuration) -> str | None:
         localizer.gettext("This is a test of whether the daily report on {mandator} reaches you.", mandator=called)
         + "\n"
     )
+    return _send(message, server, mandator)
+
+
+def _send(message: EmailMessage, server: EmailSettings, mandator: str) -> str | None:
+    """Send a mail to `report_to`. Return why it couldn't be sent, and what to do."""
     reason = send_mail(server, message, f"mandators.{mandator}.report_to")
     return f"the mail server {server.host}:{server.port} took no report: {reason}" if reason else None
 

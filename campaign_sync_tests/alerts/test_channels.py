@@ -19,11 +19,12 @@ from pydantic import SecretStr, ValidationError
 from campaign_sync.alerts.channel import ChannelError
 from campaign_sync.alerts.email import EmailChannel
 from campaign_sync.alerts.log import LogChannel
-from campaign_sync.alerts.messages import Wording, moment
+from campaign_sync.alerts.messages import Wording
 from campaign_sync.alerts.webhook import WebhookChannel
 from campaign_sync.config import EmailSettings, WebhookSettings
 from campaign_sync.domain.incident import Incident, IncidentKind, Notice, NoticeKind, Subject
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.moment import moment
 from campaign_sync_tests.alerts.receivers import mail_server, web_server
 
 BERLIN = ZoneInfo("Europe/Berlin")

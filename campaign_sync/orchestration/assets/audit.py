@@ -100,9 +100,8 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             consequence=_NOW[await_rows],
         )
         apart = Message(
-            "{consenting} have a consent in the CRM, but are on the vendor's unsubscribe list, and it writes to "
-            "none of "
-            "them; {released} are withdrawn because of the vendor, which has forgotten them",
+            "{consenting} have a consent in the CRM, but are on the vendor's unsubscribe list, and it writes to none "
+            "of them; {released} are withdrawn because of the vendor, which has forgotten them",
             consenting=result.consenting_still,
             released=result.released,
         )

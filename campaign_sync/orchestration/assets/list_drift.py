@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from campaign_sync.alerts.messages import moment
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key

@@ -18,6 +18,7 @@ from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized
 from campaign_sync.orchestration.names import approval_job_name, name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import RunResource, StateResource, VendorResource
+from campaign_sync.replacement.list_approval import approving_command
 from campaign_sync.replacement.list_settings import ListSettings
 
 
@@ -79,7 +80,7 @@ def _metadata(plan: ListPlan) -> dict[str, Any]:
     counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
     return {
         **({"plan": plan.id} if plan.id else {}),
-        **(_approval(plan) if plan.id and plan.needs_approval else {}),
+        **(_approval(plan.settings, plan.id) if plan.id and plan.needs_approval else {}),
         "verdict": printable(verdict),
         **{name: count for name, count in counts.items() if count is not None},
         **(_changes(plan.changes) if plan.changes else {}),
@@ -89,10 +90,8 @@ def _metadata(plan: ListPlan) -> dict[str, Any]:
     }
 
 
-def _approval(plan: ListPlan) -> dict[str, Any]:
-    settings = plan.settings
-    job = approval_job_name(settings.mandator, prefix=settings.prefix)
-    command = f"campaign-sync approve {settings.mandator} {settings.name} {plan.id} --reason REASON"
+def _approval(settings: ListSettings, plan_id: str) -> dict[str, Any]:
+    job, command = approval_job_name(settings.mandator, prefix=settings.prefix), approving_command(settings, plan_id)
     return {"to approve": f"launch the job {job} with this plan and a reason, or `{command}`"}
 
 

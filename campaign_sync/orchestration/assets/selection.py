@@ -29,30 +29,22 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECKS = {
     "withdrawals": (
-        (
-            Message(
-                "no withdrawal that the CRM once had has vanished from it, or become a grant, without a newer consent."
-            )
+        Message(
+            "no withdrawal that the CRM once had has vanished from it, or become a grant, without a newer consent."
         ),
-        (
-            Message(
-                "load what was lost into the CRM again. Void ones, once: `campaign-sync run MANDATOR --list LIST "
-                "--accept-withdrawals REASON`."
-            )
+        Message(
+            "load what was lost into the CRM again. Void ones, once: `campaign-sync run MANDATOR --list LIST "
+            "--accept-withdrawals REASON`."
         ),
     ),
     "consents": (
-        (
-            Message(
-                "the consent events of the list's opt-in are understood. People with other events are kept out; ten "
-                "of them and 0.1 % stop the list."
-            )
+        Message(
+            "the consent events of the list's opt-in are understood. People with other events are kept out; ten "
+            "of them and 0.1 % stop the list."
         ),
-        (
-            Message(
-                "the check says which column holds what; correct the events in the CRM, or declare its words in the "
-                "configuration (crm.consent_kinds)."
-            )
+        Message(
+            "the check says which column holds what; correct the events in the CRM, or declare its words in the "
+            "configuration (crm.consent_kinds)."
         ),
     ),
     "exclusions": (

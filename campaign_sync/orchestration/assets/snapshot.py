@@ -33,11 +33,9 @@ from campaign_sync.telemetry.spans import note_rows, note_stopped
 
 CHECK_DESCRIPTIONS = {
     "utf8": (
-        (
-            Message(
-                "every text can be sent, and none was read in a wrong encoding (“KÃ¶ln”). A few such rows are a "
-                "warning; max_mojibake says how many stop the list."
-            )
+        Message(
+            "every text can be sent, and none was read in a wrong encoding (“KÃ¶ln”). A few such rows are a "
+            "warning; max_mojibake says how many stop the list."
         ),
         Message("correct the texts in the CRM; the check names columns and cases."),
     ),
@@ -63,11 +61,9 @@ CHECK_DESCRIPTIONS = {
     ),
     "plausible_size": (
         Message("the list keeps its limits and doesn't jump against its last proven size."),
-        (
-            Message(
-                "check whether the CRM picks the right people. If the size is right: materialize the list's plan, and "
-                "approve it, as its page says; or `campaign-sync run MANDATOR --list LIST --accept-size REASON`."
-            )
+        Message(
+            "check whether the CRM picks the right people. If the size is right: materialize the list's plan, and "
+            "approve it, as its page says; or `campaign-sync run MANDATOR --list LIST --accept-size REASON`."
         ),
     ),
 }

@@ -86,7 +86,7 @@ def postgresql_columns(connection: Connection, query: Select[Any], chunk_rows: i
         ]
 
 
-def at(column: Column, positions: Numbers) -> Column:
+def take(column: Column, positions: Numbers) -> Column:
     """Return the values at these positions; None at negative ones."""
     if isinstance(column, pa.Array):
         return column.take(pa.array(positions, mask=positions < 0))
@@ -105,7 +105,7 @@ def group_starts(keys: pa.Array) -> Numbers:
     return np.concatenate([[0], changes.to_numpy(zero_copy_only=False).nonzero()[0] + 1]).astype(np.intp)
 
 
-def joined(parts: Sequence[Columns]) -> Columns:
+def concat_rows(parts: Sequence[Columns]) -> Columns:
     """Return the rows of several chunks as one."""
     if len(parts) == 1:
         return parts[0]
@@ -117,7 +117,7 @@ def joined(parts: Sequence[Columns]) -> Columns:
     ]
 
 
-def part(columns: Columns, start: int, end: int) -> Columns:
+def slice_rows(columns: Columns, start: int, end: int) -> Columns:
     """Return the rows from one position to another."""
     return [column[start:end] for column in columns]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select
 
-from campaign_sync.crm.sql.arrow_columns import at, group_starts, values_of, without_outer_blanks
+from campaign_sync.crm.sql.arrow_columns import group_starts, take, values_of, without_outer_blanks
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
@@ -144,7 +144,7 @@ class ConsentReader:
                 decided = self._table.decisions(np.cumsum(starts), columns)
                 granting = np.flatnonzero(np.isin(decided.kinds, _GRANTING))
                 rows = decided.rows[granting]
-                ids, addresses = (values_of(at(column, rows)) for column in (without_outer_blanks(keys), emails))
+                ids, addresses = (values_of(take(column, rows)) for column in (without_outer_blanks(keys), emails))
                 for entity_id, email, granted_at in zip(
                     ids, addresses, as_datetimes(decided.moments[granting]), strict=True
                 ):

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CopyTimes, CrmError, Pick
-from campaign_sync.crm.sql.arrow_columns import Column, Columns, at, group_starts, values_of, without_outer_blanks
+from campaign_sync.crm.sql.arrow_columns import Column, Columns, group_starts, take, values_of, without_outer_blanks
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events, newest_change
 from campaign_sync.crm.sql.consent_table import (
@@ -286,23 +286,23 @@ class SqlSnapshot:
         firsts = group_starts(values[0])
         groups = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(values[0])))
         with_event = np.flatnonzero([entity_id is not None for entity_id in values_of(values[_EVENT_ENTITY_ID])])
-        events = [at(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
+        events = [take(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
         decided = self._table.decisions(groups[with_event], events)
         concerned = groups[with_event[decided.rows]]
         deciding, kinds = np.full((2, len(firsts)), -1)
         deciding[concerned], kinds[concerned] = decided.rows, decided.kinds
         moments = np.full(len(firsts), "NaT", dtype="datetime64[us]")
         moments[concerned] = decided.moments
-        event_id, *evidence = (at(events[number], deciding) for number in (0, 4, 5, 6))
+        event_id, *evidence = (take(events[number], deciding) for number in (0, 4, 5, 6))
         return [
             pa.repeat(pa.scalar(entity_type, pa.large_string()), len(firsts)),
-            at(without_outer_blanks(values[0]), firsts),
-            at(values[2], firsts),
+            take(without_outer_blanks(values[0]), firsts),
+            take(values[2], firsts),
             event_id,
-            at(_KIND_NAMES, kinds),
+            take(_KIND_NAMES, kinds),
             moments,
             *evidence,
-            *(at(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
+            *(take(column, firsts) for column in values[_FIRST_OWN_COLUMN:]),
         ]
 
 

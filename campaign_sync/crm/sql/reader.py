@@ -37,10 +37,10 @@ from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserD
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.arrow_columns import (
     Columns,
+    concat_rows,
     group_starts,
-    joined,
-    part,
     postgresql_columns,
+    slice_rows,
     sqlite_columns,
 )
 from campaign_sync.crm.sql.engine import crm_errors
@@ -240,12 +240,12 @@ class SqlReader:
                 return
             end = int(group_starts(keys)[-1])
             if end or (held and held[-1][0][-1] != keys[0]):
-                yield joined([*held, part(columns, 0, end)])
-                held = [part(columns, end, len(keys))]
+                yield concat_rows([*held, slice_rows(columns, 0, end)])
+                held = [slice_rows(columns, end, len(keys))]
             else:
                 held.append(columns)
         if held:
-            yield joined(held)
+            yield concat_rows(held)
 
     def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
         """Return, fast, which keys don't begin and end with a printable ASCII character, or aren't text."""

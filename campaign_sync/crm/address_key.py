@@ -1,14 +1,18 @@
 """The lookup of people by address, in whatever spelling the CRM holds it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Column, Row, Select, select
 
+from campaign_sync.crm.sql.address_search import is_unusual, plain_key
 from campaign_sync.crm.sql.schema import ENTITY_TABLES
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.entity import Entity
+
+KEYS_PER_QUERY = 1_000
+"""The longest list of addresses that a database is given; without an index it compares all people with each list."""
 
 
 def address_key(raw: object) -> str | None:
@@ -24,18 +28,45 @@ def address_key(raw: object) -> str | None:
 
 
 def people_by_address(
-    read: Callable[[Select[Any]], Iterable[Row[Any]]], keys: Collection[str]
+    read: Callable[[Select[Any]], Iterable[Row[Any]]], keys: Collection[str], dialect: str
 ) -> dict[str, list[Entity]]:
-    """Return the people with one of these addresses, by key. SQL alone can't fold case, blanks and IDN.
+    """Return the people with one of these addresses, by key.
 
     Args:
         read: yields the rows of a query.
         keys: the result of `address_key` for each address.
+        dialect: the name of SQLAlchemy's dialect.
     """
-    people: defaultdict[str, list[Entity]] = defaultdict(list)
+    people: defaultdict[str, dict[Entity, None]] = defaultdict(dict)
     for entity_type, table in ENTITY_TABLES.items():
-        for row in read(select(table.c.id, table.c.email).where(table.c.email.is_not(None))):
-            key = address_key(row.email)
-            if key is not None and key in keys:
-                people[key].append(Entity(entity_type, str(row.id).strip()))
-    return dict(people)
+        query = select(table.c.id, table.c.email).where(table.c.email.is_not(None))
+        for row in rows_by_address(read, query, table.c.email, keys, dialect):
+            people[address_key(row.email) or ""][Entity(entity_type, str(row.id).strip())] = None
+    return {key: list(entities) for key, entities in people.items()}
+
+
+def rows_by_address(
+    read: Callable[[Select[Any]], Iterable[Row[Any]]],
+    query: Select[Any],
+    column: Column[Any],
+    keys: Collection[str],
+    dialect: str,
+) -> Iterator[Row[Any]]:
+    """Yield the rows of a query whose address has one of these keys; a row may come twice.
+
+    SQL alone can't fold case, blanks and IDN as `address_key` does. So it returns those rows that have a key by its own
+    rules, and those with a character that it may treat otherwise. Of many keys no list is made; then it returns all.
+    """
+    wanted = keys if isinstance(keys, (set, frozenset, Mapping)) else set(keys)
+    if not wanted:
+        return
+    queries = [query]
+    if len(wanted) <= KEYS_PER_QUERY:
+        queries = [
+            query.where(plain_key(column, dialect).in_(sorted(wanted))),
+            query.where(is_unusual(column, dialect)),
+        ]
+    for narrowed in queries:
+        for row in read(narrowed):
+            if address_key(row._mapping[column.name]) in wanted:
+                yield row

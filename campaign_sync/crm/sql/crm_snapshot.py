@@ -187,7 +187,9 @@ class SqlSnapshot:
         key = address_key(address)
         if key is None:
             return []
-        people = people_by_address(lambda query: self._reader.rows(query, "looking for an address"), {key})
+        people = people_by_address(
+            lambda query: self._reader.rows(query, "looking for an address"), {key}, self._reader.dialect
+        )
         return sorted(people.get(key, []), key=lambda entity: (entity.entity_type.precedence, entity.entity_id))
 
     def email(self, entity: Entity) -> str | None:

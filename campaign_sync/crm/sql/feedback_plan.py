@@ -5,11 +5,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, column, select, table
 
-from campaign_sync.crm.address_key import address_key
+from campaign_sync.crm.address_key import address_key, rows_by_address
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import entity_type_of
@@ -140,10 +141,10 @@ def decisive_bounces(reported: Mapping[str, Sequence[Bounce]]) -> dict[str, Boun
 def bounces_on_record(connection: Connection, keys: Collection[str]) -> dict[str, Row[Any]]:
     """Return the row of `address_state` for each address; of several spellings, the row that takes precedence."""
     stored: dict[str, Row[Any]] = {}
-    for row in sorted(streamed(connection, address_states(connection)), key=stored_precedence):
-        key = address_key(row.address)
-        if key is not None and key in keys:
-            stored[key] = row
+    query, read = address_states(connection), partial(streamed, connection)
+    rows = rows_by_address(read, query, address_state.c.address, keys, connection.dialect.name)
+    for row in sorted(rows, key=stored_precedence):
+        stored[address_key(row.address) or ""] = row
     return stored
 
 

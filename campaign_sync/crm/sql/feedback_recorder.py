@@ -35,7 +35,7 @@ def record_bounces(engine: Engine, bounces: Sequence[Bounce], on_written: OnWrit
     reported = by_key(bounces)
     decisive = decisive_bounces(reported)
     with writing(engine, doing) as connection:
-        known = people_by_address(partial(streamed, connection), reported)
+        known = people_by_address(partial(streamed, connection), reported, connection.dialect.name)
         stored = bounces_on_record(connection, reported)
     count = 0
     for keys in chunks(list(known)):
@@ -52,7 +52,7 @@ def record_unsubscribes(engine: Engine, unsubscribes: Sequence[Unsubscribe], on_
     doing = "recording unsubscribes"
     with writing(engine, doing) as connection:
         opt_ins = opt_ins_by_mandator(connection, {unsubscribe.mandator for unsubscribe in unsubscribes})
-        people = people_by_address(partial(streamed, connection), by_key(unsubscribes))
+        people = people_by_address(partial(streamed, connection), by_key(unsubscribes), connection.dialect.name)
         targets = ConsentTargets(opt_ins, people, entity_types(connection))
     new, all_events, matched = 0, 0, set[Unsubscribe]()
     for chunk in chunks(unsubscribes):

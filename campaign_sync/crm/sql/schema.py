@@ -7,6 +7,7 @@ from sqlalchemy import Column, DateTime, Dialect, ForeignKey, Index, MetaData, S
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from campaign_sync.crm.sql.address_search import is_unusual, plain_key
 from campaign_sync.crm.sql.engine import MYSQL, crm_engine, crm_errors
 from campaign_sync.domain.entity import EntityType
 
@@ -110,6 +111,20 @@ address_state = Table(
     Column("source", Text),
     **_MYSQL_OPTIONS,
 )
+
+
+def _index_addresses(column: Column[Any]) -> None:
+    """Add indexes by which addresses are searched in whatever spelling; MariaDB and MySQL have none of this kind."""
+    for dialect in ("sqlite", "postgresql"):
+        name, unusual = column.table.name, is_unusual(column, dialect)
+        # PostgreSQL's other indexes refuse long texts, which may be in such a column by mistake.
+        Index(f"{name}_address", plain_key(column, dialect), postgresql_using="hash").ddl_if(dialect=dialect)
+        keys = column.table.primary_key.columns
+        Index(f"{name}_unusual", *keys, sqlite_where=unusual, postgresql_where=unusual).ddl_if(dialect=dialect)
+
+
+for _column in (contact.c.email, lead.c.email, account.c.email, address_state.c.address):
+    _index_addresses(_column)
 
 marketing_list = Table(
     "marketing_list",

@@ -153,7 +153,9 @@ def test_it_is_refused_where_the_list_its_settings_or_its_proof_changed_and_says
     plan_id = plan(installation)
     section = installation.list_settings()
     section["attributes"]["Ort"] = "first_name"
-    assert "the settings of the list were changed; make a new one with" in refused(installation, plan_id)
+    assert "the settings of the list, or of the CRM, were changed; make a new one with" in refused(
+        installation, plan_id
+    )
     section["attributes"]["Ort"] = "city"
     section["max_snapshot_age"] = "PT0.001S"
     assert "h old, more than max_snapshot_age 0.0 h" in refused(installation, plan_id)

@@ -25,4 +25,4 @@ def approve(
     with State(configuration.storage.state_url.get_secret_value()) as state:
         approved = approve_plan(state, settings, plan_id, f"shell: {user_and_host()}", reason, datetime.now(UTC))
     console.print(Text(f"Plan {approved.plan_id} of {mandator}/{name} is approved by {approved}"))
-    console.print(Text("It holds until the list is proven, or its settings change."))
+    console.print(Text("It holds until the list is proven, or its settings or those of the CRM change."))

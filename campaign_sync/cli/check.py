@@ -42,7 +42,7 @@ from campaign_sync.optimizely.client import Optimizely, connect_mandator
 from campaign_sync.optimizely.errors import RefusedError
 from campaign_sync.optimizely.services import ClosedLoopReader
 from campaign_sync.replacement.key_attributes import search_read_columns
-from campaign_sync.replacement.list_approval import check_list_approval, how_to_approve, unproven_moment
+from campaign_sync.replacement.list_approval import check_list_approval, how_to_approve, read_list_record
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
@@ -267,10 +267,12 @@ def _check_approval(settings: ListSettings, vendor: Optimizely, state: State | N
         )
         return
     if state:
-        outcome, _ = check_list_approval(settings, vendor, state, None, accepted=None, replaying=False)
+        record = read_list_record(settings, state)
+        outcome, _ = check_list_approval(settings, vendor, state, record, None, accepted=None, replaying=False)
     else:
         held, mode = vendor.recipients.count(settings.recipient_list_id), settings.recipient_list.approval
-        outcome, _ = check_approval(mode, unproven_moment(settings), held, None, (), None, how_to_approve(settings))
+        moment = read_list_record(settings, None).moment
+        outcome, _ = check_approval(mode, moment, held, None, (), None, how_to_approve(settings))
     if not outcome.passed:
         findings.add(_place(settings), None, f"approval: {outcome.summary}")
 

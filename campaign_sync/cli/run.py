@@ -27,6 +27,7 @@ from campaign_sync.orchestration.run_result import FollowedRun, RunResult
 from campaign_sync.orchestration.run_submission import is_daemon_up
 from campaign_sync.replacement.applied_plan import check_recorded_changes, find_plan
 from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.list_approval import read_list_record
 from campaign_sync.replacement.list_replacer import still_incomplete
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.storage.errors import StateError
@@ -147,7 +148,8 @@ def apply_plan(configuration: Configuration, plan: StoredPlan, console: Console,
         if applied is None:
             raise CommandError(f"the snapshot of plan {plan.id} isn't stored any more; plan again", SOMETHING_FAILED)
         unfinished = state.replacements.incomplete(mandator, name, settings.recipient_list_id)
-        outcome = check_recorded_changes(settings, applied, unfinished, state, datetime.now(UTC))
+        record = read_list_record(settings, state)
+        outcome = check_recorded_changes(settings, applied, unfinished, record, state, datetime.now(UTC))
     if not outcome.passed:
         refused = ReplacementRefusedError(f"{settings} was not touched. {outcome.summary}")
         raise CommandError(

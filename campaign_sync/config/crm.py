@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from datetime import timedelta
-from typing import Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.field_types import Duration, Key, Name
@@ -72,6 +72,9 @@ class OptInSettings(ConfigModel):
 class CrmSettings(ConfigModel):
     """The connection to the CRM: what every adapter has."""
 
+    NOT_CONTENT: ClassVar[frozenset[str]] = frozenset({"people_max_age"})
+    """Settings that don't decide whom a list can be picked from, and who has consented. Secrets never do."""
+
     adapter: str
     """The kind of CRM: the name of an installed adapter."""
     consent_kinds: ConsentKindSettings = ConsentKindSettings()
@@ -94,6 +97,17 @@ class CrmSettings(ConfigModel):
         """Raise ValueError if `people_max_age` is given, for a CRM whose people it can't age."""
         if "people_max_age" in self.model_fields_set:
             raise ValueError(f"people_max_age has no effect: {reason}; remove it")
+
+    def content(self, opt_in_id: str) -> dict[str, Any]:
+        """Return what decides whom a list on an opt-in can be picked from: which CRM it is, and how it is read.
+
+        Who logs in, and how, isn't in it.
+        """
+        secrets = {name for name in type(self).model_fields if isinstance(getattr(self, name), SecretStr)}
+        excluded = {*self.NOT_CONTENT, *secrets, "opt_ins"}
+        settings = self.model_dump(mode="json", exclude=excluded, exclude_defaults=True)
+        opt_in = self.opt_ins.get(opt_in_id)
+        return {**settings, "adapter": self.adapter, "opt_in": opt_in.model_dump(mode="json") if opt_in else None}
 
     def configured_opt_ins(self) -> list[OptIn]:
         """Return `opt_ins` for the domain."""

@@ -1,7 +1,7 @@
 """The section `crm` for Dynamics 365 (Dataverse)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -136,6 +136,8 @@ class DataverseLogin(ConfigModel):
 
 class DataverseSettings(DataverseLogin, CrmSettings):
     """Dynamics 365, by the Web API of Dataverse."""
+
+    NOT_CONTENT: ClassVar[frozenset[str]] = CrmSettings.NOT_CONTENT | {"tenant_id", "login_url", "ca_file"}
 
     adapter: Literal["dataverse"] = "dataverse"
     """The kind of CRM: `dataverse` for Dynamics 365."""

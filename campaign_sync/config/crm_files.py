@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -135,6 +135,10 @@ class FilesLogin(ConfigModel):
 
 class FilesSettings(FilesLogin, CrmSettings):
     """A CRM that delivers its tables as files, and takes feedback as files: SAP, CAS, or any other."""
+
+    NOT_CONTENT: ClassVar[frozenset[str]] = CrmSettings.NOT_CONTENT | {
+        *("write_back", "key_file", "known_hosts", "max_age"),
+    }
 
     adapter: Literal["files"] = "files"
     """The kind of CRM: `files` for deliveries of files."""

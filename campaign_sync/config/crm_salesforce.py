@@ -1,6 +1,6 @@
 """The section `crm` for Salesforce."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -89,6 +89,8 @@ class SalesforceLogin(ConfigModel):
 
 class SalesforceSettings(SalesforceLogin, CrmSettings):
     """A CRM in Salesforce."""
+
+    NOT_CONTENT: ClassVar[frozenset[str]] = CrmSettings.NOT_CONTENT | {"username", "api_version", "ca_file"}
 
     adapter: Literal["salesforce"]
     """The kind of CRM: `salesforce`."""

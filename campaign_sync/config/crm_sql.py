@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.crm import PEOPLE, CrmSettings, require_people_and_consents
-from campaign_sync.config.database_url import read_database_url
+from campaign_sync.config.database_url import location, read_database_url
 from campaign_sync.config.field_types import DatabaseUrl, Name, Text
 
 Preset = Literal["contract", "suitecrm"]
@@ -150,6 +150,8 @@ class SqlLogin(ConfigModel):
 class SqlSettings(SqlLogin, CrmSettings):
     """A CRM in a SQL database: PostgreSQL, SQLite, MariaDB or MySQL."""
 
+    NOT_CONTENT: ClassVar[frozenset[str]] = CrmSettings.NOT_CONTENT | {"write_back"}
+
     adapter: Literal["sql"] = "sql"
     """The kind of CRM: `sql` for a SQL database."""
     tables: SqlTables = SqlTables()
@@ -192,6 +194,12 @@ class SqlSettings(SqlLogin, CrmSettings):
     def is_mysql(self) -> bool:
         """Whether the database is MariaDB or MySQL."""
         return read_database_url(self.url.get_secret_value()).get_backend_name() in ("mysql", "mariadb")
+
+    def content(self, opt_in_id: str) -> dict[str, Any]:
+        """Return what decides whom a list on an opt-in can be picked from. See `CrmSettings.content`."""
+        url = read_database_url(self.url.get_secret_value())
+        place = {"kind": url.get_backend_name(), "database": location(url), "options": url.query.get("options")}
+        return {**super().content(opt_in_id), **place}  # `options` can name a schema
 
     def mapped_tables(self) -> dict[str, TableMapping]:
         """Return where the contract's tables are: the preset's, replaced by the configured ones.

@@ -28,6 +28,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.frozen_rows import freeze_rows
+from campaign_sync.replacement.list_approval import read_list_record
 from campaign_sync.replacement.list_kind_probe import expected_list_kind, known_opt_in_list
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.mailing_interlock import mailings_now
@@ -192,7 +193,8 @@ class ListPlanner:
     def _plan(self, settings: ListSettings, now: datetime) -> ListPlan:
         state, mandator, opt_in_id = self.state, settings.mandator, settings.schema.opt_in_id
         run_id = str(uuid4())  # of no run, so nothing was accepted for it
-        last = state.replacements.last_proven(mandator, settings.name, settings.recipient_list_id)
+        record = read_list_record(settings, state)
+        last = record.proven
         preflight = Preflight(self.vendor, self.crm, state, self.files, run_id, self.now, lambda _: None)
         checks = [PlannedCheck(Stage.GATE, outcome) for outcome in self._checks_beforehand(settings)]
         with self.crm.snapshot([opt_in_id]) as crm:
@@ -201,7 +203,7 @@ class ListPlanner:
             suppressed = concat_suppressions([known, withdrawals.vanished])
             selected = select_people(crm, state, settings, suppressed, withdrawals.known)
             frozen = freeze_rows(crm, self.vendor, state, settings, selected.split.rows, now, run_id)
-            in_crm = preflight.compare_with_crm(crm, settings, frozen.split.rows, remember=False)
+            in_crm = preflight.compare_with_crm(crm, settings, frozen.split.rows, record, remember=False)
             copy_times = crm.copy_times
         findings = preflight.examine(settings, frozen.split.rows, in_crm, now, frozen.not_utf8)
         checks += [PlannedCheck(Stage.SELECTION, outcome) for outcome in selected.outcomes]

@@ -69,7 +69,7 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
                 "approved by": printable(approved.approved_by),
                 "reason": printable(approved.reason),
                 "approved at": f"{approved.approved_at:%Y-%m-%d %H:%M:%S} UTC",
-                "holds": "until the list is proven, or its settings change",
+                "holds": "until the list is proven, or its settings or those of the CRM change",
             }
         )
         context.log.info("plan %s is approved", approved.plan_id)

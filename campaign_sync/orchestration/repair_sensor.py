@@ -32,6 +32,7 @@ from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR, RepairH
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.orchestration.served_configuration import configuration_mark
 from campaign_sync.replacement.applied_plan import check_recorded_changes, plan_of
+from campaign_sync.replacement.list_approval import read_list_record
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.list_states import ListKey
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
@@ -214,7 +215,8 @@ def _repair_list(
     if unfinished.replayed:
         tags[REPLAY_TAG] = unfinished.snapshot_id
     elif applied := plan_of(state, unfinished):
-        if check_recorded_changes(settings, applied, unfinished, state, now).passed:
+        record = read_list_record(settings, state)
+        if check_recorded_changes(settings, applied, unfinished, record, state, now).passed:
             tags[APPLY_TAG] = applied.plan.id
             assets = [_list_key(settings)]
         else:  # nothing that was selected before then

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.moment import moment
-from campaign_sync.replacement.list_approval import planning_command
+from campaign_sync.replacement.list_approval import ListRecord, planning_command
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.list_plans import StoredPlan
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
@@ -43,7 +43,12 @@ def plan_of(state: State, replacement: Replacement) -> AppliedPlan | None:
 
 
 def check_recorded_changes(
-    settings: ListSettings, applied: AppliedPlan, unfinished: Replacement | None, state: State, now: datetime
+    settings: ListSettings,
+    applied: AppliedPlan,
+    unfinished: Replacement | None,
+    record: ListRecord,
+    state: State,
+    now: datetime,
 ) -> CheckOutcome:
     """Check that a plan isn't too old, and that nothing on record says that its list has changed since.
 
@@ -51,10 +56,11 @@ def check_recorded_changes(
         settings: the list.
         applied: the plan.
         unfinished: the replacement that left the list incomplete, if it is.
+        record: what is on record of the list.
         state: the state database.
         now: the current time.
     """
-    changes = list(_recorded_changes(settings, applied.plan, state))
+    changes = list(_recorded_changes(settings, applied.plan, record, state))
     if unfinished and not applied.has_begun(unfinished) and unfinished.started_at > applied.plan.planned_at:
         since = moment(unfinished.cleared_at or unfinished.started_at, UTC)
         changes.append(Message("a later replacement has left the list incomplete since {moment}", moment=since))
@@ -103,7 +109,7 @@ def _outcome(applied: AppliedPlan, changes: Sequence[str], *, has_begun: bool = 
     return CheckOutcome(PLAN, True, Message("the list is what it was when plan {plan} was made", plan=plan))
 
 
-def _recorded_changes(settings: ListSettings, plan: StoredPlan, state: State) -> Iterator[Message]:
+def _recorded_changes(settings: ListSettings, plan: StoredPlan, record: ListRecord, state: State) -> Iterator[Message]:
     """Yield what has changed since a plan was made, as far as the configuration and the journal say so."""
     if settings.recipient_list_id != plan.recipient_list_id:
         yield Message(
@@ -113,8 +119,8 @@ def _recorded_changes(settings: ListSettings, plan: StoredPlan, state: State) ->
         )
         return
     if settings.digest != plan.settings_digest:
-        yield Message("the settings of the list were changed")
-    proven = state.replacements.last_proven(plan.mandator, plan.list, plan.recipient_list_id)
+        yield Message("the settings of the list, or of the CRM, were changed")
+    proven = record.proven
     if proven is None:
         if plan.proof_id is not None:
             yield Message("the proof that it was compared with isn't on record any more")

@@ -1,5 +1,6 @@
 """Approvals of plans: what they depend on, whether a replacement has the one that it needs, and giving one."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from campaign_sync.domain.approval import ApprovedPlan, ListMoment, check_approval, valid_approvals
@@ -10,31 +11,39 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ApprovalError
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.list_plans import StoredPlan
+from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 
-def list_moment(settings: ListSettings, state: State) -> ListMoment:
-    """Return what the list is now, as far as approvals depend on it."""
-    list_id = settings.recipient_list_id
-    proven = state.replacements.last_proven(settings.mandator, settings.name, list_id)
-    return ListMoment(list_id, settings.digest, proven.id if proven else None)
+@dataclass(frozen=True)
+class ListRecord:
+    """What is on record of a list, as far as approvals depend on it."""
+
+    moment: ListMoment
+    proven: Replacement | None
+    """The replacement that it was last proven by."""
+    approved: tuple[ApprovedPlan, ...]
+    """All approved plans of it; those that don't hold any more are among them."""
+
+    @property
+    def valid_approvals(self) -> list[ApprovedPlan]:
+        """The approvals that hold for the list as it is now, newest first."""
+        return valid_approvals(self.approved, self.moment)
 
 
-def unproven_moment(settings: ListSettings) -> ListMoment:
-    """Return what the list is if nothing is known of it."""
-    return ListMoment(settings.recipient_list_id, settings.digest, None)
-
-
-def current_approvals(settings: ListSettings, state: State) -> list[ApprovedPlan]:
-    """Return the approvals that hold for the list as it is now, newest first."""
-    approved = state.list_plans.approved(settings.mandator, settings.name)
-    return valid_approvals(approved, list_moment(settings, state)) if approved else []
+def read_list_record(settings: ListSettings, state: State | None) -> ListRecord:
+    """Return what is on record of the list; nothing where no state database is given."""
+    mandator, name, list_id = settings.mandator, settings.name, settings.recipient_list_id
+    proven = state.replacements.last_proven(mandator, name, list_id) if state else None
+    moment = ListMoment(list_id, settings.digest, proven.id if proven else None)
+    return ListRecord(moment, proven, tuple(state.list_plans.approved(mandator, name)) if state else ())
 
 
 def check_list_approval(
     settings: ListSettings,
     vendor: Optimizely,
     state: State,
+    record: ListRecord,
     snapshot_id: str | None,
     *,
     accepted: str | None,
@@ -48,6 +57,7 @@ def check_list_approval(
         settings: the list.
         vendor: the mandator's API session.
         state: the state database.
+        record: what it has of the list.
         snapshot_id: the snapshot that is about to be sent; None for one that isn't stored.
         accepted: who accepted the leap of its size for this run, and why; None if it doesn't leap or wasn't accepted.
         replaying: whether an earlier snapshot is sent again.
@@ -59,15 +69,15 @@ def check_list_approval(
     mode: ApprovalMode = settings.recipient_list.approval
     if replaying and mode == "always":
         mode = "first"
-    moment, in_list = list_moment(settings, state), 0
-    if mode == "first" and moment.proof_id is None:
+    in_list = 0
+    if mode == "first" and record.proven is None:
         first = state.replacements.first(mandator, name, list_id)
         if first and state.replacements.incomplete(mandator, name, list_id):  # what it holds is ours, in part
             in_list = first.baseline_rows or 0
         else:
             in_list = vendor.recipients.count(list_id)
-    approved = state.list_plans.approved(mandator, name)
-    return check_approval(mode, moment, in_list, snapshot_id, approved, accepted, how_to_approve(settings))
+    how = how_to_approve(settings)
+    return check_approval(mode, record.moment, in_list, snapshot_id, record.approved, accepted, how)
 
 
 def how_to_approve(settings: ListSettings) -> Message:
@@ -112,7 +122,7 @@ def approve_plan(
             f"Plan {plan.id} is one of {plan.mandator}/{plan.list}, not of {settings.mandator}/{settings.name}; "
             "approve it there, or copy the id of the plan that you mean."
         )
-    if changed := _changed(plan, list_moment(settings, state)):
+    if changed := _changed(plan, read_list_record(settings, state).moment):
         raise ApprovalError(f"Plan {plan.id} holds no more: {changed} since it was made; {again}.")
     most = settings.recipient_list.max_snapshot_age
     if now - plan.planned_at > most:
@@ -128,5 +138,5 @@ def _changed(plan: StoredPlan, moment: ListMoment) -> str | None:
     if plan.recipient_list_id != moment.recipient_list_id:
         return f"recipient_list_id was changed from {plan.recipient_list_id} to {moment.recipient_list_id}"
     if plan.settings_digest != moment.settings_digest:
-        return "the settings of the list were changed"
+        return "the settings of the list, or of the CRM, were changed"
     return "the list was proven again" if plan.proof_id != moment.proof_id else None

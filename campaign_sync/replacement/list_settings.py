@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from hashlib import sha256
 
-from campaign_sync.config import Configuration, MandatorSettings, OptimizelySettings, RecipientListSettings
+from campaign_sync.config import Configuration, CrmSettings, MandatorSettings, OptimizelySettings, RecipientListSettings
 from campaign_sync.crm.needs import pick_of
 from campaign_sync.crm.port import Pick
 from campaign_sync.domain.checks import ListSchema
@@ -30,6 +30,7 @@ class ListSettings:
     """The list's own section."""
     mandator_settings: MandatorSettings
     optimizely: OptimizelySettings
+    crm: CrmSettings
 
     @property
     def prefix(self) -> str:
@@ -105,15 +106,16 @@ class ListSettings:
 
     @property
     def digest(self) -> str:
-        """What changes with the settings that decide what is in the list."""
-        return settings_digest(self.recipient_list)
+        """What changes with the settings that decide what is in the list: its own, and which CRM is read, and how."""
+        crm = json.dumps(self.crm.content(self.schema.opt_in_id), sort_keys=True)
+        return sha256(f"{settings_digest(self.recipient_list)} {crm}".encode()).hexdigest()
 
     def __str__(self) -> str:
         return f"{self.mandator}/{self.name} (recipient list {self.recipient_list_id})"
 
 
 def settings_digest(section: RecipientListSettings) -> str:
-    """Return the digest of the settings of a list that decide what is in it."""
+    """Return the digest of the settings in a list's own section that decide what is in it."""
     settings = section.model_dump(mode="json", exclude=_NOT_CONTENT)
     return sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -128,4 +130,4 @@ def list_settings(configuration: Configuration, mandator: str, name: str) -> Lis
         technical={field: recipient_list.technical_attribute(field) for field in TechnicalField},
         limits=recipient_list.limits.size_limits(),
     )
-    return ListSettings(mandator, name, schema, recipient_list, settings, configuration.optimizely)
+    return ListSettings(mandator, name, schema, recipient_list, settings, configuration.optimizely, configuration.crm)

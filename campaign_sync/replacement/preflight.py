@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
 import pandas as pd
 
@@ -24,7 +25,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.applied_plan import AppliedPlan, check_contents, check_recorded_changes
 from campaign_sync.replacement.errors import ReplacementRefusedError
 from campaign_sync.replacement.key_attributes import find_read_columns
-from campaign_sync.replacement.list_approval import check_list_approval
+from campaign_sync.replacement.list_approval import ListRecord, check_list_approval, read_list_record
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.live_suppression import (
@@ -83,6 +84,8 @@ class CrmComparison:
     in_crm: LiveCrmSuppression
     context: CheckContext
     """What the checks of the snapshot compare it with."""
+    record: ListRecord
+    """What is on record of the list."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +197,11 @@ class Preflight:
         applied: AppliedPlan | None,
     ) -> PreflightResult:
         stored = replayed or self.state.snapshots.latest(settings.mandator, settings.name)
+        record, as_planned = read_list_record(settings, self.state), None
         if applied:
             stored = applied.snapshot
-            require_passed(settings, [check_recorded_changes(settings, applied, unfinished, self.state, self.now())])
+            as_planned = check_recorded_changes(settings, applied, unfinished, record, self.state, self.now())
+            require_passed(settings, [as_planned])
         if stored is None:
             raise ReplacementRefusedError(
                 f"{settings} was not touched. It has no snapshot yet; materialize its snapshot"
@@ -205,7 +210,7 @@ class Preflight:
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
         snapshot = self.frames.read_frame(stored.file, stored.digest)
         with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
-            in_crm = self.compare_with_crm(crm, settings, snapshot, inherited)
+            in_crm = self.compare_with_crm(crm, settings, snapshot, record, inherited)
             if stored.plan_id:  # what a run selects is free of who is excluded a moment before
                 in_crm = _with_exclusions(crm, settings, snapshot, in_crm)
         frozen_at = stored.created_at
@@ -225,23 +230,19 @@ class Preflight:
         findings.size.record(settings, self.state)
         outcomes = findings.outcomes
         require_passed(settings, outcomes)
-        if applied:
-            outcomes = (*outcomes, self._check_applied(settings, applied, unfinished, findings.rows))
-            require_passed(settings, outcomes)
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
         # withdrawn.
         recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
         recorder.record_live_opt_outs(settings, findings.people, findings.at_vendor, findings.vendor_now)
         columns = find_columns(settings, self.vendor, findings.rows)
         digests = row_digests(findings.rows, columns.snapshot_columns)
-        plan = self.steps(
-            columns,
-            stored.id,
-            findings.rows,
-            digests,
-            unfinished,
-            lambda: read_list(columns, self.vendor, digests),
-        )
+        read = cache(lambda: read_list(columns, self.vendor, digests))
+        if applied and as_planned:
+            if not applied.has_begun(unfinished):
+                as_planned = self._check_applied(settings, applied, read)
+            outcomes = (*outcomes, as_planned)
+            require_passed(settings, outcomes)
+        plan = self.steps(columns, stored.id, findings.rows, digests, unfinished, read)
         return PreflightResult(
             columns,
             stored,
@@ -259,6 +260,7 @@ class Preflight:
         crm: CrmSnapshot,
         settings: ListSettings,
         snapshot: pd.DataFrame,
+        record: ListRecord,
         inherited: str | None = None,
         *,
         remember: bool = True,
@@ -269,6 +271,7 @@ class Preflight:
             crm: the CRM at this moment.
             settings: the list.
             snapshot: the rows.
+            record: what is on record of the list.
             inherited: the run whose permission to replace the list by an implausible size holds as well.
             remember: whether the withdrawals that the CRM shows are remembered.
 
@@ -277,9 +280,10 @@ class Preflight:
         """
         in_crm = live_crm_suppression(crm, self.state, settings, snapshot, self.now(), remember=remember)
         runs = (self.run_id, inherited)
-        return CrmComparison(
-            in_crm, check_context(settings, self.vendor, crm, self.state, *runs, suppressed=in_crm.suppressed)
+        context = check_context(
+            settings, self.vendor, crm, self.state, *runs, suppressed=in_crm.suppressed, record=record
         )
+        return CrmComparison(in_crm, context, record)
 
     def examine(
         self,
@@ -337,24 +341,21 @@ class Preflight:
         leaps = bool(change_violations(sizes, settings.schema.limits, context.baselines))
         accepted = context.size_accepted if leaps else None
         approval, plan = check_list_approval(
-            settings, self.vendor, self.state, snapshot_id, accepted=accepted, replaying=replaying
+            settings, self.vendor, self.state, compared.record, snapshot_id, accepted=accepted, replaying=replaying
         )
         approved_size = context.approved_size(sizes) if leaps and not accepted else None
         return Findings(people, at_vendor, vendor_now, rows, dropped, context, size, approval, plan, approved_size)
 
     def _check_applied(
-        self, settings: ListSettings, applied: AppliedPlan, unfinished: Replacement | None, rows: pd.DataFrame
+        self,
+        settings: ListSettings,
+        applied: AppliedPlan,
+        read: Callable[[], ListContents],
     ) -> CheckOutcome:
-        """Check that the list still is what it was when the plan was made, or what applying it has left."""
-        if applied.has_begun(unfinished):
-            return check_recorded_changes(settings, applied, unfinished, self.state, self.now())
+        """Check that the list holds what it did when the plan was made."""
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
-        digest = None
-        if applied.plan.contents_digest is not None and in_list == applied.plan.in_list:
-            columns = find_columns(settings, self.vendor, rows)
-            contents = read_list(columns, self.vendor, row_digests(rows, columns.snapshot_columns))
-            digest = fingerprint(contents.digests)
-        return check_contents(applied, in_list, digest)
+        is_compared = applied.plan.contents_digest is not None and in_list == applied.plan.in_list
+        return check_contents(applied, in_list, fingerprint(read().digests) if is_compared else None)
 
     def _not_utf8(self, settings: ListSettings, stored: StoredSnapshot) -> int:
         """Return how many rows the snapshot was left without for their encoding, even if it was materialized alone."""

@@ -16,10 +16,11 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ReplacementRefusedError
-from campaign_sync.replacement.list_approval import current_approvals
+from campaign_sync.replacement.list_approval import ListRecord, read_list_record
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
 from campaign_sync.storage.feedback_imports import FeedbackImports
+from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
 FEEDBACK = "feedback"
@@ -37,6 +38,7 @@ def check_context(
     *run_ids: str | None,
     suppressed: Suppressed | None = None,
     before_preflight: bool = False,
+    record: ListRecord | None = None,
 ) -> CheckContext:
     """Look up what the checks of a list compare its rows with: the CRM, the vendor's list and the list's history.
 
@@ -48,12 +50,16 @@ def check_context(
         run_ids: the runs whose permission to replace the list by an implausible size would hold.
         suppressed: who may not be written to, where that has been looked up already.
         before_preflight: whether the rows may still hold people whom the preflight drops.
+        record: what is on record of the list; read from `state` if it is left out.
     """
+    record = record or read_list_record(settings, state)
     opt_in_id = settings.schema.opt_in_id
     if suppressed is None:
         suppressed = Suppressed.of(current_suppression(crm, state, settings.mandator), opt_in_id)
     accepted = state.recipient_lists.accepted_size(settings.mandator, settings.name, *run_ids)
-    sent_before, list_baseline = size_baselines(settings, vendor, state, before_preflight=before_preflight)
+    sent_before, list_baseline = size_baselines(
+        settings, vendor, state, record.proven, before_preflight=before_preflight
+    )
     return CheckContext(
         suppressed=suppressed,
         consents=crm.consent_rows(opt_in_id),
@@ -63,14 +69,19 @@ def check_context(
         size_accepted=str(accepted) if accepted else None,
         approved_sizes=[
             ApprovedSize(plan.frozen if before_preflight else plan.sent, plan.plan_id, str(plan))
-            for plan in current_approvals(settings, state)
+            for plan in record.valid_approvals
             if plan.moment.proof_id is not None or plan.covers(sent_before[0].rows if sent_before else 0)
         ],
     )
 
 
 def size_baselines(
-    settings: ListSettings, vendor: Optimizely, state: State, *, before_preflight: bool = False
+    settings: ListSettings,
+    vendor: Optimizely,
+    state: State,
+    proven: Replacement | None,
+    *,
+    before_preflight: bool = False,
 ) -> tuple[tuple[SizeBaseline, ...], SizeBaseline | None]:
     """Return the sizes that what is to be sent is measured against, and the size for what ends in the list.
 
@@ -83,7 +94,6 @@ def size_baselines(
     of what is cleared now.
     """
     list_id = settings.recipient_list_id
-    proven = state.replacements.last_proven(settings.mandator, settings.name, list_id)
     if proven is not None and proven.in_list is not None:
         origin = Message("proven on {day}", day=day_text(proven.started_at))
         held = SizeBaseline(proven.in_list, origin)

@@ -1,5 +1,6 @@
 """Lists that others have filled, and leaps of their size, wait for the approval of a plan."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,11 +120,17 @@ def test_other_settings_make_a_plan_void(installation: Installation, change: str
     planned = plan(installation)
     approve(installation, planned.plan_id)
     assert refusing(plan(installation, exit_code=0)) == set()
+    attributes = installation.list_settings()["attributes"]
     installation.list_settings()[change] = 100000000012 if change == "recipient_list_id" else {"Ort": "city"}
-    with pytest.raises(ApprovalError, match=r"recipient_list_id was changed|the settings of the list were changed"):
+    with pytest.raises(ApprovalError, match=r"recipient_list_id was changed|the settings of the list, or of the CRM"):
         approve(installation, planned.plan_id)
     if change == "attributes":
         assert not installation.run().success
+        installation.list_settings()["attributes"] = attributes
+        shutil.copy(installation.folder / "crm.db", installation.folder / "another.db")
+        installation.settings["crm"]["url"] = f"sqlite:///{installation.folder / 'another.db'}"
+        with pytest.raises(ApprovalError, match="or of the CRM, were changed"):
+            approve(installation, planned.plan_id)
 
 
 def test_always_asks_for_the_rows_of_a_stored_plan_and_an_empty_list_for_nothing(installation: Installation) -> None:

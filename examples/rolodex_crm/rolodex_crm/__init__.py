@@ -1,6 +1,6 @@
 """The adapter `rolodex`: its settings, and how it is opened. What is heavy is imported when the CRM is opened."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from campaign_sync.config.crm import CrmSettings
 from campaign_sync.config.field_types import BaseUrl, Credential
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 class RolodexSettings(CrmSettings):
     """The section `crm` for Rolodex."""
+
+    NOT_CONTENT: ClassVar[frozenset[str]] = CrmSettings.NOT_CONTENT | {"page_size"}
 
     adapter: Literal["rolodex"]
     """The kind of CRM."""

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from campaign_sync.domain.address import InvalidAddressError, former_recipient_id, normalize_address, usable_address
 from campaign_sync.domain.text import normalize_text
@@ -27,6 +28,9 @@ _MOST_DIGITS = 30
 """More digits than any id has. Python refuses to parse very long numbers."""
 
 _BYTE_ORDER_MARK = "\ufeff"
+
+_REMEMBERED_ADDRESSES = 10_000
+"""The same people appear in many rows."""
 
 _USUAL_NAMES = ("mail", "recipient", "empfänger", "time", "zeit", "date", "datum", "created", "categor", "kategorie")
 """Parts of usual column names, in lower case."""
@@ -125,18 +129,22 @@ def parse_rows(rows: Iterable[Row], layout: Layout, until: datetime) -> ParsedFe
         until: the end of the window, which no event is after. It is the time of all events if the layout has no times.
     """
     headers = _Headers(layout)
-    read_time = _time_reader(layout, until)
+    read_time, address_of = _time_reader(layout, until), lru_cache(_REMEMBERED_ADDRESSES)(_address)
+    places, parse = None, None
     parsed: dict[FeedbackRow, None] = {}
     unparsed = []
     without_address: dict[int, tuple[str, datetime]] = {}
     for position, row in enumerate(rows):
         if headers.accept(row):
             continue
-        if headers.places is None:
+        if headers.places is not places:
+            places = headers.places
+            parse = _RowParser(places, read_time, address_of) if places else None
+        if parse is None:
             unparsed.append(position)
             continue
         try:
-            parsed.setdefault(_parse_row(row, headers.places, read_time, position))
+            parsed.setdefault(parse.parse(row, position))
         except _NoAddressError as error:
             unparsed.append(position)
             without_address[position] = (error.recipient_id, error.occurred_at)
@@ -153,22 +161,52 @@ class _NoAddressError(CampaignSyncError):
         self.recipient_id, self.occurred_at = recipient_id, occurred_at
 
 
-def _parse_row(row: Row, places: Mapping[str, int], read_time: Callable[[str], datetime], position: int) -> FeedbackRow:
-    technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
-    cells = {name: _text(row[place]) for name, place in places.items() if name not in technical}
-    occurred_at = read_time(cells.get("time", ""))
-    address = usable_address(cells["recipient"]) or former_recipient_id(cells["recipient"])
-    if address is None and cells["recipient"] and not any(map(usable_address, cell_texts(row))):
-        raise _NoAddressError(cells["recipient"], occurred_at)
-    return FeedbackRow(
-        address or normalize_address(cells["recipient"]),
-        occurred_at,
-        cells.get("category"),
-        _number(cells.get("mailing")),
-        cells.get("link"),
-        **{name: normalize_text(row[place] or "") or None for name, place in technical.items() if place < len(row)},
-        position=position,
-    )
+class _RowParser:
+    """Parses the rows below a header.
+
+    Args:
+        places: the position of each column.
+        read_time: returns the time in a text.
+        address_of: returns the recipient id in a text.
+    """
+
+    def __init__(
+        self,
+        places: Mapping[str, int],
+        read_time: Callable[[str], datetime],
+        address_of: Callable[[str], str | None],
+    ) -> None:
+        self._recipient, self._read_time, self._address_of = places["recipient"], read_time, address_of
+        self._time, self._category, self._mailing, self._link = map(places.get, ("time", "category", "mailing", "link"))
+        self._technical = {name: places[name] for name in TECHNICAL_COLUMNS if name in places}
+
+    def parse(self, row: Row, position: int) -> FeedbackRow:
+        """Return what a row says. Raise ValueError or IndexError for one that doesn't fit."""
+        recipient, occurred_at, category, mailing, link = (
+            None if place is None else _text(row[place])
+            for place in (self._recipient, self._time, self._category, self._mailing, self._link)
+        )
+        moment, address = self._read_time(occurred_at or ""), self._address_of(recipient or "")
+        if address is None and recipient and not any(map(usable_address, cell_texts(row))):
+            raise _NoAddressError(recipient, moment)
+        technical = {
+            name: normalize_text(row[place] or "") or None
+            for name, place in self._technical.items()
+            if place < len(row)
+        }
+        return FeedbackRow(
+            address or normalize_address(recipient or ""),
+            moment,
+            category,
+            _number(mailing),
+            link,
+            **technical,
+            position=position,
+        )
+
+
+def _address(recipient: str) -> str | None:
+    return usable_address(recipient) or former_recipient_id(recipient)
 
 
 def _number(text: str | None) -> int | None:
@@ -227,15 +265,15 @@ class _Headers:
 
     def _accept_by_position(self, row: Row) -> bool:
         """Return whether a row is a header if columns are positions: the first row may be one, and its repetitions."""
-        cells = cell_texts(row)
-        if self._first is None:
-            self._first = cells
-            # A row with an address in the recipient column is no header, whatever the layout says.
-            is_header = looks_like_a_header(row) if self._layout.header is None else "@" not in "".join(cells)
-            self._first_is_header = is_header or not self._technical.isdisjoint(cells)
-            if self._first_is_header:
-                self.places = self._positions(cells, {})
-        return self._first_is_header and cells == self._first
+        if self._first is not None:
+            return self._first_is_header and cell_texts(row) == self._first
+        self._first = cells = cell_texts(row)
+        # A row with an address in the recipient column is no header, whatever the layout says.
+        is_header = looks_like_a_header(row) if self._layout.header is None else "@" not in "".join(cells)
+        self._first_is_header = is_header or not self._technical.isdisjoint(cells)
+        if self._first_is_header:
+            self.places = self._positions(cells, {})
+        return self._first_is_header
 
     def _positions(self, header: Sequence[str], required: Mapping[str, int]) -> dict[str, int]:
         """Return the position of each column: the required ones, and the technical fields that the header has once."""

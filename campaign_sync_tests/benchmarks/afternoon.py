@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 
-import httpx
 import psycopg2  # type: ignore[import-untyped]
-from lxml import etree
 
+from campaign_sync_tests.benchmarks.plain_vendor import Vendor
 from campaign_sync_tests.benchmarks.separate_process import cpu_seconds, peak_mib
 
 _COLUMNS = {
@@ -49,11 +48,6 @@ AND lower(contact.email) NOT IN (SELECT address FROM address_state WHERE bounce_
 """
 _NEWSLETTER = "entity_type = 'contact' AND opt_in_id = 'newsletter-nord'"
 
-_ENVELOPE = """<?xml version="1.0" encoding="UTF-8"?>
-<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsd="http://www.w3.org/2001/XMLSchema"
- xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:soapenc="http://schemas.xmlsoap.org/soap/encoding/">
-<e:Body><r:{1} xmlns:r="urn:api.broadmail.de/soap11/Rpc{0}">{2}</r:{1}></e:Body></e:Envelope>"""
-
 Row = list[str]
 
 
@@ -84,29 +78,23 @@ def select(crm: str) -> dict[str, Row]:
     return people
 
 
-class Vendor:
-    """The vendor's API, as far as this loop needs it."""
+class RecipientList:
+    """The vendor's operations on a recipient list, as far as this loop needs them."""
 
-    def __init__(self, base_url: str, list_id: int) -> None:
-        self._http, self._list_id = httpx.Client(base_url=base_url, timeout=600), list_id
-        self._session = ""
-        (answer,) = self.call("Session", "login", ["8100", "api-user", "correct horse"])
-        self._session = f"<in0>{answer.text}</in0><in1>{list_id}</in1>"
+    def __init__(self, vendor: Vendor, list_id: int) -> None:
+        self._vendor, self._list_id = vendor, f"<in1>{list_id}</in1>"
 
-    def call(self, service: str, operation: str, arguments: Sequence[str]) -> etree._Element:
-        """Return the element of the answer that has the results; arguments are texts, or XML from the third on."""
-        parts = self._session or "".join(f"<in{number}>{text}</in{number}>" for number, text in enumerate(arguments))
-        body = _ENVELOPE.format(service, operation, parts + ("".join(arguments) if self._session else ""))
-        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'}
-        answer = self._http.post(f"/Rpc{service}", content=body.encode(), headers=headers).raise_for_status()
-        return etree.fromstring(answer.content, etree.XMLParser(huge_tree=True))[0][0]
+    def clear(self) -> None:
+        """Empty the list."""
+        self._vendor.call("Recipient", "clear", self._list_id)
 
     def add(self, rows: Sequence[tuple[str, Row]]) -> None:
         """Add rows to the list."""
-        ids = _array("in3", [address for address, _ in rows]), _array("in4", [address for address, _ in rows])
+        ids = _array("in3", [address for address, _ in rows]) + _array("in4", [address for address, _ in rows])
         values = "".join(f"<i>{_items(row)}</i>" for _, row in rows)
         body = f'<in6 xsi:type="soapenc:Array" soapenc:arrayType="xsd:string[][{len(rows)}]">{values}</in6>'
-        answer = self.call("Recipient", "addAll3", ["<in2>0</in2>", *ids, _array("in5", _ATTRIBUTES), body])
+        arguments = f"{self._list_id}<in2>0</in2>{ids}{_array('in5', _ATTRIBUTES)}{body}"
+        answer = self._vendor.call("Recipient", "addAll3", arguments)
         codes = [element.text for element in answer.getroottree().iter("multiRef")]
         if codes != ["0"] * len(rows):
             raise RuntimeError(f"{len(rows)} rows, codes {set(codes)}")
@@ -114,8 +102,8 @@ class Vendor:
     def page(self, start: int) -> Iterator[Row]:
         """Yield the rows of a page."""
         order = "<in3>0</in3><in4>entity-id</in4><in5>true</in5>"
-        arguments = [_array("in2", _ATTRIBUTES), order, f"<in6>{start}</in6><in7>{_PAGE}</in7>"]
-        for row in self.call("Recipient", "getAllAdvanced", arguments)[0]:
+        arguments = f"{_array('in2', _ATTRIBUTES)}{order}<in6>{start}</in6><in7>{_PAGE}</in7>"
+        for row in self._vendor.call("Recipient", "getAllAdvanced", self._list_id + arguments)[0]:
             yield [cell.text or "" for cell in row]
 
 
@@ -137,15 +125,15 @@ def main() -> None:
     moments = [cpu_seconds()]
     people = select(crm)
     moments.append(cpu_seconds())
-    vendor = Vendor(base_url, int(list_id))
+    recipients = RecipientList(Vendor(base_url), int(list_id))
     rows = list(people.items())
-    vendor.call("Recipient", "clear", [])
+    recipients.clear()
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        list(pool.map(vendor.add, [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]))
+        list(pool.map(recipients.add, [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]))
         moments.append(cpu_seconds())
         if options == ["--read-back"]:
             expected = {row[4]: row for row in people.values()}
-            for page in pool.map(lambda start: list(vendor.page(start)), range(0, len(rows) + 1, _PAGE)):
+            for page in pool.map(lambda start: list(recipients.page(start)), range(0, len(rows) + 1, _PAGE)):
                 for row in page:
                     if expected.pop(row[4]) != row:
                         raise RuntimeError(f"{row[4]} differs")

@@ -11,12 +11,14 @@ before anything is read.
 
 Rows are read once separately, to measure that alone; `all` is the sum of the other three parts.
 
-The naive baseline reads a page with zeep as it comes and writes each of its rows by a transaction of its own. It stores
-no raw rows, checks no address and attributes nothing to consents. It is measured on a sample of rows; the
-extrapolation is marked with ≈.
+The loop is what an engineer writes in an afternoon (`feedback_loop`), in a process of its own and on a copy of the CRM.
+Its start isn't counted either.
 """
 
+import json
 import resource
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,29 +26,27 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-import zeep
 from rich.console import Console
 from rich.table import Column, Table
-from sqlalchemy import create_engine
+from sqlalchemy import make_url
 
-from campaign_sync.crm.sql import schema
-from campaign_sync.domain.feedback import READER_KINDS, FeedbackKind
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
 from campaign_sync_tests.benchmarks.generated_data import address_of, installation
-from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation
+from campaign_sync_tests.benchmarks.separate_process import peak_mib
+from campaign_sync_tests.installation import NORD, Installation
 from campaign_sync_tests.opened import opened
 
-SAMPLE_PAGES = 3
 ROWS_PER_PERSON = 10
 """The number of rows per person, each of which repeats another one."""
+
+ALL = "all"
+LOOP = "the afternoon's loop"
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def _row(number: int, people: int, published: datetime) -> tuple[str, list[str]]
     return "getOutBounces" if person % 5 else "getUnsubscribes", row
 
 
-def measured(rows: int) -> tuple[list[Part], float]:
-    """Measure the parts for this many rows, and the naive baseline's seconds per row."""
+def measured(rows: int) -> list[Part]:
+    """Measure the loop and our parts for this many rows."""
     parts: list[Part] = []
     with installation_with_feedback(rows) as rig:
         configuration = rig.configuration
@@ -97,7 +97,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
                 result = work()
                 wall, now = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF)
                 cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-                parts.append(Part(name, wall, cpu, _peak()))
+                parts.append(Part(name, wall, cpu, peak_mib()))
                 return result
 
             def fetch() -> int:
@@ -114,6 +114,7 @@ def measured(rows: int) -> tuple[list[Part], float]:
                     pending
                 )
 
+            parts.append(_loop(rig))
             assert part("fetch and keep", fetch) == rows
             pending = part("read", lambda: read_pending(state, frames, "nord", settings))
             del pending
@@ -122,70 +123,47 @@ def measured(rows: int) -> tuple[list[Part], float]:
                 part("suppression", lambda: current_suppression(crm, state, "nord"))
             again = state.feedback_imports.pending("nord")
             assert not again, "the CRM hasn't taken everything"
-        return parts, _naive(rig)
+        return parts
 
 
-def _peak() -> float:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
-
-
-class _Offline(zeep.Transport):
-    def load(self, url: str) -> bytes:
-        """Load the SOAP-encoding schema from our own files: the machine may be offline."""
-        if "schemas.xmlsoap.org" in url:
-            return (files("campaign_sync.optimizely") / "soapenc.xsd").read_bytes()
-        content: bytes = super().load(url)  # type: ignore[no-untyped-call]
-        return content
-
-
-def _naive(rig: Installation) -> float:
-    """Return the seconds per row of a loop that reads with zeep and writes row by row."""
-    base_url = rig.configuration.optimizely.base_url
-    user, password = ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"]
-
-    def service(name: str) -> Any:
-        client: Any = zeep.Client(f"{base_url}/Rpc{name}?wsdl", transport=_Offline())  # type: ignore[no-untyped-call]
-        return client.create_service(next(iter(client.wsdl.bindings)), f"{base_url}/Rpc{name}")
-
-    session, closed_loop = service("Session").login(NORD, user, password), service("ClosedLoop")
-    reader = next(name for name, kind in READER_KINDS.items() if kind is FeedbackKind.BOUNCES)
-    since, until = (int((datetime.now(UTC) + shift).timestamp() * 1000) for shift in (timedelta(days=-1), timedelta(0)))
-    begun, rows = time.monotonic(), []
-    for page in range(SAMPLE_PAGES):
-        rows += [list(row) for row in closed_loop[reader](session, since, until, page * 1000, 1000)]
-    reading = (time.monotonic() - begun) / len(rows)
-    engine, begun = create_engine(rig.crm_url), time.monotonic()
-    for address, moment in rows:
-        with engine.begin() as crm:
-            crm.execute(schema.address_state.delete().where(schema.address_state.c.address == address))
-            values = {"bounce_kind": "hard", "mandator": "nord", "source": "naive"}
-            when = datetime.fromtimestamp(int(moment) / 1000, UTC)
-            crm.execute(schema.address_state.insert().values(address=address, bounced_at=when, **values))
-    return reading + (time.monotonic() - begun) / len(rows)
+def _loop(rig: Installation) -> Part:
+    """Return what the loop takes, on a copy of the CRM."""
+    crm, file = rig.folder / "copy.db", rig.folder / "loop.json"
+    shutil.copy(str(make_url(rig.crm_url).database), crm)
+    command = [sys.executable, "-m", "campaign_sync_tests.benchmarks.feedback_loop", str(file), str(crm)]
+    begun = time.monotonic()
+    subprocess.run([*command, rig.configuration.optimizely.base_url], check=True)
+    wall, measured = time.monotonic() - begun, json.loads(file.read_text(encoding="ascii"))
+    return Part(LOOP, wall, measured["cpu"], measured["peak"])
 
 
 def main() -> None:
     """Measure and print."""
     largest = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    names = ("rows", "rows/s", "wall, s", "CPU, s", "peak, MiB", "growth", "naive, s", "ratio")
+    names = ("rows", "rows/s", "wall, s", "CPU, s", "µs a row", "peak, MiB", "growth", "× the loop")
     table = Table(Column("part", no_wrap=True), *(Column(name, justify="right") for name in names))
     first: dict[str, float] = {}
     for rows in sorted({10_000, min(largest, 100_000), largest}):
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            parts, per_row = process.submit(measured, rows).result()
+            loop, *parts = process.submit(measured, rows).result()
         did = [part for part in parts if part.name != "read"]
         wall, cpu, peak = sum(part.wall for part in did), sum(part.cpu for part in did), max(part.peak for part in did)
-        parts.append(Part("all", wall, cpu, peak))
-        for part in parts:
+        for part in (*parts, Part(ALL, wall, cpu, peak), loop):
             per_first = first.setdefault(part.name, part.cpu / rows)
-            cells = [f"{part.wall:.1f}", f"{part.cpu:.1f}", f"{part.peak:.0f}", f"{part.cpu / rows / per_first:.2f}"]
-            naive = [f"≈ {per_row * rows:.0f}", f"{part.wall / per_row / rows:.4f}"] if part.name == "all" else ["", ""]
             table.add_row(
-                part.name, f"{rows:,}", f"{rows / part.wall:,.0f}", *cells, *naive, end_section=bool(naive[0])
+                part.name,
+                f"{rows:,}",
+                f"{rows / part.wall:,.0f}",
+                f"{part.wall:.1f}",
+                f"{part.cpu:.2f}",
+                f"{part.cpu / rows * 1e6:.1f}",
+                f"{part.peak:.0f}",
+                f"{part.cpu / rows / per_first:.2f}",
+                f"{part.cpu / loop.cpu:.2f}" if part.name == ALL else "",
+                end_section=part is loop,
             )
     table.title = "Feedback from the vendor into the CRM"
-    table.caption = "growth: CPU per row, against 10,000 rows. naive: by a sample."
+    table.caption = "growth: CPU per row, against 10,000 rows"
     Console(width=130).print(table)
 
 

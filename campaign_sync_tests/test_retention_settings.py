@@ -8,7 +8,8 @@ from campaign_sync.config import FeedbackSettings, ReportSettings, RetentionSett
 
 def test_every_kind_has_a_limit_without_any_section() -> None:
     assert RetentionSettings().summary == (
-        "runs 180 days, events 30 days, ticks 30 days, frames 1100 days, feedback 400 days, reports 400 days"
+        "runs 180 days, events 30 days, ticks 30 days, frames 1100 days, feedback 400 days, plans 30 days, "
+        "responses 400 days, write_backs 1100 days, acceptances 1100 days, reports 400 days"
     )
 
 
@@ -17,7 +18,7 @@ def test_every_kind_has_a_limit_without_any_section() -> None:
     [
         ({"runs": "6d"}, "at least 7d is expected"),
         ({"events": "23h"}, "at least 1d is expected"),
-        ({"frames": "89d"}, "at least 90d is expected: unsubscribes are attributed"),
+        ({"frames": "119d"}, "at least 120d is expected: unsubscribes are attributed"),
         ({"runs": "20d"}, "runs is shorter than events"),
         ({"ticks": "0d"}, "a duration is longer than nothing"),
     ],

@@ -14,8 +14,11 @@ SHORTEST = timedelta(days=1)
 SHORTEST_RUNS = timedelta(days=7)
 """Runs of the last days say what was started for a day, and what is repeated."""
 
-SHORTEST_FRAMES = timedelta(days=90)
-"""As far back as snapshots say on which consents a person was written to."""
+SHORTEST_FRAMES = timedelta(days=120)
+"""The vendor gives out its rows for 30 days, and snapshots of 90 days before say on which consents these were sent."""
+
+SHORTEST_REPEATED = timedelta(days=60)
+"""The vendor gives out the same rows for 30 days, and delivers late."""
 
 
 def _at_least(shortest: timedelta, reason: str) -> AfterValidator:
@@ -47,6 +50,21 @@ class RetentionSettings(ConfigModel):
     """The snapshots of lists: the evidence of who was written to on which consent."""
     feedback: _Kept = timedelta(days=400)
     """The rows of feedback and responses as they came."""
+    plans: _Kept = timedelta(days=30)
+    """The rows of stored plans that were never sent."""
+    responses: Annotated[
+        Duration,
+        _at_least(SHORTEST_REPEATED, "the vendor repeats responses, and what was removed would be stored again"),
+    ] = timedelta(days=400)
+    """The days of the dataset of responses."""
+    write_backs: Annotated[
+        Duration, _at_least(SHORTEST_REPEATED, "a row that the vendor repeats is about the same consents as before")
+    ] = timedelta(days=1100)
+    """Which feedback led to which entry in the CRM."""
+    acceptances: Annotated[
+        Duration, _at_least(SHORTEST_RUNS, "what was accepted on the last days holds for runs that are repeated")
+    ] = timedelta(days=1100)
+    """The names of those who accepted, approved or dismissed something, and their reasons."""
     reports: _Kept = timedelta(days=400)
     """The reports of single days."""
 

@@ -20,11 +20,10 @@ from campaign_sync.orchestration.dagster_history import (
     remove_output,
     remove_ticks,
 )
+from campaign_sync.orchestration.expired_data import ExpiredData
 from campaign_sync.orchestration.names import MANDATOR_TAG, mandators_by_value
 from campaign_sync.orchestration.own_runs import OwnDefinitions, ended_runs, needed_runs, past_run
 from campaign_sync.orchestration.repair_sensor import REPAIR_TAG
-from campaign_sync.reports.publication import remove_pages_before
-from campaign_sync.storage.expired_files import remove_raw_rows, remove_snapshots
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
 
@@ -89,9 +88,14 @@ class Purge:
                 purged.counts["ticks"] += remove_ticks(
                     self.instance, self._own.automations, self.location, self.now - limits.ticks
                 )
-        for mandator in self.configuration.mandators:
+        data = ExpiredData(self.configuration, self.state, self.frames, self.now)
+        for mandator in (*self.configuration.mandators, *data.gone):
             with purged.step(f"files of {mandator}"):
-                self._files(mandator, purged.counts)
+                purged.counts.update(data.remove_files(mandator))
+            with purged.step(f"rows of {mandator}"):
+                purged.counts.update(data.remove_rows(mandator))
+        with purged.step("names"):
+            purged.counts.update(data.remove_names())
         return purged
 
     def _runs(self, purged: Purged) -> None:
@@ -141,16 +145,6 @@ class Purge:
                     remove_output(self.instance, run_id)
             self._progress(start + len(batch), len(run_ids), "runs have lost their events")
         purged.counts["runs without events"] += len(run_ids)
-
-    def _files(self, mandator: str, counts: Counter[str]) -> None:
-        limits, frames, state = self.configuration.retention, self.frames, self.state
-        settings = self.configuration.mandators[mandator]
-        counts["snapshots"] += remove_snapshots(frames, state, mandator, settings.lists, self.now - limits.frames)
-        before = self.now - limits.feedback
-        counts["imports"] += remove_raw_rows(frames, state.feedback_imports, mandator, before, self.now)
-        counts["imports"] += remove_raw_rows(frames, state.response_imports, mandator, before, self.now)
-        first_kept = (self.now - limits.reports).astimezone(settings.zone).date()
-        counts["report pages"] += remove_pages_before(frames, mandator, first_kept)
 
     @cached_property
     def _own(self) -> OwnDefinitions:

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -243,9 +243,36 @@ class FileStorage:
 
     def pages(self, folder: str) -> list[str]:
         """Return the names of the pages in a folder."""
+        return self.file_names(folder, ".html")
+
+    def file_names(self, folder: str, suffix: str) -> list[str]:
+        """Return the names of the files in a folder that end so."""
         path = self.base / folder
         with self._usable(path, "read"):
-            return sorted(page.name for page in path.glob("*.html")) if path.exists() else []
+            return sorted(file.name for file in path.glob(f"*{suffix}")) if path.exists() else []
+
+    def was_written_before(self, name: str, moment: datetime) -> bool:
+        """Return whether a file was last written before a moment. No file was in a store that doesn't say when."""
+        path = self.base / name
+        with self._usable(path, "read"):
+            try:
+                written: datetime = path.fs.modified(path.path)
+            except NotImplementedError:
+                return False
+        return written.astimezone(UTC) < moment
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders in a folder."""
+        path = self.base / folder
+        with self._usable(path, "read"):
+            return sorted(child.name for child in path.iterdir() if child.is_dir()) if path.exists() else []
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder with its files, where it exists."""
+        path = self.base / name
+        with self._usable(path, "removed"):
+            if path.exists():
+                path.rmdir(recursive=True)
 
     def remove_page(self, name: str) -> None:
         """Remove a page, where it exists."""

@@ -15,6 +15,7 @@ from campaign_sync.storage.consent_memory import RememberedConsents
 from campaign_sync.storage.consent_observations import ConsentObservations
 from campaign_sync.storage.crm_write_backs import WriteBacks
 from campaign_sync.storage.database import open_database
+from campaign_sync.storage.expired_rows import ExpiredRows
 from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.gauges import Gauges
 from campaign_sync.storage.incidents import Incidents
@@ -89,6 +90,7 @@ class State:
         self.incidents = Incidents(self._engine)
         self.report_mails = ReportMails(self._engine)
         self.gauges = Gauges(self._engine)
+        self.expired_rows = ExpiredRows(self._engine)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

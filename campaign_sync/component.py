@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import dagster as dg
 
 from campaign_sync.config import load_configuration
-from campaign_sync.definitions import build_definitions
+from campaign_sync.orchestration.code_location import build_definitions
 
 _SETTINGS = ("attributes", "settings")
 """The place of inline settings in a `defs.yaml`."""
@@ -23,7 +23,7 @@ def _file_with_settings(context: dg.ResolutionContext, settings: Mapping[str, An
     if settings is None:
         return None
     if context.source_position_tree is None:
-        raise ValueError("settings are written in a defs.yaml; in Python, call campaign_sync.definitions")
+        raise ValueError("settings are written in a defs.yaml; in Python, call build_definitions")
     return Path(context.source_position_tree.position.filename)
 
 

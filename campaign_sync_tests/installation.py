@@ -14,8 +14,8 @@ from campaign_sync.cli.run import problems
 from campaign_sync.config import Configuration, load_configuration
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.schema import create_crm
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.recipient import TechnicalField
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.retry_policy import RetryPolicy

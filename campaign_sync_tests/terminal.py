@@ -30,7 +30,7 @@ _ROOT = Path(__file__).parents[1]
 _IMPORTED = (
     *(f"campaign_sync.cli.{name}" for name in ("check", "dagster_instance", "diff", "prove", "run", "sample", "why")),
     "campaign_sync.crm.sql.schema",
-    "campaign_sync.definitions",
+    "campaign_sync.orchestration.code_location",
     *("dagster._core.execution.execute_in_process", "dagster._core.executor.in_process", "zeep.wsdl.bindings.soap"),
     *("pandera.backends.pandas.register", "pyarrow.dataset"),
 )

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_sync.config import Configuration, ConfigurationError, load_configuration
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.check_names import USABLE
+from campaign_sync.orchestration.code_location import build_definitions
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 NAMES = ("nord", "ost", "sued", "west")

@@ -1,6 +1,7 @@
 """The definitions that Dagster loads."""
 
 import gc
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ import dagster as dg
 import pytest
 
 from campaign_sync.config import ResponseReaderSettings, ResponseSettings, load_configuration
-from campaign_sync.definitions import build_definitions, defs
+from campaign_sync.definitions import defs
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG
 from campaign_sync.orchestration.responses_schedule import RESPONSES_TAG, responses_schedule
 from campaign_sync.sandbox import vendor_state
@@ -114,8 +116,10 @@ def test_a_tick_during_a_run_of_responses_is_skipped() -> None:
 
 
 def test_what_only_runs_need_is_not_imported_to_load_the_definitions() -> None:
-    program = "import sys, campaign_sync.definitions; print(*sys.modules)"
-    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
+    program = "import sys, campaign_sync.definitions; campaign_sync.definitions.defs(); print(*sys.modules)"
+    environment = {**os.environ, **ENVIRONMENT, "CAMPAIGN_SYNC_CONFIG": str(DEMO)}
+    command = [sys.executable, "-c", program]
+    imported = subprocess.run(command, capture_output=True, check=True, text=True, env=environment).stdout
 
     assert not {"httpx", "jinja2", "pandera", "zeep"} & set(imported.split())
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.config import Configuration, KubernetesSettings
 from campaign_sync.config.kubernetes import quantity_value
-from campaign_sync.definitions import build_definitions
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.run_tags import POD_TAG, pod_config
 from campaign_sync_tests.test_configuration import load, problems, with_mandator_keys
 from campaign_sync_tests.test_definitions import NOW

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import campaign_sync
 from campaign_sync.config import load_configuration
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.message import (
     LANGUAGES,
     SOURCE_LANGUAGE,
@@ -30,6 +29,7 @@ from campaign_sync.domain.message import (
     serialize,
 )
 from campaign_sync.localization.catalogs import translate
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync_tests.test_definitions import DEMO, ENVIRONMENT
 
 PACKAGE = Path(campaign_sync.__file__).parent

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from campaign_sync.definitions import build_definitions
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync_tests.orchestration.settings import configuration, mandator_settings
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

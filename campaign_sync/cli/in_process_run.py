@@ -13,7 +13,7 @@ from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.progress_bar import live_progress
 from campaign_sync.config import Configuration, ConfigurationError, unavailable_secrets
-from campaign_sync.definitions import build_definitions
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs
 from campaign_sync.orchestration.names import mandator_tags

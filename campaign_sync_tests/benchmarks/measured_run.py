@@ -181,7 +181,7 @@ def _items_within(context: Callable[[], AbstractContextManager[None]], items: It
 
 def measure(clock: Clock) -> None:
     """Wrap the functions of the product with the clock."""
-    importlib.import_module("campaign_sync.definitions")
+    importlib.import_module("campaign_sync.orchestration.code_location")
     importlib.import_module("campaign_sync.cli.run")
 
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:

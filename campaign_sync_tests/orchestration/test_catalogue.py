@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from campaign_sync.config import Configuration, load_configuration
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.catalogue import asset_tags, code_version
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync_tests.test_definitions import DEMO, ENVIRONMENT
 
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from campaign_sync.config import load_configuration
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentKind, Subject
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.mandator_ticks import MandatorTickError
 from campaign_sync.storage.database import upgrade_database
 from campaign_sync.storage.state import State

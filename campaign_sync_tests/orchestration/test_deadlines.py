@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import time_machine
 
-from campaign_sync.definitions import build_definitions
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.deadlines import freshness_policy, late_since
 from campaign_sync_tests.orchestration.settings import configuration, mandator_settings
 

@@ -13,10 +13,10 @@ from dagster._core.events import AssetMaterializationPlannedData
 from sqlalchemy import Engine, event
 
 from campaign_sync.config import Configuration, StorageSettings
-from campaign_sync.definitions import build_definitions
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.mandator import mandator_assets
+from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.daily_replacement import GROUPS, MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.mandator_jobs import MandatorJobs
 from campaign_sync.orchestration.sensors import all_sensors

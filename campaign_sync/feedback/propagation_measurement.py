@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from campaign_sync.domain.propagation import Delays, OptOut, ReplacementTimes, delays_to_crm, delays_to_removal
+from campaign_sync.domain.propagation import Delays, OptOut, delays_to_crm, delays_to_removal
 from campaign_sync.storage.state import State
 
 PERIOD = timedelta(days=7)
@@ -35,11 +35,8 @@ def list_delays(
         (record.recipient, record.occurred_at): OptOut(record.occurred_at, record.written_at) for record in records
     }
     opt_outs = list(by_person.values())
-    proofs = {
-        name: [
-            ReplacementTimes(record.frozen_at, record.proven_at)
-            for record in state.replacement_history.proven(mandator, name)
-        ]
-        for name in lists
-    }
+    if not opt_outs:
+        return [], []
+    first_written = min(opt_out.written_at for opt_out in opt_outs)
+    proofs = state.replacement_history.proven_times(mandator, lists, first_written)
     return delays_to_crm(opt_outs), delays_to_removal(opt_outs, proofs, now)

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, ProvenReplacement, Rejection
+from campaign_sync.domain.propagation import ReplacementTimes
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.tables import rejection, replace, snapshot
 
@@ -88,6 +89,24 @@ class ReplacementHistory:
                     )
                 )
         return proven[::-1]
+
+    def proven_times(self, mandator: str, lists: Collection[str], since: datetime) -> dict[str, list[ReplacementTimes]]:
+        """Return the times of the proven replacements of these lists with rows that were frozen since then, by list."""
+        query = (
+            select(*replace.c["list", "started_at", "finished_at"], snapshot.c.created_at)
+            .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
+            .where(
+                replace.c.mandator == mandator,
+                replace.c.state == ReplacementState.PROVEN,
+                snapshot.c.created_at >= since,
+            )
+        )
+        times: dict[str, list[ReplacementTimes]] = {name: [] for name in lists}
+        with self._engine.connect() as connection:
+            for row in connection.execute(query):
+                if row.list in times:
+                    times[row.list].append(ReplacementTimes(row.created_at, row.finished_at or row.started_at))
+        return times
 
     def sent(self, mandator: str, since: datetime, until: datetime) -> list[SentList]:
         """Return every replacement of that time that changed a list of the mandator, oldest first."""

@@ -6,6 +6,7 @@ import pandas as pd
 from sqlalchemy import create_engine, insert
 
 from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.propagation import ReplacementTimes
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import rejection, replace, snapshot
@@ -68,6 +69,17 @@ def test_proven_replacements_come_newest_first_with_the_rows_they_sent(database_
     assert (newest.file, newest.digest) == ("newsletter-241200.parquet", "digest-newsletter-241200")
     assert (newest.frozen_at, newest.proven_at) == (NOON + DAY - HOUR, NOON + DAY + MINUTE)
     assert (newest.in_list, newest.since) == (4, oldest.proven_at)
+
+
+def test_the_times_of_proofs_are_of_rows_that_were_frozen_since_a_moment(database_url: str) -> None:
+    with State(database_url) as state:
+        attempt(database_url, NOON, "monday")
+        attempt(database_url, NOON + DAY, "tuesday")
+        attempt(database_url, NOON + DAY + HOUR, "later", ReplacementState.FAILED)
+        attempt(database_url, NOON + DAY, "removed", name="products")
+        times = state.replacement_history.proven_times("nord", ["newsletter", "new"], NOON + DAY - HOUR)
+
+    assert times == {"newsletter": [ReplacementTimes(NOON + DAY - HOUR, NOON + DAY + MINUTE)], "new": []}
 
 
 def test_a_failed_attempt_is_no_proof_but_the_later_proof_of_its_run_names_it(database_url: str) -> None:

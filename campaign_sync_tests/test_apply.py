@@ -74,12 +74,17 @@ def remove(installation: Installation, address: str) -> None:
         vendor.execute("DELETE FROM recipient WHERE list_id = ? AND id = ?", (NEWSLETTER, address))
 
 
-def requested(installation: Installation) -> tuple[list[dg.AssetKey], dict[str, str]]:
-    """The assets and tags of the run that the repair sensor starts."""
+def requests(installation: Installation) -> list[dg.RunRequest]:
+    """The runs that the repair sensor starts."""
     with dg.DagsterInstance.ephemeral() as instance, dg.build_sensor_context(instance=instance) as context:
         result = installation.sensor("repair")(context)
     assert isinstance(result, dg.SensorResult)
-    (request,) = result.run_requests or []
+    return list(result.run_requests or [])
+
+
+def requested(installation: Installation) -> tuple[list[dg.AssetKey], dict[str, str]]:
+    """The assets and tags of the run that the repair sensor starts."""
+    (request,) = requests(installation)
     return list(request.asset_selection or []), dict(request.tags)
 
 
@@ -244,10 +249,10 @@ def test_where_approval_is_always_only_the_approved_plan_is_applied(installation
     installation.first_day()
     installation.list_settings()["approval"] = "always"
     plan_id, other = plan(installation), plan(installation)
-    assert "approval is always" in refused(installation, plan_id)
+    assert "every replacement of this list needs an approved plan" in refused(installation, plan_id)
     approved = campaign_sync(installation.folder, "approve", "nord", "newsletter", plan_id, "--reason", "seen")
     assert approved.returncode == 0, approved.stdout + approved.stderr
-    assert "approval is always" in refused(installation, other)
+    assert "every replacement of this list needs an approved plan" in refused(installation, other)
 
     installation.leave("person5@example.org")
     exit_code, printed = apply(installation, plan_id)
@@ -255,3 +260,22 @@ def test_where_approval_is_always_only_the_approved_plan_is_applied(installation
     assert installation.addresses() == ADDRESSES[:4]
     assert not installation.run("nord").success, "the plan was of these rows only"
     assert installation.addresses() == ADDRESSES[:4]
+
+
+@pytest.mark.long
+def test_a_list_that_is_incomplete_waits_for_no_approval_where_its_plan_holds_no_more(
+    installation: Installation,
+) -> None:
+    installation.settings["optimizely"] |= {"batch_size": 1, "parallel_calls": 1}
+    installation.first_day()
+    section = installation.list_settings()
+    section["approval"] = "always"
+    plan_id = plan(installation)
+    campaign_sync(installation.folder, "approve", "nord", "newsletter", plan_id, "--reason", "seen")
+    stop_half_way(installation, plan_id)
+    section["max_snapshot_age"] = "PT0.001S"
+    _, tags = requested(installation)
+    assert APPLY_TAG not in tags
+    del section["max_snapshot_age"]
+    installation.day()
+    assert installation.addresses() == ADDRESSES

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
-from campaign_sync.replacement.list_approval import approve_plan
+from campaign_sync.replacement.list_approval import approve_plan, what_follows
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.storage.state import State
 
@@ -25,4 +25,5 @@ def approve(
     with State(configuration.storage.state_url.get_secret_value()) as state:
         approved = approve_plan(state, settings, plan_id, f"shell: {user_and_host()}", reason, datetime.now(UTC))
     console.print(Text(f"Plan {approved.plan_id} of {mandator}/{name} is approved by {approved}"))
+    console.print(Text(what_follows(settings, approved.plan_id)))
     console.print(Text("It holds until the list is proven, or its settings or those of the CRM change."))

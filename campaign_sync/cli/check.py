@@ -263,7 +263,9 @@ def _check_approval(settings: ListSettings, vendor: Optimizely, state: State | N
     """Say where a replacement would be refused until a plan is approved."""
     if settings.recipient_list.approval == "always":
         findings.add(
-            _place(settings), None, "approval is always: every replacement needs an approved plan, planned ones too"
+            _place(settings),
+            None,
+            "approval is always: every run stores a plan and waits until a person approves it; then it is applied",
         )
         return
     if state:

@@ -4,13 +4,13 @@ An approval holds for one state of a list: it is void as soon as the list is pro
 holds once, without being marked as used, and still after a replacement that failed.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from campaign_sync.domain.approval_mode import ApprovalMode
 from campaign_sync.domain.checks import CheckOutcome
-from campaign_sync.domain.message import Message
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.size_limits import is_about
 
 CHECK_NAME = "approval"
@@ -84,7 +84,7 @@ def check_approval(
     valid = valid_approvals(approved, moment)
     if mode == "always":
         sent = [plan for plan in valid if plan.snapshot_id == snapshot_id]
-        reason = Message("approval is always, and these very rows aren't those of an approved plan; {how}", how=how)
+        reason = Message("every replacement of this list needs an approved plan, and these rows aren't those of one")
     elif moment.proof_id is not None:
         return CheckOutcome(CHECK_NAME, True, Message("none is needed, since the list was proven before")), None
     elif not in_list:
@@ -94,10 +94,28 @@ def check_approval(
     else:
         sent = [plan for plan in valid if plan.covers(in_list)]
         reason = Message(
-            "it was never proven, and others have filled it with {recipients} recipients, who would be replaced; {how}",
+            "it was never proven, and others have filled it with {recipients} recipients, who would be replaced",
             recipients=in_list,
-            how=how,
         )
     if not sent:
-        return CheckOutcome(CHECK_NAME, False, reason), None
+        return CheckOutcome(CHECK_NAME, False, join_messages("; ", [reason, *_void(approved, moment), how])), None
     return CheckOutcome(CHECK_NAME, True, Message("approved by {person}", person=str(sent[0]))), sent[0]
+
+
+def with_other_remedy(outcome: CheckOutcome, how: str) -> CheckOutcome:
+    """Return an outcome of `check_approval` that says in another way how an approval is given."""
+    if outcome.name != CHECK_NAME or outcome.passed or not isinstance(outcome.summary, Message):
+        return outcome
+    *reasons, _ = outcome.summary.values.values()
+    texts = [reason for reason in reasons if isinstance(reason, str)]
+    return replace(outcome, summary=join_messages("; ", [*texts, how]))
+
+
+def _void(approved: Collection[ApprovedPlan], moment: ListMoment) -> Iterator[Message]:
+    """Yield why the newest approval since the last proof doesn't hold any more, if it doesn't."""
+    newest = max(approved, key=lambda plan: plan.approved_at, default=None)
+    if newest and newest.moment != moment and newest.moment.proof_id == moment.proof_id:
+        yield Message(
+            "the approval by {person} is void, since the list, its settings or the CRM are others by now",
+            person=newest.approved_by,
+        )

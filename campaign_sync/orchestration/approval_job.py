@@ -15,7 +15,7 @@ from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import StateResource
 from campaign_sync.orchestration.run_tags import job_tags
 from campaign_sync.replacement.errors import ApprovalError
-from campaign_sync.replacement.list_approval import approve_plan
+from campaign_sync.replacement.list_approval import approve_plan, what_follows
 from campaign_sync.replacement.list_settings import list_settings
 
 MAX_NAME = 200
@@ -52,10 +52,11 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
     @with_resources(prefix)
     def approve(context: dg.OpExecutionContext, state: StateResource) -> None:
         given = context.op_config
+        settings_of_list = list_settings(configuration, mandator, given["list"])
         try:
             approved = approve_plan(
                 state.open(),
-                list_settings(configuration, mandator, given["list"]),
+                settings_of_list,
                 given["plan"],
                 _approver(context.run.tags.get(USER_TAG), given["name"]),
                 given["reason"],
@@ -69,6 +70,7 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
                 "approved by": printable(approved.approved_by),
                 "reason": printable(approved.reason),
                 "approved at": f"{approved.approved_at:%Y-%m-%d %H:%M:%S} UTC",
+                "what follows": what_follows(settings_of_list, approved.plan_id),
                 "holds": "until the list is proven, or its settings or those of the CRM change",
             }
         )
@@ -84,8 +86,9 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
         description=asset_description(
             settings.language,
             Message(
-                "Approves a plan of a list of {mandator}: its next replacement may do what the plan shows. Materialize "
-                "the list's plan, read it, and launch this job with the plan's id and a reason.",
+                "Approves a plan of a list of {mandator}: its next replacement may do what the plan shows, and where "
+                "every replacement has to be approved, it begins by itself. Materialize the list's plan, or take the "
+                "one of a run that waits for it; read it, and launch this job with the plan's id and a reason.",
                 mandator=settings.display_name(mandator),
             ),
             Message("none; the run shows who approved which plan, and why."),

@@ -11,7 +11,7 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.day import CompletionStage
 from campaign_sync.domain.message import Message
 from campaign_sync.localization.catalogs import translate
-from campaign_sync.orchestration.asset_keys import asset_key, replacement_keys
+from campaign_sync.orchestration.asset_keys import asset_key, feedback_keys, replacement_keys
 from campaign_sync.orchestration.assets.recipient_list import APPLY_TAG, REPLAY_TAG
 from campaign_sync.orchestration.dagster_internals import AssetJob
 from campaign_sync.orchestration.daily_replacement import daily_job_name
@@ -31,7 +31,7 @@ from campaign_sync.orchestration.names import mandator_tags, name_in_dagster
 from campaign_sync.orchestration.repair_hindrances import REPAIR_SENSOR, RepairHindrances
 from campaign_sync.orchestration.run_limits import MAX_FRUITLESS, MAX_RUNS, RETRY_INTERVAL
 from campaign_sync.orchestration.served_configuration import configuration_mark
-from campaign_sync.replacement.applied_plan import check_recorded_changes, plan_of
+from campaign_sync.replacement.applied_plan import check_recorded_changes, find_plan, plan_of
 from campaign_sync.replacement.list_approval import read_list_record
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.storage.list_states import ListKey
@@ -66,7 +66,8 @@ def repair_sensor(configuration: Configuration, jobs: Mapping[str, AssetJob]) ->
             Message(
                 "Checks every minute whether a recipient list was left incomplete, and has it replaced again; and "
                 "whether runs of the day died or failed for a reason that passes, and has the lists that are left "
-                "replaced ({mandators}). Starts groups of lists once the feedback was imported. If a tick is red, "
+                "replaced ({mandators}). Has approved plans applied where every replacement needs one. Starts "
+                "groups of lists once the feedback was imported. If a tick is red, "
                 "lists stay incomplete, or weren't replaced today: do what the tick says, and send nothing to one "
                 "that it calls INCOMPLETE.",
                 mandators=display_names(configuration, repaired) or Message("of no mandator"),
@@ -140,7 +141,7 @@ def _repair(
     lists: Sequence[ListSettings],
     today: MandatorDay | None,
 ) -> MandatorTick:
-    """Return the runs that repair lists, and those that begin the groups of the day or complete it.
+    """Return the runs that repair lists or apply approved plans, and those that begin the day's groups or complete it.
 
     They wait for each other in the queue.
     """
@@ -154,6 +155,8 @@ def _repair(
         if unfinished
     ]
     requests = [repair for repair in repairs if isinstance(repair, dg.RunRequest)]
+    complete = (settings for settings, unfinished in incomplete if not unfinished)
+    requests += filter(None, (_apply_approved(instance, state, view, settings) for settings in complete))
     problems = [repair for repair in repairs if isinstance(repair, str)]
     if today and today.completion.stage is CompletionStage.DUE:
         requests.append(completing_run(today))
@@ -225,6 +228,29 @@ def _repair_list(
         job_name=daily_job_name(settings.mandator, prefix=settings.prefix),
         run_key=f"{unfinished.id}:{interval}",
         asset_selection=assets,
+        tags=tags,
+    )
+
+
+def _apply_approved(
+    instance: dg.DagsterInstance, state: State, view: StateView, settings: ListSettings
+) -> dg.RunRequest | None:
+    """Return the run that applies the newest approved plan of a list of which every replacement has to be approved."""
+    if settings.recipient_list.approval != "always" or settings.recipient_list_id in view.locks.living:
+        return None
+    record, now = read_list_record(settings, state), datetime.now(UTC)
+    approved = next(iter(record.valid_approvals), None)
+    applied = find_plan(state, approved.plan_id) if approved else None
+    if applied is None or not check_recorded_changes(settings, applied, None, record, state, now).passed:
+        return None
+    tags = {APPLY_TAG: applied.plan.id}
+    of_plan = dg.RunsFilter(tags={**mandator_tags(settings.mandator, prefix=settings.prefix), **tags})
+    if instance.get_runs_count(of_plan) >= MAX_FRUITLESS:
+        return None
+    return dg.RunRequest(
+        job_name=daily_job_name(settings.mandator, prefix=settings.prefix),
+        run_key=f"{applied.plan.id}:{int(now.timestamp() // RETRY_INTERVAL.total_seconds())}",
+        asset_selection=[*feedback_keys(settings.mandator, prefix=settings.prefix), _list_key(settings)],
         tags=tags,
     )
 

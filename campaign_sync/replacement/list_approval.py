@@ -1,11 +1,19 @@
 """Approvals of plans: what they depend on, whether a replacement has the one that it needs, and giving one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from campaign_sync.domain.approval import ApprovedPlan, ListMoment, check_approval, valid_approvals
+from campaign_sync.domain.approval import (
+    CHECK_NAME,
+    ApprovedPlan,
+    ListMoment,
+    check_approval,
+    valid_approvals,
+    with_other_remedy,
+)
 from campaign_sync.domain.approval_mode import ApprovalMode
-from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.checks import SIZE, CheckOutcome
 from campaign_sync.domain.message import Message
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ApprovalError
@@ -51,7 +59,8 @@ def check_list_approval(
 ) -> tuple[CheckOutcome, ApprovedPlan | None]:
     """Check that a replacement has the approval that it needs. Return that approval, too.
 
-    A snapshot that is replayed was in the list before, so nothing has to be approved each time.
+    A snapshot that is replayed was in the list before, so nothing has to be approved each time. Nor for a list that is
+    incomplete: it can't wait for a person.
 
     Args:
         settings: the list.
@@ -67,17 +76,19 @@ def check_list_approval(
     """
     mandator, name, list_id = settings.mandator, settings.name, settings.recipient_list_id
     mode: ApprovalMode = settings.recipient_list.approval
-    if replaying and mode == "always":
+    in_list, is_incomplete = 0, bool(state.replacements.incomplete(mandator, name, list_id))
+    if mode == "always" and replaying:
         mode = "first"
-    in_list = 0
     if mode == "first" and record.proven is None:
-        first = state.replacements.first(mandator, name, list_id)
-        if first and state.replacements.incomplete(mandator, name, list_id):  # what it holds is ours, in part
-            in_list = first.baseline_rows or 0
-        else:
-            in_list = vendor.recipients.count(list_id)
+        first = state.replacements.first(mandator, name, list_id) if is_incomplete else None
+        # What an incomplete list holds is ours, in part.
+        in_list = (first.baseline_rows or 0) if first else vendor.recipients.count(list_id)
     how = how_to_approve(settings)
-    return check_approval(mode, record.moment, in_list, snapshot_id, record.approved, accepted, how)
+    outcome, plan = check_approval(mode, record.moment, in_list, snapshot_id, record.approved, accepted, how)
+    if mode == "always" and not outcome.passed and is_incomplete:
+        summary = Message("none is needed, since the list is incomplete, and can't wait for a person")
+        return CheckOutcome(CHECK_NAME, True, summary), None
+    return outcome, plan
 
 
 def how_to_approve(settings: ListSettings) -> Message:
@@ -88,6 +99,32 @@ def how_to_approve(settings: ListSettings) -> Message:
         command=f"`{planning_command(settings.mandator, settings.name)}`",
         name=settings.name,
     )
+
+
+def waits_for_approval(outcomes: Sequence[CheckOutcome]) -> bool:
+    """Return whether nothing stops a replacement but that a plan has to be approved; its size is approved with it."""
+    stopping = {outcome.name for outcome in outcomes if outcome.stops}
+    return CHECK_NAME in stopping and stopping <= {CHECK_NAME, SIZE}
+
+
+def name_plan(outcomes: Sequence[CheckOutcome], settings: ListSettings, plan_id: str, job: str) -> list[CheckOutcome]:
+    """Return the outcomes of a replacement that waits for an approval with the plan to approve, and the job for it."""
+    how = Message(
+        "plan {plan} shows what would change, on the page of {name}_plan in Dagster's UI; approve it there by the job "
+        "{job}, or with {command}",
+        plan=plan_id,
+        name=settings.name,
+        job=job,
+        command=f"`{approving_command(settings, plan_id)}`",
+    )
+    return [with_other_remedy(outcome, how) for outcome in outcomes]
+
+
+def what_follows(settings: ListSettings, plan_id: str) -> str:
+    """Return what follows the approval of a plan of the list."""
+    if settings.recipient_list.approval == "always":
+        return f"Dagster's daemon applies the plan within minutes; without one, run `campaign-sync apply {plan_id}`."
+    return "The next run of the list may do what the plan shows."
 
 
 def planning_command(mandator: str, name: str) -> str:

@@ -156,13 +156,18 @@ def check_vanished_withdrawals(
 
 
 def require_passed(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> None:
-    """Raise ReplacementRefusedError if an outcome stops the replacement; the message names all that do."""
+    """Raise ReplacementRefusedError if an outcome stops the replacement."""
+    if any(outcome.stops for outcome in outcomes):
+        raise refusal(settings, outcomes)
+
+
+def refusal(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> ReplacementRefusedError:
+    """Return the error of a replacement that some of these outcomes stop; the message names all that do."""
     stopping = [outcome for outcome in outcomes if outcome.stops]
-    if stopping:
-        reasons = join_messages(" · ", [join_messages(": ", [outcome.name, outcome.summary]) for outcome in stopping])
-        message = Message("{list} was not touched. {reasons}", list=str(settings), reasons=reasons)
-        retryable = all(outcome.name == MAILINGS for outcome in stopping)
-        raise ReplacementRefusedError(message, outcomes, retryable=retryable)
+    reasons = join_messages(" · ", [join_messages(": ", [outcome.name, outcome.summary]) for outcome in stopping])
+    message = Message("{list} was not touched. {reasons}", list=str(settings), reasons=reasons)
+    retryable = all(outcome.name == MAILINGS for outcome in stopping)
+    return ReplacementRefusedError(message, outcomes, retryable=retryable)
 
 
 def _check_snapshot_age(settings: ListSettings, frozen_at: datetime, now: datetime, replaying: bool) -> CheckOutcome:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.approval import ApprovedPlan, ListMoment, check_approval
+from campaign_sync.domain.approval import ApprovedPlan, ListMoment, check_approval, with_other_remedy
 from campaign_sync.domain.approval_mode import ApprovalMode
 from campaign_sync.domain.size_limits import ApprovedSize
+from campaign_sync.localization.catalogs import translate
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 NEW = ListMoment(11, "settings", None)
@@ -51,6 +52,23 @@ def test_always_asks_for_the_very_rows_and_after_every_proof() -> None:
     assert not passes("always", NEW, 0, APPROVED)
     assert passes("always", NEW, 0, APPROVED, sent="snapshot")
     assert not passes("always", PROVEN, 0, APPROVED, sent="snapshot")
+
+
+def test_a_void_approval_is_named_while_it_could_have_held() -> None:
+    def reason(moment: ListMoment) -> str:
+        return check_approval("first", moment, 500, None, [APPROVED], None, "approve it")[0].summary
+
+    assert "approval by anna is void" in reason(replace(NEW, settings_digest="changed"))
+    assert "void" not in check_approval("always", PROVEN, 0, None, [APPROVED], None, "approve it")[0].summary
+
+
+def test_another_remedy_takes_the_place_of_how_to_approve() -> None:
+    refused, _ = check_approval("first", NEW, 500, None, (), None, "see it; approve it")
+    summary = with_other_remedy(refused, "by the job").summary
+    assert summary.endswith("who would be replaced; by the job")
+    assert translate(summary, "de").endswith("die ersetzt würden; by the job")
+    passed, _ = check_approval("never", NEW, 500, None, (), None, "approve it")
+    assert with_other_remedy(passed, "by the job") == passed
 
 
 def test_never_asks_for_nothing() -> None:

@@ -1,20 +1,24 @@
 """Lists that others have filled, and leaps of their size, wait for the approval of a plan."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from campaign_sync.cli.plan_document import ListPlanDocument, PlanDocument
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql.schema import marketing_list_member
+from campaign_sync.orchestration.assets.recipient_list import APPLY_TAG
 from campaign_sync.orchestration.names import USER_TAG
 from campaign_sync.replacement.errors import ApprovalError
 from campaign_sync.replacement.list_approval import approve_plan
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync_tests.installation import ADDRESSES, NEWSLETTER, Installation, running_installation
+from campaign_sync_tests.test_apply import requested, requests
 from campaign_sync_tests.test_cli import campaign_sync
 
 OTHERS = [*ADDRESSES[:4], "stranger@example.org"]
@@ -67,7 +71,7 @@ def test_a_list_that_others_filled_is_approved_once(installation: Installation) 
     assert not refused.success
     (problem,) = problems(refused)
     assert "approval: it was never proven, and others have filled it with 5 recipients" in problem
-    assert "campaign-sync plan nord --list newsletter --save" in problem
+    assert "`campaign-sync approve nord newsletter " in problem
     assert installation.addresses() == sorted(OTHERS)
 
     planned = plan(installation)
@@ -133,9 +137,27 @@ def test_other_settings_make_a_plan_void(installation: Installation, change: str
             approve(installation, planned.plan_id)
 
 
-def test_always_asks_for_the_rows_of_a_stored_plan_and_an_empty_list_for_nothing(installation: Installation) -> None:
+def test_always_stores_a_plan_of_each_run_and_applies_it_once_it_is_approved(installation: Installation) -> None:
     installation.day()
     installation.list_settings()["approval"] = "always"
-    assert "these very rows aren't those of an approved plan" in problems(installation.run())[0]
-    approve(installation, plan(installation).plan_id)
-    assert not installation.run().success, "the rows of a run are others than those of the plan"
+    installation.add_contact("c6", "sixth@example.org")
+    waiting = installation.run()
+    (problem,) = problems(waiting)
+    (plan_id,) = re.findall("these rows aren't those of one; plan ([0-9a-f-]{36}) shows", problem)
+    assert f"by the job nord_approve, or with `campaign-sync approve nord newsletter {plan_id} --reason R" in problem
+    (gate,) = [check for check in waiting.get_asset_check_evaluations() if check.check_name == "gate"]
+    assert plan_id in str(gate.description)
+    materializations = [event.materialization for event in waiting.all_events if event.is_step_materialization]
+    (shown,) = [made for made in materializations if made.asset_key == dg.AssetKey(["nord", "newsletter_plan"])]
+    assert shown.metadata["plan"].value == plan_id
+    assert shown.metadata["joins"].value == 1
+    assert requests(installation) == [], "nothing is approved"
+
+    assert approve_in_ui(installation, plan_id, name="Anna") == ""
+    installation.add_contact("c7", "seventh@example.org")
+    assert not installation.run().success, "the rows of another run are others than those of the plan"
+    assets, tags = requested(installation)
+    assert tags[APPLY_TAG] == plan_id
+    assert installation.run("nord", assets=[key.path for key in assets], tags=tags).success
+    assert installation.addresses() == sorted([*ADDRESSES, "sixth@example.org"])
+    assert requests(installation) == [], "it is applied"

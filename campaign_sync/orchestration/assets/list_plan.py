@@ -66,13 +66,13 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
         ):
             planned = planner.plan(settings)
         return dg.MaterializeResult(
-            data_version=seen_in(context), metadata={**_metadata(planned), "seconds": attempt.seconds}
+            data_version=seen_in(context), metadata={**plan_metadata(planned), "seconds": attempt.seconds}
         )
 
     return plan
 
 
-def _metadata(plan: ListPlan) -> dict[str, Any]:
+def plan_metadata(plan: ListPlan) -> dict[str, Any]:
     """Return what the asset's page shows; numbers are plotted over all plans."""
     refusing = [plan.problem] if plan.problem else []
     refusing += [f"{check.outcome.name}: {check.outcome.summary}" for check in plan.checks if check.refuses]

@@ -16,6 +16,7 @@ from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASON
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
+from campaign_sync.orchestration.assets.approval_request import request_approval
 from campaign_sync.orchestration.daily_replacement import GROUP_OF
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -147,14 +148,17 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
                         on_wait=context.log.info,
                     )
                 outcome = replacer.replace(settings, replayed, applied)
-            except (ReplacementRefusedError, IncompleteListError) as error:
+            except (ReplacementRefusedError, IncompleteListError) as caught:
+                error = caught
+                if isinstance(error, ReplacementRefusedError) and not replayed and not applied:
+                    error = request_approval(context, run.configuration, settings, vendor, error)
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
                     yield in_language(_gate(key, error.outcomes, settings.language), settings.language)
                 # The run that completes the day imports the feedback first.
                 stopping = [outcome.name for outcome in error.outcomes if outcome.stops]
                 attempt.passes_later = GROUP_OF in context.run.tags and stopping == [FEEDBACK]
-                raise
+                raise error from None
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.proof.digest),

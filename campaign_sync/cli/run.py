@@ -26,7 +26,7 @@ from campaign_sync.orchestration.assets.recipient_list import APPLY_TAG, REPLAY_
 from campaign_sync.orchestration.run_result import FollowedRun, RunResult
 from campaign_sync.orchestration.run_submission import is_daemon_up
 from campaign_sync.replacement.applied_plan import check_recorded_changes, find_plan
-from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.errors import ReplacementRefusedError, not_touched
 from campaign_sync.replacement.list_approval import read_list_record
 from campaign_sync.replacement.list_replacer import still_incomplete
 from campaign_sync.replacement.list_settings import list_settings
@@ -151,7 +151,7 @@ def apply_plan(configuration: Configuration, plan: StoredPlan, console: Console,
         record = read_list_record(settings, state)
         outcome = check_recorded_changes(settings, applied, unfinished, record, state, datetime.now(UTC))
     if not outcome.passed:
-        refused = ReplacementRefusedError(f"{settings} was not touched. {outcome.summary}")
+        refused = ReplacementRefusedError(not_touched(str(settings), outcome.summary))
         raise CommandError(
             str(still_incomplete(settings, unfinished, refused) if unfinished else refused), SOMETHING_FAILED
         )

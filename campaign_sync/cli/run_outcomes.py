@@ -12,6 +12,7 @@ from campaign_sync.cli.documents import ListResult
 from campaign_sync.cli.output import plain_table
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.orchestration.asset_keys import list_keys
+from campaign_sync.orchestration.metadata_labels import unlabelled
 from campaign_sync.orchestration.run_result import RunResult
 from campaign_sync.storage.replacements import Replacement, Replacements, ReplacementState
 
@@ -122,7 +123,11 @@ def outcome_table(mandator: str, outcomes: Sequence[ListOutcome]) -> Table:
 def _materialized(result: RunResult, keys: Sequence[dg.AssetKey]) -> list[Mapping[str, int]]:
     """Return the numbers in the metadata of a list's assets, in the order of the chain."""
     return [
-        {key: value.value for key, value in event.materialization.metadata.items() if isinstance(value.value, int)}
+        {
+            key: value.value
+            for key, value in unlabelled(event.materialization.metadata).items()
+            if isinstance(value.value, int)
+        }
         for event in result.get_asset_materialization_events()
         if event.asset_key in keys
     ]

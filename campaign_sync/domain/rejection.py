@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Final
 
+from campaign_sync.domain.message import Message
+
 
 class Stage(StrEnum):
     """The step between the CRM and the list at which a row was rejected."""
@@ -71,40 +73,42 @@ VENDOR_REASONS: Final[dict[int, Reason]] = {
 DATA_REASONS: Final = frozenset({Reason.INVALID_ADDRESS, Reason.ALREADY_IN_LIST, Reason.FILTERED, Reason.VENDOR_ERROR})
 """The reasons among these that say nothing about the person's consent."""
 
-_MEANINGS: Final[dict[Reason, str]] = {
-    Reason.NO_CONSENT: "no granted consent for this list's opt-in",
-    Reason.CONSENT_WITHDRAWN: "withdrew the consent, or a person with the same address did",
-    Reason.CONSENT_UNCLEAR: (
+_MEANINGS: Final[dict[Reason, Message]] = {
+    Reason.NO_CONSENT: Message("no granted consent for this list's opt-in"),
+    Reason.CONSENT_WITHDRAWN: Message("withdrew the consent, or a person with the same address did"),
+    Reason.CONSENT_UNCLEAR: Message(
         "the CRM has a consent event that can't be understood, about them or a person with the same address"
     ),
-    Reason.CONSENT_IN_FUTURE: "a consent in the CRM is dated in the future, and grants nothing",
-    Reason.BOUNCED: "the address doesn't take mail: it bounced",
-    Reason.UNSUBSCRIBED: "unsubscribed from this mandator's mail",
-    Reason.BLOCKLISTED: "the address is on the vendor's blocklist",
-    Reason.EXCLUDED: "excluded from the list, or a person with the same address is",
-    Reason.UNKNOWN_ENTITY_TYPE: "a member of the list that is neither contact, lead nor account",
-    Reason.NO_ADDRESS: "no address in the CRM",
-    Reason.INVALID_ADDRESS: "the address isn't one that mail can be sent to",
-    Reason.FORBIDDEN_CHARACTERS: "a text has characters that can't be sent",
-    Reason.NOT_UTF8: "a text isn't UTF-8 in the CRM",
-    Reason.MISSING_TECHNICAL_FIELD: "a technical field is empty",
-    Reason.DUPLICATE_ADDRESS: "another record with the same address was chosen",
-    Reason.ALREADY_IN_LIST: "the vendor says that the list has this recipient already",
-    Reason.FILTERED: "a filter at the vendor refused the row",
-    Reason.VENDOR_ERROR: "the vendor failed on the row",
-    Reason.SWEPT: "the vendor took the row out again: bounced, unsubscribed or on its blocklist",
-    Reason.SUPPRESSED_MEANWHILE: "bounced, unsubscribed or withdrew between snapshot and sending",
-    Reason.ON_UNSUBSCRIBE_LIST: (
+    Reason.CONSENT_IN_FUTURE: Message("a consent in the CRM is dated in the future, and grants nothing"),
+    Reason.BOUNCED: Message("the address doesn't take mail: it bounced"),
+    Reason.UNSUBSCRIBED: Message("unsubscribed from this mandator's mail"),
+    Reason.BLOCKLISTED: Message("the address is on the vendor's blocklist"),
+    Reason.EXCLUDED: Message("excluded from the list, or a person with the same address is"),
+    Reason.UNKNOWN_ENTITY_TYPE: Message("a member of the list that is neither contact, lead nor account"),
+    Reason.NO_ADDRESS: Message("no address in the CRM"),
+    Reason.INVALID_ADDRESS: Message("the address isn't one that mail can be sent to"),
+    Reason.FORBIDDEN_CHARACTERS: Message("a text has characters that can't be sent"),
+    Reason.NOT_UTF8: Message("a text isn't UTF-8 in the CRM"),
+    Reason.MISSING_TECHNICAL_FIELD: Message("a technical field is empty"),
+    Reason.DUPLICATE_ADDRESS: Message("another record with the same address was chosen"),
+    Reason.ALREADY_IN_LIST: Message("the vendor says that the list has this recipient already"),
+    Reason.FILTERED: Message("a filter at the vendor refused the row"),
+    Reason.VENDOR_ERROR: Message("the vendor failed on the row"),
+    Reason.SWEPT: Message("the vendor took the row out again: bounced, unsubscribed or on its blocklist"),
+    Reason.SUPPRESSED_MEANWHILE: Message("bounced, unsubscribed or withdrew between snapshot and sending"),
+    Reason.ON_UNSUBSCRIBE_LIST: Message(
         "on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists; that alone doesn't "
         "withdraw the consent for this list"
     ),
-    Reason.WITHDRAWAL_VANISHED: "withdrew the consent, and the CRM has lost that withdrawal without a newer consent",
-    Reason.UNDATED_REGRANT: (
+    Reason.WITHDRAWAL_VANISHED: Message(
+        "withdrew the consent, and the CRM has lost that withdrawal without a newer consent"
+    ),
+    Reason.UNDATED_REGRANT: Message(
         "withdrew the consent, and the CRM shows it as granted again without a newer date; it counts once that is "
         "accepted"
     ),
-    Reason.GONE_FROM_CRM: "the CRM doesn't have this record any more",
-    Reason.ADDRESS_CHANGED: "the CRM has another address for this record by now, or none",
+    Reason.GONE_FROM_CRM: Message("the CRM doesn't have this record any more"),
+    Reason.ADDRESS_CHANGED: Message("the CRM has another address for this record by now, or none"),
 }
 
 

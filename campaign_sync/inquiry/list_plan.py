@@ -14,12 +14,14 @@ from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.approval import CHECK_NAME as APPROVAL
 from campaign_sync.domain.checks import SIZE, CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.membership import Rejection, list_members
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Stage, describe_reason
 from campaign_sync.domain.row_changes import NO_RECORD, compare_rows
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, fingerprint, row_digests
 from campaign_sync.domain.size_limits import limit_violations
 from campaign_sync.domain.suppression import entity_keys
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.withdrawal_history import compare_withdrawals, concat_suppressions
 from campaign_sync.inquiry.plan_store import PlannedRows, PlanStore
@@ -42,10 +44,10 @@ from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
 
-OF_OTHERS = "names no record of the CRM: others than us filled it in"
+OF_OTHERS = Message("names no record of the CRM: others than us filled it in")
 """Why a row leaves that isn't ours."""
 
-TWICE = "is in the list twice"
+TWICE = Message("is in the list twice")
 """Why a second row of a person leaves who stays."""
 
 
@@ -188,7 +190,7 @@ class ListPlanner:
         try:
             return self._plan(settings, now)
         except (CrmError, OptimizelyError, FileStorageError, ReplacementRefusedError) as error:
-            return ListPlan(settings, now, problem=_reason(settings, error))
+            return ListPlan(settings, now, problem=_reason(error))
 
     def _plan(self, settings: ListSettings, now: datetime) -> ListPlan:
         state, mandator, opt_in_id = self.state, settings.mandator, settings.schema.opt_in_id
@@ -223,18 +225,18 @@ class ListPlanner:
             clears = preflight.steps(columns, None, findings.rows, digests, unfinished, read).clear
             contents_digest = fingerprint(read().digests) if read.cache_info().currsize else None
         except ReplacementRefusedError as error:
-            refusal = _reason(settings, error)
+            refusal = _reason(error)
             checks.append(PlannedCheck(Stage.GATE, CheckOutcome("strategy", False, refusal)))
             not_compared = None if changes else refusal
         except OptimizelyError as error:
-            not_compared = str(error)
+            not_compared = error.message
             if not any(check.refuses for check in checks):  # else that may be the reason for this as well
                 problem = not_compared
         try:
             if clears:
                 checks.append(PlannedCheck(Stage.GATE, mailings_now(settings, self.vendor)))
         except OptimizelyError as error:
-            problem = problem or str(error)
+            problem = problem or error.message
         plan = ListPlan(
             settings,
             now,
@@ -275,7 +277,9 @@ class ListPlanner:
         lists = self.state.recipient_lists
         yield known_opt_in_list(settings, lists) or expected_list_kind(settings, lists)
         if holder := self.state.locks.holder(settings.recipient_list_id):
-            yield CheckOutcome("lock", False, f"run {holder} is replacing it now; plan again when that is through")
+            yield CheckOutcome(
+                "lock", False, Message("run {run} is replacing it now; plan again when that is through", run=holder)
+            )
 
     def _changes(
         self,
@@ -372,11 +376,13 @@ def _departures(left: Sequence[str], rejected: pd.DataFrame, rows: pd.DataFrame,
     keys = entity_keys(rejected)
     concerned = keys.isin(set(left))
     of_leavers = zip(keys[concerned], rejected["stage"][concerned], rejected["reason"][concerned], strict=True)
-    why = {key: f"{stage}: {describe_reason(reason)}" for key, stage, reason in of_leavers}
+    why: dict[str, str] = {
+        key: join_messages(": ", [stage, describe_reason(reason)]) for key, stage, reason in of_leavers
+    }
     staying = entity_keys(rows)
     why |= dict.fromkeys(staying[staying.isin(set(left))], TWICE)
     why[NO_RECORD] = OF_OTHERS
-    otherwise = NOT_SELECTED if was_proven else "not selected"
+    otherwise = NOT_SELECTED if was_proven else Message("not selected")
     return dict(Counter(why.get(key, otherwise) for key in left).most_common())
 
 
@@ -392,5 +398,8 @@ def _last_fill(last: Replacement | None) -> LastFill | None:
     return LastFill(last.finished_at, last.sent, last.finished_at - last.started_at)
 
 
-def _reason(settings: ListSettings, error: Exception) -> str:
-    return str(error).removeprefix(f"{settings} was not touched. ")
+def _reason(error: CampaignSyncError) -> str:
+    """Return what an error says, without the beginning of a refused replacement."""
+    message = error.message
+    reasons = message.values.get("reasons") if isinstance(message, Message) else None
+    return reasons if isinstance(reasons, str) else message

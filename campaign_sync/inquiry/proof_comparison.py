@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 
 from campaign_sync.domain.list_difference import ListDifference, compare_lists
 from campaign_sync.domain.membership import Members, absence_reason
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.inquiry.errors import NothingToCompareError
 from campaign_sync.inquiry.list_archive import ListArchive
 from campaign_sync.storage.replacement_history import ProvenList
 
-NOT_SELECTED = "no longer selected"
+NOT_SELECTED = Message("no longer selected")
 """Why people left without a rejection: the marketing list or report stopped naming them."""
 
 KindOfChange = Literal["left", "joined", "changed"]
@@ -71,7 +72,9 @@ def compare_proofs(
 
     def why(key: str) -> str:
         rejection = absence_reason(rejections.get(key, []), after, in_snapshot=key in keys_after)
-        return f"{rejection.stage}: {describe_reason(rejection.reason)}" if rejection else NOT_SELECTED
+        if rejection is None:
+            return NOT_SELECTED
+        return join_messages(": ", [rejection.stage, describe_reason(rejection.reason)])
 
     changes = [
         *(Change(key, "left", why(key)) for key in difference.left),

@@ -1,6 +1,7 @@
 """The job by which people approve plans of a mandator's lists in Dagster's UI."""
 
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 
 import dagster as dg
@@ -9,7 +10,9 @@ from campaign_sync.config import Configuration
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.errors import CampaignSyncError
+from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.descriptions import asset_description
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import USER_TAG, approval_job_name, name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import StateResource
@@ -28,6 +31,7 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
     Its runs have no tag of the mandator: they wait for no other run, and belong to no day.
     """
     settings, prefix = configuration.mandators[mandator], configuration.prefix
+    text = partial(translate, language=settings.language)
     name, op_name = approval_job_name(mandator, prefix=prefix), name_in_dagster(mandator, "approval", prefix=prefix)
     titles = {key: section.display_name(key) for key, section in settings.lists.items()}
     # Dagster keeps types by their names, so other lists of a mandator must have another one.
@@ -41,11 +45,16 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
         name=op_name,
         out=dg.Out(dg.Nothing),
         config_schema={
-            "list": dg.Field(lists, description="The list that the plan is of."),
-            "plan": dg.Field(str, description="The id of the plan, from the page of the list's plan."),
-            "reason": dg.Field(str, description="Why the list may become what the plan shows. It is recorded."),
+            "list": dg.Field(lists, description=text(Message("The list that the plan is of."))),
+            "plan": dg.Field(str, description=text(Message("The id of the plan, from the page of the list's plan."))),
+            "reason": dg.Field(
+                str, description=text(Message("Why the list may become what the plan shows. It is recorded."))
+            ),
             "name": dg.Field(
-                str, is_required=False, default_value="", description="Your name, if you don't log in to a proxy."
+                str,
+                is_required=False,
+                default_value="",
+                description=text(Message("Your name, if you don't log in to a proxy.")),
             ),
         },
     )
@@ -63,16 +72,19 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
                 datetime.now(UTC),
             )
         except CampaignSyncError as error:
-            raise dg.Failure(printable(str(error)), allow_retries=False) from None
+            raise dg.Failure(printable(text(error.message)), allow_retries=False) from None
         context.add_output_metadata(
-            {
-                "plan": approved.plan_id,
-                "approved by": printable(approved.approved_by),
-                "reason": printable(approved.reason),
-                "approved at": f"{approved.approved_at:%Y-%m-%d %H:%M:%S} UTC",
-                "what follows": what_follows(settings_of_list, approved.plan_id),
-                "holds": "until the list is proven, or its settings or those of the CRM change",
-            }
+            labelled(
+                {
+                    "plan": approved.plan_id,
+                    "approved by": printable(approved.approved_by),
+                    "reason": printable(approved.reason),
+                    "approved at": f"{approved.approved_at:%Y-%m-%d %H:%M:%S} UTC",
+                    "what follows": what_follows(settings_of_list, approved.plan_id),
+                    "holds": Message("until the list is proven, or its settings or those of the CRM change"),
+                },
+                settings.language,
+            )
         )
         context.log.info("plan %s is approved", approved.plan_id)
 
@@ -112,6 +124,9 @@ def _approver(login: str | None, name: str) -> str:
     typed = " ".join(name.split())
     if not typed or len(typed) > MAX_NAME or not typed.isprintable():
         raise ApprovalError(
-            f"It isn't known who approves; write your name under `name`, in at most {MAX_NAME} characters."
+            Message(
+                "It isn't known who approves; write your name under `name`, in at most {most} characters.",
+                most=MAX_NAME,
+            )
         )
     return f"typed: {typed}"

@@ -13,7 +13,9 @@ from campaign_sync.domain.feedback_age import format_duration
 from campaign_sync.domain.message import Language
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.localization.catalogs import translate
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.import_windows import ImportWindow
 from campaign_sync.storage.replacements import StoredSnapshot
@@ -67,7 +69,7 @@ def in_language(result: dg.AssetCheckResult, language: Language) -> dg.AssetChec
         passed=result.passed,
         severity=result.severity,
         description=None if result.description is None else printable(translate(result.description, language)),
-        metadata=result.metadata,
+        metadata=labelled(result.metadata, language),
     )
 
 
@@ -91,8 +93,13 @@ def reasons(rejections: pd.DataFrame) -> dict[str, Any]:
     """Return rejections by stage and reason: as a table, and by reason as numbers that Dagster plots over days."""
     counts = sorted(Counter(zip(rejections["stage"], rejections["reason"], strict=True)).items())
     plotted = {f"rejected: {reason}": count for (_, reason), count in counts}
-    records = [{"stage": stage, "reason": reason, "rows": count} for (stage, reason), count in counts]
+    records = [rejection_record(stage, reason, count) for (stage, reason), count in counts]
     return {"rejected": len(rejections), **plotted} | ({"rejections": table(records)} if records else {})
+
+
+def rejection_record(stage: str, reason: str, rows: int) -> dict[str, str | int]:
+    """Return the line of a table that counts rejections of one reason."""
+    return {"stage": stage, "reason": reason, "meaning": describe_reason(reason), "rows": rows}
 
 
 def pick_metadata(settings: ListSettings) -> dict[str, str]:
@@ -123,19 +130,23 @@ def age_metadata(snapshot: StoredSnapshot) -> dict[str, Any]:
     }
 
 
-def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
+def column_schema(rows: pd.DataFrame, descriptions: Mapping[str, str], language: Language) -> dict[str, Any]:
     """Return row count and columns, as Dagster's own pages show them."""
     columns = [
-        dg.TableColumn(str(name), str(dtype), description=(descriptions or {}).get(str(name)))
+        dg.TableColumn(str(name), str(dtype), description=_description(descriptions, str(name), language))
         for name, dtype in rows.dtypes.items()
     ]
     return {"dagster/row_count": len(rows), "dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
-def declared_columns(names: Iterable[str], descriptions: Mapping[str, str] | None = None) -> dict[str, Any]:
+def declared_columns(names: Iterable[str], descriptions: Mapping[str, str], language: Language) -> dict[str, Any]:
     """Return columns of text that are the same in every run: metadata of the asset, not of each of its events."""
-    columns = [dg.TableColumn(name, "str", description=(descriptions or {}).get(name)) for name in names]
+    columns = [dg.TableColumn(name, "str", description=_description(descriptions, name, language)) for name in names]
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def _description(descriptions: Mapping[str, str], column: str, language: Language) -> str | None:
+    return translate(descriptions[column], language) if column in descriptions else None
 
 
 def fetched_windows(fetched: Sequence[ImportWindow]) -> dict[str, Any]:

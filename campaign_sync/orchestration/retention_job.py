@@ -7,9 +7,10 @@ from typing import Any
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.domain.message import Message
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.descriptions import asset_description, display_names
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import mandators_by_value, name_in_dagster
 from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
 from campaign_sync.orchestration.resource_parameters import with_resources
@@ -61,11 +62,17 @@ def retention_job(
             datetime.now(UTC),
             context.log.info,
         ).everything()
-        context.add_output_metadata(dict(purged.counts))
+        context.add_output_metadata(labelled(purged.counts, configuration.language))
         context.log.info(", ".join(f"{kind}: {count}" for kind, count in purged.counts.items()))
         if purged.problems:
             raise dg.Failure(
-                f"not everything could be purged, and the next day tries again. {' · '.join(purged.problems)}",
+                translate(
+                    Message(
+                        "not everything could be purged, and the next day tries again. {problems}",
+                        problems=join_messages(" · ", purged.problems),
+                    ),
+                    configuration.language,
+                ),
                 allow_retries=False,
             )
 

@@ -8,6 +8,7 @@ from dagster import DagsterEvent, DagsterEventType
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.progress import Progress
 from campaign_sync.orchestration.asset_keys import asset_name
+from campaign_sync.orchestration.metadata_labels import unlabelled
 from campaign_sync.storage.replacement_steps import ADD_ALL, StepOutcome
 from campaign_sync.storage.state import State
 
@@ -90,7 +91,7 @@ class RunProgress:
         subject = name.recipient_list or name.kind.value
         begun, done, counted = _WORDS[name.kind]
         if event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            value = event.materialization.metadata[counted].value if counted else 0
+            value = unlabelled(event.materialization.metadata)[counted].value if counted else 0
             rows = value if isinstance(value, int) else 0
             self._rows[subject] = rows
             progress = Progress(name.mandator, subject, done, rows, rows)

@@ -17,6 +17,7 @@ from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.check_names import CHECKS_OF_SENSORS
 from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID
+from campaign_sync.orchestration.metadata_labels import labelled, unlabelled
 from campaign_sync.orchestration.resources import RunResource, StateResource
 from campaign_sync.storage.errors import StateError
 
@@ -54,7 +55,7 @@ def report_unevaluated(
                     passed=False,
                     severity=dg.AssetCheckSeverity.WARN,
                     description=printable(translate(description, run.configuration.language)),
-                    metadata={"run": context.run.run_id},
+                    metadata=labelled({"run": context.run.run_id}, run.configuration.language),
                 )
             )
 
@@ -101,4 +102,4 @@ def _list_contents(state: StateResource, key: dg.AssetKey, context: dg.AssetExec
 
 
 def _recipient_list_id(context: dg.AssetExecutionContext, key: dg.AssetKey) -> int:
-    return int(context.job_def.asset_layer.asset_graph.get(key).metadata[RECIPIENT_LIST_ID])
+    return int(unlabelled(context.job_def.asset_layer.asset_graph.get(key).metadata)[RECIPIENT_LIST_ID])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from campaign_sync.domain.checks import CheckOutcome
+from campaign_sync.domain.message import Message
 from campaign_sync.errors import CampaignSyncError
 
 
@@ -18,6 +19,11 @@ class ReplacementRefusedError(CampaignSyncError):
         super().__init__(message)
         self.outcomes = tuple(outcomes)
         self.retryable = retryable
+
+
+def not_touched(of_list: str, reasons: str) -> Message:
+    """Return the message of a refused replacement of a list."""
+    return Message("{list} was not touched. {reasons}", list=of_list, reasons=reasons)
 
 
 class IncompleteListError(CampaignSyncError):

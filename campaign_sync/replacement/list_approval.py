@@ -123,8 +123,11 @@ def name_plan(outcomes: Sequence[CheckOutcome], settings: ListSettings, plan_id:
 def what_follows(settings: ListSettings, plan_id: str) -> str:
     """Return what follows the approval of a plan of the list."""
     if settings.recipient_list.approval == "always":
-        return f"Dagster's daemon applies the plan within minutes; without one, run `campaign-sync apply {plan_id}`."
-    return "The next run of the list may do what the plan shows."
+        return Message(
+            "Dagster's daemon applies the plan within minutes; without one, run {command}.",
+            command=f"`campaign-sync apply {plan_id}`",
+        )
+    return Message("The next run of the list may do what the plan shows.")
 
 
 def planning_command(mandator: str, name: str) -> str:
@@ -147,33 +150,74 @@ def approve_plan(
         StateError: the state database can't be used.
     """
     if not reason.strip():
-        raise ApprovalError(f"A reason is missing; say why {settings} may become what the plan shows.")
+        raise ApprovalError(
+            Message("A reason is missing; say why {list} may become what the plan shows.", list=str(settings))
+        )
     if not plan_id.strip():
-        raise ApprovalError(f"The id of the plan of {settings} is missing; copy it from the plan.")
+        raise ApprovalError(
+            Message("The id of the plan of {list} is missing; copy it from the plan.", list=str(settings))
+        )
     plan = state.list_plans.get(plan_id.strip())
-    again = f"make a new plan: `{planning_command(settings.mandator, settings.name)}`"
+    again = Message(
+        "make a new plan: {command} or materialize {name}_plan in Dagster's UI",
+        command=f"`{planning_command(settings.mandator, settings.name)}`",
+        name=settings.name,
+    )
     if plan is None:
-        raise ApprovalError(f"There is no plan {plan_id.strip()}; copy the id from the plan, or {again}.")
+        raise ApprovalError(
+            Message(
+                "There is no plan {plan}; copy the id from the plan, or {again}.", plan=plan_id.strip(), again=again
+            )
+        )
     if (plan.mandator, plan.list) != (settings.mandator, settings.name):
         raise ApprovalError(
-            f"Plan {plan.id} is one of {plan.mandator}/{plan.list}, not of {settings.mandator}/{settings.name}; "
-            "approve it there, or copy the id of the plan that you mean."
+            Message(
+                "Plan {plan} is one of {other}, not of {list}; approve it there, or copy the id of the plan that you "
+                "mean.",
+                plan=plan.id,
+                other=f"{plan.mandator}/{plan.list}",
+                list=f"{settings.mandator}/{settings.name}",
+            )
         )
     if changed := _changed(plan, read_list_record(settings, state).moment):
-        raise ApprovalError(f"Plan {plan.id} holds no more: {changed} since it was made; {again}.")
+        raise ApprovalError(
+            Message(
+                "Plan {plan} holds no more: {changed} since it was made; {again}.",
+                plan=plan.id,
+                changed=changed,
+                again=again,
+            )
+        )
     most = settings.recipient_list.max_snapshot_age
     if now - plan.planned_at > most:
         raise ApprovalError(
-            f"Plan {plan.id} is of {plan.planned_at:%Y-%m-%d %H:%M} UTC, older than max_snapshot_age {most}; {again}."
+            Message(
+                "Plan {plan} is of {moment} UTC, older than max_snapshot_age {most}; {again}.",
+                plan=plan.id,
+                moment=f"{plan.planned_at:%Y-%m-%d %H:%M}",
+                most=str(most),
+                again=again,
+            )
         )
     if holder := state.locks.holder(settings.recipient_list_id):
-        raise ApprovalError(f"Run {holder} is replacing {settings} now; wait until that is through, then {again}.")
+        raise ApprovalError(
+            Message(
+                "Run {run} is replacing {list} now; wait until that is through, then {again}.",
+                run=holder,
+                list=str(settings),
+                again=again,
+            )
+        )
     return state.list_plans.approve(plan, approved_by, reason.strip(), now)
 
 
 def _changed(plan: StoredPlan, moment: ListMoment) -> str | None:
     if plan.recipient_list_id != moment.recipient_list_id:
-        return f"recipient_list_id was changed from {plan.recipient_list_id} to {moment.recipient_list_id}"
+        return Message(
+            "recipient_list_id was changed from {before} to {now}",
+            before=plan.recipient_list_id,
+            now=moment.recipient_list_id,
+        )
     if plan.settings_digest != moment.settings_digest:
-        return "the settings of the list, or of the CRM, were changed"
-    return "the list was proven again" if plan.proof_id != moment.proof_id else None
+        return Message("the settings of the list, or of the CRM, were changed")
+    return Message("the list was proven again") if plan.proof_id != moment.proof_id else None

@@ -28,7 +28,7 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.applied_plan import AppliedPlan
-from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, UnprovenError, not_touched
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.list_writer import Codes, ListWriter, prepare
 from campaign_sync.replacement.live_suppression import OptOutRecorder, suppressed_meanwhile
@@ -96,7 +96,7 @@ class ListReplacer:
             with self.state.locks.acquire(settings.recipient_list_id, self.run_id) as lock:
                 return self._replace(settings, lock, replayed, applied)
         except ListLockedError as error:
-            message = Message("{list} was not touched. {reasons}", list=str(settings), reasons=error.message)
+            message = not_touched(str(settings), error.message)
             raise ReplacementRefusedError(message, retryable=True) from None
 
     def _replace(
@@ -140,7 +140,7 @@ class ListReplacer:
             if incomplete_since is None:
                 if isinstance(error, ReplacementRefusedError):
                     raise
-                why = Message("{list} was not touched. {reasons}", list=str(settings), reasons=_describe(error))
+                why = not_touched(str(settings), _describe(error))
                 raise ReplacementRefusedError(why, preflight.outcomes, retryable=_is_retryable(error)) from None
             raise _incomplete(
                 settings,
@@ -210,7 +210,14 @@ class ListReplacer:
         )
         if not proof.holds:
             held, expected = proof.in_list, proof.expected
-            raise UnprovenError(f"read back, it has {held} recipients where {expected} should be ({proof})")
+            raise UnprovenError(
+                Message(
+                    "read back, it has {held} recipients where {expected} should be ({proof})",
+                    held=held,
+                    expected=expected,
+                    proof=proof.summary,
+                )
+            )
         require_enough_left(settings, preflight.context, verification.entity_types, entity_counts(rows))
         seen_at = vendor_time(settings.feedback_by_files, self.vendor)
         recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
@@ -301,7 +308,11 @@ def require_enough_left(
         beyond += _leap(left, settings, context.list_baseline, context.approved_size(sent))
     if beyond:
         raise UnprovenError(
-            f"of all who were sent only {left} are in it, the vendor turned the others away ({beyond[0]})"
+            Message(
+                "of all who were sent only {left} are in it, the vendor turned the others away ({limit})",
+                left=left,
+                limit=beyond[0],
+            )
         )
 
 

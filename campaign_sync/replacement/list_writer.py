@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import ACCEPTED, ALREADY_STORED, GENERAL_ERROR, VENDOR_REASONS
 from campaign_sync.domain.row_digests import column_chunks
@@ -129,8 +130,13 @@ class ListWriter:
         left = recipients.count(list_id)
         if left:  # or a person signed up at this very moment, who is gone after the next try
             raise NotClearedError(
-                f"clear has changed nothing: the vendor took {_TRIES} calls, and the list still holds {left} "
-                f"recipients. Ask the vendor's support why recipient list {list_id} can't be cleared"
+                Message(
+                    "clear has changed nothing: the vendor took {calls} calls, and the list still holds {left} "
+                    "recipients. Ask the vendor's support why recipient list {list_id} can't be cleared",
+                    calls=_TRIES,
+                    left=left,
+                    list_id=list_id,
+                )
             )
 
     def sweep(self) -> dict[str, int]:
@@ -163,8 +169,11 @@ class ListWriter:
             f"code {code}: {number}" for code, number in sorted(Counter(codes[unknown].tolist()).items())
         )
         raise UnprovenError(
-            f"addAll3 answered codes that aren't documented ({counts}), so these rows were taken out again. Ask the "
-            "vendor's support what the codes mean"
+            Message(
+                "addAll3 answered codes that aren't documented ({counts}), so these rows were taken out again. Ask the "
+                "vendor's support what the codes mean",
+                counts=counts,
+            )
         )
 
     def _remove(self, ids: Sequence[str]) -> list[bool]:

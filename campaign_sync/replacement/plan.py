@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import RECIPIENT_ID
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, row_digests
-from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.errors import ReplacementRefusedError, not_touched
 from campaign_sync.replacement.read_back import ListContents
 from campaign_sync.replacement.read_columns import ReadColumns
 
@@ -65,14 +66,25 @@ def difference(columns: ReadColumns, rows: pd.DataFrame, digests: RowDigests, co
     settings, schema_columns = columns.settings, columns.settings.schema.list_columns
     if not columns.id_attribute:
         raise ReplacementRefusedError(
-            f"{settings} was not touched. The list gives out no ids of the snapshot's recipients under any name "
-            "that the vendor might use for them, so people can't be taken out; set "
-            f"mandators.{settings.mandator}.lists.{settings.name}.id_attribute to that name, or choose another strategy"
+            not_touched(
+                str(settings),
+                Message(
+                    "The list gives out no ids of the snapshot's recipients under any name that the vendor might use "
+                    "for them, so people can't be taken out; set {setting} to that name, or choose another strategy",
+                    setting=f"mandators.{settings.mandator}.lists.{settings.name}.id_attribute",
+                ),
+            )
         )
     if not contents.others[RECIPIENT_ID].all():
         raise ReplacementRefusedError(
-            f"{settings} was not touched. The list holds recipients to whom the vendor gives no id under the name "
-            f"{columns.id_attribute}, so they can't be taken out; choose another strategy"
+            not_touched(
+                str(settings),
+                Message(
+                    "The list holds recipients to whom the vendor gives no id under the name {attribute}, so they "
+                    "can't be taken out; choose another strategy",
+                    attribute=columns.id_attribute,
+                ),
+            )
         )
     differing = np.flatnonzero(~KnownRows(contents.digests).contains(digests))
     ours, theirs = rows[RECIPIENT_ID].iloc[differing].str.lower(), contents.others[RECIPIENT_ID].str.lower()

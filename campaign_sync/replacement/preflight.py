@@ -15,6 +15,7 @@ from campaign_sync.crm.exclusions import read_excluded
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.approval import ApprovedPlan
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, check_encoding, entity_counts, merge_outcomes
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests, fingerprint, row_digests
@@ -23,7 +24,7 @@ from campaign_sync.domain.size_limits import ApprovedSize, change_violations
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.applied_plan import AppliedPlan, check_contents, check_recorded_changes
-from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.errors import ReplacementRefusedError, not_touched
 from campaign_sync.replacement.key_attributes import find_read_columns
 from campaign_sync.replacement.list_approval import ListRecord, check_list_approval, read_list_record
 from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_list_kind
@@ -204,7 +205,7 @@ class Preflight:
             require_passed(settings, [as_planned])
         if stored is None:
             raise ReplacementRefusedError(
-                f"{settings} was not touched. It has no snapshot yet; materialize its snapshot"
+                not_touched(str(settings), Message("It has no snapshot yet; materialize its snapshot"))
             )
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
@@ -432,6 +433,12 @@ def _require_id_attribute(settings: ListSettings, vendor: Optimizely) -> None:
     page = vendor.recipients.page(settings.recipient_list_id, [id_attribute], None, 0, 1)
     if page and not page[0][0]:
         raise ReplacementRefusedError(
-            f"{settings} was not touched. The vendor gives out no recipient ids under the name {id_attribute}; "
-            f"correct mandators.{settings.mandator}.lists.{settings.name}.id_attribute"
+            not_touched(
+                str(settings),
+                Message(
+                    "The vendor gives out no recipient ids under the name {attribute}; correct {setting}",
+                    attribute=id_attribute,
+                    setting=f"mandators.{settings.mandator}.lists.{settings.name}.id_attribute",
+                ),
+            )
         )

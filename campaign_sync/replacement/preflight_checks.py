@@ -15,7 +15,7 @@ from campaign_sync.domain.vanished_withdrawals import UndatedRegrants, check_wit
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.freshness import judge_age
 from campaign_sync.optimizely.client import Optimizely
-from campaign_sync.replacement.errors import ReplacementRefusedError
+from campaign_sync.replacement.errors import ReplacementRefusedError, not_touched
 from campaign_sync.replacement.list_approval import ListRecord, read_list_record
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.mailing_interlock import NAME as MAILINGS
@@ -165,9 +165,8 @@ def refusal(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> Replace
     """Return the error of a replacement that some of these outcomes stop; the message names all that do."""
     stopping = [outcome for outcome in outcomes if outcome.stops]
     reasons = join_messages(" · ", [join_messages(": ", [outcome.name, outcome.summary]) for outcome in stopping])
-    message = Message("{list} was not touched. {reasons}", list=str(settings), reasons=reasons)
     retryable = all(outcome.name == MAILINGS for outcome in stopping)
-    return ReplacementRefusedError(message, outcomes, retryable=retryable)
+    return ReplacementRefusedError(not_touched(str(settings), reasons), outcomes, retryable=retryable)
 
 
 def _check_snapshot_age(settings: ListSettings, frozen_at: datetime, now: datetime, replaying: bool) -> CheckOutcome:

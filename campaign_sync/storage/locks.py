@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select, update
 
+from campaign_sync.domain.message import Message
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, dead_by, is_dead, read_owners
@@ -63,9 +64,9 @@ class LockHolders:
 
 
 _HOLDERS = {
-    LockScope.RECIPIENT_LIST: "is replacing it",
-    LockScope.MANDATOR: "is trying the canary_address with another list of the mandator",
-    LockScope.OPT_OUTS: "is recording people who left the mandator's lists",
+    LockScope.RECIPIENT_LIST: Message("is replacing it"),
+    LockScope.MANDATOR: Message("is trying the canary_address with another list of the mandator"),
+    LockScope.OPT_OUTS: Message("is recording people who left the mandator's lists"),
 }
 """What the run does that holds a lock."""
 
@@ -82,8 +83,15 @@ class ListLockedError(CampaignSyncError):
     def __init__(self, scope: LockScope, owner: str, run_id: str, since: datetime, until: datetime) -> None:
         """Name the holder, and `until` when it holds the lock at most if it is dead."""
         super().__init__(
-            f"run {run_id} {_HOLDERS[scope]}, on {owner.split()[0]}, since {since:%Y-%m-%d %H:%M:%S} UTC; "
-            f"wait until it is done, or until {until:%H:%M:%S} UTC should it be dead"
+            Message(
+                "run {run} {does}, on {machine}, since {since} UTC; wait until it is done, or until {until} UTC should "
+                "it be dead",
+                run=run_id,
+                does=_HOLDERS[scope],
+                machine=owner.split()[0],
+                since=f"{since:%Y-%m-%d %H:%M:%S}",
+                until=f"{until:%H:%M:%S}",
+            )
         )
         self.run_id = run_id
 

@@ -134,7 +134,7 @@ def english_page(installation: Installation, instance: dg.DagsterInstance) -> st
     """Run the report job, and return the text of its English page."""
     job = installation.definitions.resolve_job_def("nord_report")
     (event,) = job.execute_in_process(instance=instance).get_asset_materialization_events()
-    return text_of(parse_page(Path(str(event.materialization.metadata["page (en)"].value)).read_text()))
+    return text_of(parse_page(Path(str(event.materialization.metadata["page: en"].value)).read_text()))
 
 
 @pytest.mark.long

@@ -63,7 +63,7 @@ def test_a_daily_run_that_has_ended_gets_a_report_and_a_tag_with_its_address(ins
         (event,) = run_result.get_asset_materialization_events()
         metadata = event.materialization.metadata
         assert (metadata["lists"].value, metadata["lists ready"].value) == (2, 0)
-        page = str(metadata["page (de)"].value)
+        page = str(metadata["page: de"].value)
         assert "noch nie vollständig gefüllt" in Path(page).read_text()
         run = instance.get_run_by_id(daily.run_id)
         assert run is not None

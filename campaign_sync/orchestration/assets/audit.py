@@ -12,6 +12,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, in_language, seen_in
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -46,7 +47,7 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             Message("everybody with a granted consent, each looked up at the vendor."),
             Message("vendor or CRM couldn't be asked. Start the audit job again; nothing else waits for it."),
         ),
-        metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
+        metadata=labelled({"mandator": called, "mandator id": str(settings.mandator_id)}, settings.language),
         check_specs=[
             dg.AssetCheckSpec(
                 "complete",
@@ -107,17 +108,20 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
         )
         return dg.MaterializeResult(
             data_version=seen_in(context),
-            metadata={
-                "asked about": result.asked,
-                "missing in the CRM": result.missing,
-                "consenting here, unsubscribed at the vendor": result.consenting_still,
-                "left another opt-in, unsubscribed at the vendor": result.left_another,
-                "newly found on the blocklist": result.newly_blocked,
-                "withdrawn in the CRM only": result.released,
-                "unsubscribed at the vendor": result.vendor_unsubscribed,
-                "entries of the blocklist": result.vendor_blocked,
-                "seconds": attempt.seconds,
-            },
+            metadata=labelled(
+                {
+                    "asked about": result.asked,
+                    "missing in the CRM": result.missing,
+                    "consenting here, unsubscribed at the vendor": result.consenting_still,
+                    "left another opt-in, unsubscribed at the vendor": result.left_another,
+                    "newly found on the blocklist": result.newly_blocked,
+                    "withdrawn in the CRM only": result.released,
+                    "unsubscribed at the vendor": result.vendor_unsubscribed,
+                    "entries of the blocklist": result.vendor_blocked,
+                    "seconds": attempt.seconds,
+                },
+                settings.language,
+            ),
             check_results=[
                 in_language(check, settings.language)
                 for check in (

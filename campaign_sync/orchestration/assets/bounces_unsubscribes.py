@@ -18,6 +18,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, in_language, seen_in
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource, VendorResource
@@ -76,7 +77,10 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
                 "before."
             ),
         ),
-        metadata={"mandator": called, "mandator id": str(settings.mandator_id), "readers": ", ".join(readers)},
+        metadata=labelled(
+            {"mandator": called, "mandator id": str(settings.mandator_id), "readers": ", ".join(readers)},
+            settings.language,
+        ),
         check_specs=[
             dg.AssetCheckSpec(name, asset=key, description=check_description(settings.language, called, *texts))
             for name, texts in CHECKS.items()
@@ -116,7 +120,7 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             ages = [reader_freshness(mandator, reader, imports, read) for reader in readers]
         return dg.MaterializeResult(
             data_version=seen_in(context),
-            metadata={**fetched_windows(fetched), "seconds": attempt.seconds},
+            metadata=labelled({**fetched_windows(fetched), "seconds": attempt.seconds}, settings.language),
             check_results=[
                 in_language(result, settings.language)
                 for result in (

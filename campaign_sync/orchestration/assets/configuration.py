@@ -12,6 +12,7 @@ from campaign_sync.orchestration.catalogue import asset_tags
 from campaign_sync.orchestration.check_names import USABLE
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.metadata import in_language
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 
 _REMEDY = Message(
@@ -63,7 +64,7 @@ def configuration_assets(
         description=asset_description(
             configuration.language, what, Message("mistakes, on the page of the check."), _REMEDY
         ),
-        metadata={"mandator": called},
+        metadata=labelled({"mandator": called}, configuration.language),
     )
 
     @dg.asset_check(

@@ -11,13 +11,12 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.moment import moment
-from campaign_sync.domain.printable_text import printable
-from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.check_names import UNCHANGED
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, in_language, seen_in, table
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -54,7 +53,7 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             ),
             Message("the error says what to correct. Lists aren't concerned."),
         ),
-        metadata={"mandator": called},
+        metadata=labelled({"mandator": called}, configuration.language),
         check_specs=[
             dg.AssetCheckSpec(
                 UNCHANGED,
@@ -92,18 +91,18 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             settle_abandoned_lists(mandator, settings.recipient_list_ids, drift_check.vendor, state.open())
         return dg.MaterializeResult(
             data_version=seen_in(context),
-            metadata={
-                **{
-                    f"people in {name}": drift.in_list
-                    for name, drift in drifts.items()
-                    if drift and drift.in_list is not None
+            metadata=labelled(
+                {
+                    **{
+                        Message("people in {name}", name=name): drift.in_list
+                        for name, drift in drifts.items()
+                        if drift and drift.in_list is not None
+                    },
+                    "lists": table({"list": name, "found": _in_words(drift)} for name, drift in drifts.items()),
+                    "seconds": attempt.seconds,
                 },
-                "lists": table(
-                    {"list": name, "found": printable(translate(_in_words(drift), settings.language))}
-                    for name, drift in drifts.items()
-                ),
-                "seconds": attempt.seconds,
-            },
+                settings.language,
+            ),
             check_results=[in_language(_check(key, drifts), settings.language)],
         )
 

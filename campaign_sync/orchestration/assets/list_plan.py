@@ -1,25 +1,35 @@
 """The asset that shows what the next replacement of a list would do. It is materialized on request only."""
 
+from collections.abc import Mapping
+from datetime import UTC
 from typing import Any
 
 import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
-from campaign_sync.domain.message import Message
-from campaign_sync.domain.printable_text import printable
+from campaign_sync.domain.message import Message, join_messages
+from campaign_sync.domain.moment import moment
 from campaign_sync.domain.rejection import describe_reason
-from campaign_sync.inquiry.list_plan import Changes, ListPlan
+from campaign_sync.inquiry.list_plan import Changes, ListPlan, Verdict
 from campaign_sync.inquiry.plan_sources import open_planner
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized, pick_metadata, seen_in, table
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import approval_job_name, name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import RunResource, StateResource, VendorResource
 from campaign_sync.replacement.list_approval import approving_command
 from campaign_sync.replacement.list_settings import ListSettings
+
+_VERDICTS: Mapping[Verdict, Message] = {
+    "passed": Message("passed"),
+    "warning": Message("warning"),
+    "condition": Message("must be met by then"),
+    "refuses": Message("refuses"),
+}
 
 
 def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.AssetsDefinition:
@@ -48,13 +58,16 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
                 "vendor, CRM or state couldn't be read. The run's error says what to correct. The list isn't concerned."
             ),
         ),
-        metadata={
-            "mandator": settings.mandator_display_name,
-            "list": settings.display_name,
-            RECIPIENT_LIST_ID: str(settings.recipient_list_id),
-            "opt-in": settings.schema.opt_in_id,
-            **pick_metadata(settings),
-        },
+        metadata=labelled(
+            {
+                "mandator": settings.mandator_display_name,
+                "list": settings.display_name,
+                RECIPIENT_LIST_ID: str(settings.recipient_list_id),
+                "opt-in": settings.schema.opt_in_id,
+                **pick_metadata(settings),
+            },
+            settings.language,
+        ),
     )
     @with_resources(settings.prefix)
     def plan(
@@ -66,7 +79,8 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
         ):
             planned = planner.plan(settings)
         return dg.MaterializeResult(
-            data_version=seen_in(context), metadata={**plan_metadata(planned), "seconds": attempt.seconds}
+            data_version=seen_in(context),
+            metadata={**plan_metadata(planned), **labelled({"seconds": attempt.seconds}, settings.language)},
         )
 
     return plan
@@ -75,29 +89,38 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
 def plan_metadata(plan: ListPlan) -> dict[str, Any]:
     """Return what the asset's page shows; numbers are plotted over all plans."""
     refusing = [plan.problem] if plan.problem else []
-    refusing += [f"{check.outcome.name}: {check.outcome.summary}" for check in plan.checks if check.refuses]
-    verdict = "; ".join(["would be refused", *dict.fromkeys(refusing)]) if plan.is_refused else "would run"
+    refusing += [
+        join_messages(": ", [check.outcome.name, check.outcome.summary]) for check in plan.checks if check.refuses
+    ]
+    refused = join_messages("; ", [Message("would be refused"), *dict.fromkeys(refusing)])
     counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
-    return {
+    metadata = {
         **({"plan": plan.id} if plan.id else {}),
         **(_approval(plan.settings, plan.id) if plan.id and plan.needs_approval else {}),
-        "verdict": printable(verdict),
+        "verdict": refused if plan.is_refused else Message("would run"),
         **{name: count for name, count in counts.items() if count is not None},
         **(_changes(plan.changes) if plan.changes else {}),
-        **({"not compared": printable(plan.not_compared)} if plan.not_compared else {}),
+        **({"not compared": plan.not_compared} if plan.not_compared else {}),
         **({"expected seconds": round(plan.expected_time.total_seconds(), 1)} if plan.expected_time else {}),
         **_tables(plan),
     }
+    return labelled(metadata, plan.settings.language)
 
 
 def _approval(settings: ListSettings, plan_id: str) -> dict[str, Any]:
     job, command = approval_job_name(settings.mandator, prefix=settings.prefix), approving_command(settings, plan_id)
-    return {"to approve": f"launch the job {job} with this plan and a reason, or `{command}`"}
+    how = Message(
+        "launch the job {job} with this plan and a reason, or {command}", job=f"`{job}`", command=f"`{command}`"
+    )
+    return {"to approve": how}
 
 
 def _changes(changes: Changes) -> dict[str, Any]:
+    proven_at = changes.proven_at
     return {
-        "compared with": f"the proof of {changes.proven_at:%Y-%m-%d %H:%M} UTC" if changes.proven_at else "the list",
+        "compared with": Message("the proof of {moment}", moment=moment(proven_at, UTC))
+        if proven_at
+        else Message("what is in the list"),
         "joins": changes.joined,
         "leaves": sum(changes.left.values()),
         "changes": changes.changed,
@@ -109,7 +132,7 @@ def _tables(plan: ListPlan) -> dict[str, Any]:
         {
             "step": check.stage.value,
             "check": check.outcome.name,
-            "verdict": check.verdict,
+            "verdict": _VERDICTS[check.verdict],
             "found": check.outcome.summary,
         }
         for check in plan.checks
@@ -120,9 +143,11 @@ def _tables(plan: ListPlan) -> dict[str, Any]:
     ]
     details: list[tuple[str, str, int]] = []
     if changes := plan.changes:
-        details += [("leave", why, people) for why, people in changes.left.items()]
-        details += [("change", attribute, people) for attribute, people in changes.changed_attributes.items()]
-        details += [("join, refused last time", why, people) for why, people in changes.refused_before.items()]
+        details += [(Message("leave"), why, people) for why, people in changes.left.items()]
+        details += [
+            (Message("other values"), attribute, people) for attribute, people in changes.changed_attributes.items()
+        ]
+        details += [(Message("join, refused last time"), why, people) for why, people in changes.refused_before.items()]
     named = [{"change": change, "why": why, "people": people} for change, why, people in details]
     tables: dict[str, list[Any]] = {"checks": checks, "not sent": rejected, "changes by reason or attribute": named}
     return {name: table(records) for name, records in tables.items() if records}

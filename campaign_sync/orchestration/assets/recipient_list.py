@@ -10,10 +10,8 @@ import dagster as dg
 from campaign_sync.crm.port import CrmError
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
-from campaign_sync.domain.message import Language, Message, join_messages
-from campaign_sync.domain.printable_text import printable
+from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
-from campaign_sync.localization.catalogs import translate
 from campaign_sync.optimizely.errors import OptimizelyError
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.approval_request import request_approval
@@ -26,14 +24,16 @@ from campaign_sync.orchestration.metadata import (
     age_metadata,
     in_language,
     pick_metadata,
+    rejection_record,
     table,
 )
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.applied_plan import AppliedPlan, find_plan
-from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError
+from campaign_sync.replacement.errors import IncompleteListError, ReplacementRefusedError, not_touched
 from campaign_sync.replacement.list_replacer import ListReplacer, ReplacementOutcome, still_incomplete
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.preflight_checks import FEEDBACK
@@ -106,15 +106,18 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
                 "to correct. If it is INCOMPLETE, send nothing to it until it is green again."
             ),
         ),
-        metadata={
-            "mandator": settings.mandator_display_name,
-            "list": settings.display_name,
-            RECIPIENT_LIST_ID: str(settings.recipient_list_id),
-            "opt-in": settings.schema.opt_in_id,
-            **pick_metadata(settings),
-            "strategy": settings.recipient_list.strategy,
-            **({"daily report": dg.MetadataValue.asset(report)} if report else {}),
-        },
+        metadata=labelled(
+            {
+                "mandator": settings.mandator_display_name,
+                "list": settings.display_name,
+                RECIPIENT_LIST_ID: str(settings.recipient_list_id),
+                "opt-in": settings.schema.opt_in_id,
+                **pick_metadata(settings),
+                "strategy": settings.recipient_list.strategy,
+                **({"daily report": dg.MetadataValue.asset(report)} if report else {}),
+            },
+            settings.language,
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 name,
@@ -154,7 +157,7 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
                     error = request_approval(context, run.configuration, settings, vendor, error)
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
-                    yield in_language(_gate(key, error.outcomes, settings.language), settings.language)
+                    yield in_language(_gate(key, error.outcomes), settings.language)
                 # The run that completes the day imports the feedback first.
                 stopping = [outcome.name for outcome in error.outcomes if outcome.stops]
                 attempt.passes_later = GROUP_OF in context.run.tags and stopping == [FEEDBACK]
@@ -162,11 +165,11 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
             note_rows(outcome.proof.in_list)
         yield dg.MaterializeResult(
             data_version=dg.DataVersion(outcome.proof.digest),
-            metadata={**_metadata(settings, outcome), "seconds": attempt.seconds},
+            metadata=labelled({**_metadata(settings, outcome), "seconds": attempt.seconds}, settings.language),
             check_results=[
                 in_language(result, settings.language)
                 for result in (
-                    _gate(key, outcome.preflight, settings.language),
+                    _gate(key, outcome.preflight),
                     _proof(key, outcome),
                     _rejections(key, outcome),
                 )
@@ -183,7 +186,14 @@ def _replayed(state: StateResource, settings: ListSettings, snapshot_id: str | N
     snapshot = database.snapshots.get(snapshot_id)
     if snapshot is None or snapshot_id not in database.replacements.proven_snapshots(settings.mandator, settings.name):
         raise ReplacementRefusedError(
-            f"{settings} was not touched. It has no proven snapshot {snapshot_id} to be replayed (tag {REPLAY_TAG})"
+            not_touched(
+                str(settings),
+                Message(
+                    "It has no proven snapshot {snapshot} to be replayed (tag {tag})",
+                    snapshot=snapshot_id,
+                    tag=REPLAY_TAG,
+                ),
+            )
         )
     return snapshot
 
@@ -194,7 +204,10 @@ def _applied(state: StateResource, settings: ListSettings, plan_id: str | None) 
     applied = find_plan(state.open(), plan_id)
     if applied is None or (applied.plan.mandator, applied.plan.list) != (settings.mandator, settings.name):
         raise ReplacementRefusedError(
-            f"{settings} was not touched. No plan {plan_id} of this list is stored (tag {APPLY_TAG})"
+            not_touched(
+                str(settings),
+                Message("No plan {plan} of this list is stored (tag {tag})", plan=plan_id, tag=APPLY_TAG),
+            )
         )
     return applied
 
@@ -211,7 +224,7 @@ def _incomplete_lists(settings: ListSettings, state: StateResource) -> Iterator[
         raise still_incomplete(settings, unfinished, error) from None
 
 
-def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome], language: Language) -> dg.AssetCheckResult:
+def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome]) -> dg.AssetCheckResult:
     """Return the check of the preflight: a warning if only outcomes warn that no check of the snapshot shows."""
     stopping = [_named(outcome) for outcome in outcomes if outcome.stops]
     warning = [outcome for outcome in outcomes if outcome.warning]
@@ -229,7 +242,7 @@ def _gate(key: dg.AssetKey, outcomes: Sequence[CheckOutcome], language: Language
         passed=not stopping and not unseen,
         severity=dg.AssetCheckSeverity.ERROR if stopping or not unseen else dg.AssetCheckSeverity.WARN,
         description=join_messages("; ", [summary, *warned]),
-        metadata={"checks": table(_record(outcome, language) for outcome in outcomes)},
+        metadata={"checks": table(_record(outcome) for outcome in outcomes)},
     )
 
 
@@ -237,9 +250,13 @@ def _named(outcome: CheckOutcome) -> Message:
     return join_messages(": ", [outcome.name, outcome.summary])
 
 
-def _record(outcome: CheckOutcome, language: Language) -> dict[str, str]:
-    verdict = "passed" if outcome.passed else "warning" if outcome.warning else "stops"
-    return {"check": outcome.name, "verdict": verdict, "found": printable(translate(outcome.summary, language))}
+def _record(outcome: CheckOutcome) -> dict[str, str]:
+    failed = Message("warning") if outcome.warning else Message("stops")
+    return {
+        "check": outcome.name,
+        "verdict": Message("passed") if outcome.passed else failed,
+        "found": outcome.summary,
+    }
 
 
 def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult:
@@ -262,7 +279,7 @@ def _rejections(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckR
     """Return a warning if the vendor refused rows because of their data, to be corrected in the CRM."""
     turned_away = _turned_away(outcome)
     faulty = sum(rows for (_, reason), rows in turned_away.items() if reason in DATA_REASONS)
-    records = [{"stage": stage, "reason": reason, "rows": rows} for (stage, reason), rows in turned_away.items()]
+    records = [rejection_record(stage, reason, rows) for (stage, reason), rows in turned_away.items()]
     metadata: dict[str, Any] = {"rows": sum(turned_away.values()), "rows with faulty data": faulty}
     return dg.AssetCheckResult(
         asset_key=key,
@@ -309,7 +326,7 @@ def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, 
         "swept": sum(outcome.swept.values()),
         **{f"swept: {reason}": rows for reason, rows in outcome.swept.items()},
         "in list": outcome.proof.in_list,
-        "proof": str(outcome.proof),
+        "proof": outcome.proof.summary,
         "digest of the list": outcome.proof.digest,
         **age_metadata(outcome.snapshot),
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),

@@ -13,6 +13,7 @@ from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.mandator_days import reported_day, unfinished_days
 from campaign_sync.orchestration.metadata import Materialized, seen_in
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_hindrances import RepairHindrances
 from campaign_sync.orchestration.resource_parameters import with_resources
@@ -43,7 +44,7 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         key=asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix),
         group_name=name_in_dagster(mandator, prefix=configuration.prefix),
         kinds={"report", "file"},
-        metadata={"mandator": called},
+        metadata=labelled({"mandator": called}, configuration.language),
         description=asset_description(
             configuration.language,
             Message(
@@ -84,9 +85,10 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             if problem := mail_report(gathered, mandator, configuration, database, link, now):
                 context.log.warning("the report isn't mailed: %s", problem)
         _link_from_daily_run(context, next(iter(addresses.values())))
-        pages = {f"page ({language})": _link(address) for language, address in addresses.items()}
+        pages = {f"page: {language}": _link(address) for language, address in addresses.items()}
         return dg.MaterializeResult(
-            data_version=seen_in(context), metadata={**pages, **_plotted(gathered), "seconds": attempt.seconds}
+            data_version=seen_in(context),
+            metadata=labelled({**pages, **_plotted(gathered), "seconds": attempt.seconds}, configuration.language),
         )
 
     return report
@@ -103,7 +105,11 @@ def _plotted(report: Report) -> dict[str, int]:
         "lists ready": sum(entry.ready for entry in report.lists),
         "joined": sum(movement.joined for movement in movements),
         "left": sum(sum(movement.left.values()) for movement in movements),
-        **{f"people in {entry.name}": entry.people for entry in report.lists if entry.people is not None},
+        **{
+            Message("people in {name}", name=entry.name): entry.people
+            for entry in report.lists
+            if entry.people is not None
+        },
     }
 
 

@@ -14,6 +14,7 @@ from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, in_language, seen_in
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -74,7 +75,9 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         group_name=name_in_dagster(mandator, prefix=settings.prefix),
         kinds={"parquet"},
         description=description,
-        metadata={"mandator": called, "readers": reader, "folder": dataset_folder(mandator, kind)},
+        metadata=labelled(
+            {"mandator": called, "readers": reader, "folder": dataset_folder(mandator, kind)}, settings.language
+        ),
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
     @with_resources(settings.prefix)
@@ -109,7 +112,9 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
             note_rows(done)
         return dg.MaterializeResult(
             data_version=seen_in(context),
-            metadata={**fetched_windows(fetched), **_counts(summary), "seconds": attempt.seconds},
+            metadata=labelled(
+                {**fetched_windows(fetched), **_counts(summary), "seconds": attempt.seconds}, settings.language
+            ),
             check_results=[in_language(_layout(key, mandator, reader, summary.unparsed), settings.language)],
         )
 

@@ -18,6 +18,7 @@ from campaign_sync.orchestration.metadata import (
     reasons,
     seen_in,
 )
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
 from campaign_sync.orchestration.resources import CrmResource, RunResource, StateResource
@@ -89,12 +90,15 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
                 "list stays as it is; when that is corrected, start the daily job again."
             ),
         ),
-        metadata={
-            "mandator": settings.mandator_display_name,
-            "list": settings.display_name,
-            "opt-in": opt_in_id,
-            **pick_metadata(settings),
-        },
+        metadata=labelled(
+            {
+                "mandator": settings.mandator_display_name,
+                "list": settings.display_name,
+                "opt-in": opt_in_id,
+                **pick_metadata(settings),
+            },
+            settings.language,
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 name,
@@ -137,20 +141,23 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
         return dg.MaterializeResult(
             data_version=seen_in(context),
             value=FrameHandover(split.rows),
-            metadata={
-                "dagster/row_count": len(split.rows),
-                "picked": selected.picked,
-                "selected": len(split.rows),
-                **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
-                **{f"in {place}": count for place, count in excluded.counts.items()},
-                "seconds": attempt.seconds,
-                **copy_metadata(view.copy_times),
-                **reasons(split.rejections),
-                **{
-                    f"selected: {entity_type}": int(count)
-                    for entity_type, count in split.rows["entity_type"].value_counts().items()
+            metadata=labelled(
+                {
+                    "dagster/row_count": len(split.rows),
+                    "picked": selected.picked,
+                    "selected": len(split.rows),
+                    **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
+                    **{Message("in {name}", name=place): count for place, count in excluded.counts.items()},
+                    "seconds": attempt.seconds,
+                    **copy_metadata(view.copy_times),
+                    **reasons(split.rejections),
+                    **{
+                        f"selected: {entity_type}": int(count)
+                        for entity_type, count in split.rows["entity_type"].value_counts().items()
+                    },
                 },
-            },
+                settings.language,
+            ),
             check_results=results,
         )
 

@@ -22,6 +22,7 @@ from campaign_sync.orchestration.metadata import (
     in_language,
     reasons,
 )
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -69,6 +70,8 @@ CHECK_DESCRIPTIONS = {
 }
 """By check: its rule, and what to do if it doesn't hold."""
 
+_COLUMNS = {RECIPIENT_ID: Message("The vendor's key: the address in one spelling. It never changes.")}
+
 
 def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, stored."""
@@ -97,15 +100,15 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
                 "the check that is red; it says what has to be corrected in the CRM."
             ),
         ),
-        metadata={
-            "mandator": settings.mandator_display_name,
-            "list": settings.display_name,
-            RECIPIENT_LIST_ID: str(settings.recipient_list_id),
-            **declared_columns(
-                [RECIPIENT_ID, *schema.list_columns],
-                {RECIPIENT_ID: "The vendor's key: the normalized address, for ever"},
-            ),
-        },
+        metadata=labelled(
+            {
+                "mandator": settings.mandator_display_name,
+                "list": settings.display_name,
+                RECIPIENT_LIST_ID: str(settings.recipient_list_id),
+                **declared_columns([RECIPIENT_ID, *schema.list_columns], _COLUMNS, settings.language),
+            },
+            settings.language,
+        ),
         check_specs=[
             dg.AssetCheckSpec(
                 name,
@@ -164,18 +167,21 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(stored.digest),
-            metadata={
-                "dagster/row_count": len(rows),
-                "rows": len(rows),
-                **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
-                **reasons(split.rejections),
-                "snapshot": stored.id,
-                **age_metadata(stored),
-                "file": stored.file,
-                "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])),
-                RECIPIENT_LIST_ID: str(settings.recipient_list_id),
-                "seconds": attempt.seconds,
-            },
+            metadata=labelled(
+                {
+                    "dagster/row_count": len(rows),
+                    "rows": len(rows),
+                    **{f"rows: {entity_type}": int(count) for entity_type, count in entity_types.items()},
+                    **reasons(split.rejections),
+                    "snapshot": stored.id,
+                    **age_metadata(stored),
+                    "file": stored.file,
+                    "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])),
+                    RECIPIENT_LIST_ID: str(settings.recipient_list_id),
+                    "seconds": attempt.seconds,
+                },
+                settings.language,
+            ),
             check_results=results,
         )
 

@@ -38,6 +38,7 @@ from campaign_sync.orchestration.feedback_checks import (
 )
 from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema, in_language, seen_in
+from campaign_sync.orchestration.metadata_labels import labelled
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
@@ -45,17 +46,17 @@ from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
 
 _COLUMNS = {
-    "kind": (
+    "kind": Message(
         "bounce (of an address, in every mandator), unsubscribe (of a consent), pending (of one or another), unclear "
         "(an event that isn't understood), block (of an address), remembered (withdrawn, and vanished from the CRM) or "
         "regranted (withdrawn, and granted again without a newer date)"
     ),
-    "address": "Normalized; missing where an entity has none that can be used",
-    "entity_type": "contact, lead or account; missing where it is of the address alone",
-    "entity_id": "The entity's id in the CRM",
-    "opt_in_id": "The consent that is withdrawn",
-    "since": "When they bounced or left, or when it was seen",
-    "source": "Where it comes from; optimizely:… for the vendor",
+    "address": Message("Normalized; missing where an entity has none that can be used"),
+    "entity_type": Message("contact, lead or account; missing where it is of the address alone"),
+    "entity_id": Message("The entity's id in the CRM"),
+    "opt_in_id": Message("The consent that is withdrawn"),
+    "since": Message("When they bounced or left, or when it was seen"),
+    "source": Message("Where it comes from; optimizely:… for the vendor"),
 }
 
 
@@ -89,7 +90,7 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
                 "error says what to correct; then start the daily job again."
             ),
         ),
-        metadata={"mandator": called, "mandator id": str(settings.mandator_id)},
+        metadata=labelled({"mandator": called, "mandator id": str(settings.mandator_id)}, settings.language),
         check_specs=[
             dg.AssetCheckSpec(name, asset=key, description=check_description(settings.language, called, *texts))
             for name, texts in CHECKS.items()
@@ -141,28 +142,31 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
         return dg.MaterializeResult(
             data_version=seen_in(context),
             value=FrameHandover(frame),
-            metadata={
-                **column_schema(frame, _COLUMNS),
-                "bounces read": len(pending.bounces),
-                "unsubscribes read": len(pending.unsubscribes),
-                "replies that are no bounces": pending.ignored,
-                "new in the CRM": written.written,
-                "known to the CRM before": written.already_known,
-                "unmatched": written.unmatched,
-                "refused by the CRM": written.refused,
-                "waiting for their consents in the CRM": written.not_shown,
-                **(_attributions(pending, written) if opt_in_readers else {}),
-                "rows that didn't fit": pending.unparsed.total(),
-                **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SuppressionKind},
-                **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
-                "rows about ids that are no address": sum(len(ids) for ids in pending.without_address.values()),
-                "unsubscribes older than the consent": outdated.outdated,
-                "released by the blocklist": released,
-                **({"feedback age hours": hours(age.age)} if age.age else {}),
-                **delay_metadata("opt-out to CRM", to_crm),
-                **delay_metadata("opt-out to absence", to_absence),
-                "seconds": attempt.seconds,
-            },
+            metadata=labelled(
+                {
+                    **column_schema(frame, _COLUMNS, settings.language),
+                    "bounces read": len(pending.bounces),
+                    "unsubscribes read": len(pending.unsubscribes),
+                    "replies that are no bounces": pending.ignored,
+                    "new in the CRM": written.written,
+                    "known to the CRM before": written.already_known,
+                    "unmatched": written.unmatched,
+                    "refused by the CRM": written.refused,
+                    "waiting for their consents in the CRM": written.not_shown,
+                    **(_attributions(pending, written) if opt_in_readers else {}),
+                    "rows that didn't fit": pending.unparsed.total(),
+                    **{f"suppressed: {kind}": int(by_kind.get(kind, 0)) for kind in SuppressionKind},
+                    **({"vanished withdrawals accepted": accepted} if accepted is not None else {}),
+                    "rows about ids that are no address": sum(len(ids) for ids in pending.without_address.values()),
+                    "unsubscribes older than the consent": outdated.outdated,
+                    "released by the blocklist": released,
+                    **({"feedback age hours": hours(age.age)} if age.age else {}),
+                    **delay_metadata("opt-out to CRM", to_crm),
+                    **delay_metadata("opt-out to absence", to_absence),
+                    "seconds": attempt.seconds,
+                },
+                settings.language,
+            ),
             check_results=[
                 in_language(result, settings.language)
                 for result in (

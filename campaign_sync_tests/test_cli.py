@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -32,7 +33,7 @@ from campaign_sync_tests.installation import (
     Installation,
     running_installation,
 )
-from campaign_sync_tests.waiting import PATIENCE
+from campaign_sync_tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.thorough
 
@@ -319,6 +320,45 @@ def test_two_demonstrations_started_at_once_simulate_two_successive_days(tmp_pat
         assert proof == f"✓ {in_list} equal", name
         assert int(sent.replace(",", "")) >= numbers[3]
         assert selected not in of_first or suppressed != of_first[selected][2]
+
+
+@pytest.mark.parametrize(
+    ("ending", "of_group"),
+    [
+        (signal.SIGTERM, False),
+        *(pytest.param(*end, marks=pytest.mark.long) for end in ((signal.SIGINT, True), (signal.SIGKILL, False))),
+    ],
+)
+def test_a_demonstration_that_is_ended_at_its_beginning_leaves_no_process(
+    tmp_path: Path, ending: signal.Signals, of_group: bool
+) -> None:
+    with (tmp_path / "output").open("w") as output:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "campaign_sync", "demo"],
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    until(lambda: len(processes_in(tmp_path)) >= 3, lambda: demo.poll() is None)  # its two workers have begun
+    if of_group:
+        os.killpg(demo.pid, ending)
+    else:
+        demo.send_signal(ending)
+
+    assert demo.wait(PATIENCE) == (130 if ending is signal.SIGINT else -ending)
+    until(lambda: not processes_in(tmp_path))
+    assert "Traceback" not in (tmp_path / "output").read_text()
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return the processes whose working directory is the folder."""
+    processes = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended just now
+            if (process / "cwd").resolve() == folder.resolve():
+                processes.append(process.name)
+    return processes
 
 
 @pytest.mark.long

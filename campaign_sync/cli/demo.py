@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import threading
 import webbrowser
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -161,8 +162,9 @@ def _simulate_past_days(
         _prepare_worker,
     )
     with workers, Progress(console=console, transient=True) as progress:
-        for _ in configuration.mandators:
-            workers.submit(_open_instance)  # they start while the CRM is made
+        with _ignored_interrupts():  # the workers inherit that, also while they import
+            for _ in configuration.mandators:
+                workers.submit(_open_instance)  # they start while the CRM is made
         task = progress.add_task("", total=DAYS - first)
         for day in range(first, DAYS):
             start = datetime.combine(today - timedelta(days=DAYS - day), _STARTS, zone)
@@ -196,10 +198,27 @@ def _run_in_the_past(mandator: str, moment: datetime) -> bool:
     return proven
 
 
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _prepare_worker() -> None:
     """Let the command alone end on Ctrl-C, and search for garbage between the days only: a tenth of their time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_command, daemon=True).start()
     gc.disable()
+
+
+def _end_with_command() -> None:
+    """End this worker once the command is gone, however it ended: nothing else would end it."""
+    if command := multiprocessing.parent_process():
+        command.join()
+        os._exit(SOMETHING_FAILED)
 
 
 def _open_instance() -> None:

@@ -160,6 +160,16 @@ class Consent(DocumentPart):
     """The file or answer of the vendor's feedback because of which we wrote the event."""
 
 
+class PlanApproval(DocumentPart):
+    """A person's approval of a plan."""
+
+    plan_id: str
+    approved_by: str
+    """Who, and how that is known: `proxy: …`, `typed: …` or `shell: …`."""
+    approved_at: datetime
+    reason: str
+
+
 class Proof(DocumentPart):
     """A proof of a list, and the snapshot that was proven."""
 
@@ -170,6 +180,8 @@ class Proof(DocumentPart):
     sha256: str
     people_of: datetime | None
     consents_of: datetime | None
+    approval: PlanApproval | None
+    """Null if the replacement needed no approval of a plan."""
 
 
 class ListRejection(DocumentPart):
@@ -222,6 +234,8 @@ class PersonInList(DocumentPart):
     consent_events: tuple[Consent, ...]
     """All that the CRM has now, the oldest first."""
     suppressions: tuple[Suppression, ...]
+    awaited_plan_id: str | None
+    """The plan whose approval the list waits for."""
 
 
 class Person(DocumentPart):

@@ -9,6 +9,7 @@ from campaign_sync.domain.membership import Rejection
 from campaign_sync.domain.rejection import Reason, describe_reason
 from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.inquiry.person_report import EventOrigin, ListMembership, PersonListReport, PersonReport
+from campaign_sync.replacement.list_approval import approving_command
 from campaign_sync.replacement.list_settings import ListSettings
 
 SEARCH_STATUS = "Searching CRM, snapshots and rejections"
@@ -35,6 +36,13 @@ def warning_lines(membership: ListMembership, local: LocalTime, *, until: str = 
         yield "beware", f"INCOMPLETE since {local(state.cleared_at)}: it was cleared, and no proof followed{until}"
     if membership.row and membership.row.doubtful:
         yield "beware", "the row was rejected before and after that proof; the rejections don't say whether at that one"
+
+
+def waiting_lines(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
+    """Yield that the list waits for the approval of a plan, if it does, and what approves it."""
+    if plan := entry.awaited_plan:
+        yield "waits", f"for the approval of plan {plan.id} of {local(plan.planned_at)}; until then it isn't replaced"
+        yield "", f"`{approving_command(entry.settings, plan.id)}`, if it is right"
 
 
 def absence_text(membership: ListMembership, settings: ListSettings, local: LocalTime) -> str:

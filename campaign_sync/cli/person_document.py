@@ -10,6 +10,7 @@ from campaign_sync.cli.documents import (
     Person,
     PersonDocument,
     PersonInList,
+    PlanApproval,
     Proof,
     Suppression,
 )
@@ -43,6 +44,7 @@ def _in_list(entry: PersonListReport) -> PersonInList:
             )
             for reason in entry.suppression_reasons
         ),
+        awaited_plan_id=entry.awaited_plan.id if entry.awaited_plan else None,
     )
 
 
@@ -68,6 +70,7 @@ def _proof(proven: ProvenList) -> Proof:
         sha256=proven.digest,
         people_of=proven.people_of,
         consents_of=proven.consents_of,
+        approval=PlanApproval(**vars(proven.approval)) if proven.approval else None,
     )
 
 

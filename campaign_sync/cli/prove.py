@@ -16,6 +16,7 @@ from campaign_sync.cli.membership_text import (
     heading_text,
     no_consent_text,
     suppression_text,
+    waiting_lines,
     warning_lines,
 )
 from campaign_sync.cli.output import LocalTime
@@ -87,6 +88,7 @@ def _lines(report: PersonReport, entry: PersonListReport, local: LocalTime) -> I
     yield from _proof_lines(entry, local)
     yield from (("since", text) for text in _since(report, entry, local))
     yield "now", _now(entry, local)
+    yield from waiting_lines(entry, local)
 
 
 def _consent_in_crm(entry: PersonListReport, local: LocalTime) -> str:
@@ -139,6 +141,9 @@ def _proof_lines(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
     yield "proven", local(proven.proven_at)
     if proven.since and _day(proven.proven_at, entry.zone) == _day(entry.moment, entry.zone):
         yield "", f"earlier on that day the proof of {local(proven.since)} counted"
+    if approval := proven.approval:
+        yield "approved", f"{local(approval.approved_at)} by {approval.approved_by}: {approval.reason}"
+        yield "", f"plan {approval.plan_id}"
     yield "snapshot", f"{proven.snapshot_id}, frozen {local(proven.frozen_at)}"
     if proven.people_of and proven.consents_of:
         age = format_duration(proven.frozen_at - min(proven.people_of, proven.consents_of))

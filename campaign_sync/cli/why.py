@@ -16,6 +16,7 @@ from campaign_sync.cli.membership_text import (
     no_consent_text,
     rejection_text,
     suppression_text,
+    waiting_lines,
     warning_lines,
 )
 from campaign_sync.cli.output import LocalTime
@@ -76,6 +77,7 @@ def _lines(report: PersonReport, entry: PersonListReport) -> Iterator[Line]:
     if now.in_list is False:
         yield "why", _absence(report, entry, local)
     yield "proven", local(now.list.proven.proven_at) if now.list.proven else "never yet"
+    yield from waiting_lines(entry, local)
     if report.key is not None:
         yield from _consent(report, entry, local)
     for reason in entry.suppression_reasons:

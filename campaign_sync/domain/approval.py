@@ -29,6 +29,17 @@ class ListMoment:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A person's approval of a plan."""
+
+    plan_id: str
+    approved_by: str
+    """Who, and how that is known: `proxy: …`, `typed: …` or `shell: …`."""
+    approved_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
 class ApprovedPlan:
     """A plan that a person has approved."""
 

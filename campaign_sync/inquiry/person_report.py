@@ -12,6 +12,7 @@ from campaign_sync.domain.suppression_reasons import SuppressionReason
 from campaign_sync.inquiry.list_archive import SentRow
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
+from campaign_sync.storage.list_plans import StoredPlan
 from campaign_sync.storage.replacement_history import ProvenList
 
 _NO_REJECTIONS = MembershipExplanation(None, (), ())
@@ -97,6 +98,8 @@ class PersonListReport:
     """By ids of consent events: the feedback that led to those that we wrote."""
     reset_bounces: Sequence[WriteBackRecord]
     """Bounces of the address that was sent to, which we wrote to the CRM and which the CRM has reset since."""
+    awaited_plan: StoredPlan | None
+    """The plan whose approval the list waits for."""
 
     @property
     def consent(self) -> ConsentEvent | None:

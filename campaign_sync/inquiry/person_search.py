@@ -19,9 +19,11 @@ from campaign_sync.inquiry.errors import FutureDayError
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.inquiry.person_report import EventOrigin, ListMembership, ListState, PersonListReport, PersonReport
 from campaign_sync.inquiry.sources import Sources
+from campaign_sync.replacement.list_approval import awaited_plan
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.crm_write_backs import WriteBackRecord
 from campaign_sync.storage.files import FileStorageError
+from campaign_sync.storage.list_plans import StoredPlan
 from campaign_sync.storage.replacement_history import ProvenList
 
 SNAPSHOTS_SEARCHED = 30
@@ -73,6 +75,7 @@ class _ListStates:
     settings: ListSettings
     then: ListState
     now: ListState
+    awaited_plan: StoredPlan | None
 
 
 class _PersonSearch:
@@ -128,13 +131,17 @@ class _PersonSearch:
         moment = self._moments[settings.mandator]
         proofs = self._state.replacement_history.proven(settings.mandator, settings.name, settings.recipient_list_id)
         newest = next(iter(proofs), None)
-        now = self._state_until(settings, newest, self._now, address, people)
+        now, awaited = (
+            self._state_until(settings, newest, self._now, address, people),
+            awaited_plan(settings, self._state),
+        )
         if moment >= self._now:
-            return _ListStates(settings, now, now)
+            return _ListStates(settings, now, now, awaited)
         proven = next((proof for proof in proofs if proof.proven_at <= moment), None)
         if proven is newest:
-            return _ListStates(settings, replace(now, cleared_at=self._cleared_at(settings, proven, moment)), now)
-        return _ListStates(settings, self._state_until(settings, proven, moment, address, people), now)
+            then = replace(now, cleared_at=self._cleared_at(settings, proven, moment))
+            return _ListStates(settings, then, now, awaited)
+        return _ListStates(settings, self._state_until(settings, proven, moment, address, people), now, awaited)
 
     def _state_until(
         self,
@@ -196,6 +203,7 @@ class _PersonSearch:
             sent_address_reasons=sent_address_reasons,
             origins={record.event_id: self._origin(record) for record in written if record.event_id},
             reset_bounces=[] if still_bounced else bounces,
+            awaited_plan=entry.awaited_plan,
         )
 
     def _memberships(self, entity: Entity | None, entry: _ListStates) -> tuple[ListMembership, ListMembership]:

@@ -91,6 +91,17 @@ def check_list_approval(
     return outcome, plan
 
 
+def awaited_plan(settings: ListSettings, state: State) -> StoredPlan | None:
+    """Return the newest plan of a list, if the list waits for its approval as far as that is on record."""
+    plan, record = state.list_plans.newest(settings.mandator, settings.name), read_list_record(settings, state)
+    mode: ApprovalMode = settings.recipient_list.approval
+    is_needed = mode == "always" or (
+        mode == "first" and record.proven is None and plan is not None and plan.in_list > 0
+    )
+    waits = is_needed and plan is not None and plan.moment == record.moment and not record.valid_approvals
+    return plan if waits else None
+
+
 def how_to_approve(settings: ListSettings) -> Message:
     """Return what leads to an approval of the list."""
     return Message(

@@ -65,6 +65,13 @@ class ListPlans:
             row = connection.execute(select(list_plan).where(list_plan.c.id == plan_id)).first()
         return StoredPlan(**row._mapping) if row else None
 
+    def newest(self, mandator: str, name: str) -> StoredPlan | None:
+        """Return the newest plan of a list; None where there is none."""
+        query = select(list_plan).where(list_plan.c.mandator == mandator, list_plan.c.list == name)
+        with self._engine.connect() as connection:
+            row = connection.execute(query.order_by(list_plan.c.planned_at.desc()).limit(1)).first()
+        return StoredPlan(**row._mapping) if row else None
+
     def approve(self, plan: StoredPlan, approved_by: str, reason: str, now: datetime) -> ApprovedPlan:
         """Store the approval of a plan, and return it. A plan that was approved before keeps that approval."""
         row = {

@@ -7,11 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
 
+from campaign_sync.domain.approval import Approval
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, ProvenReplacement, Rejection
 from campaign_sync.domain.propagation import ReplacementTimes
 from campaign_sync.storage.replacements import ReplacementState
-from campaign_sync.storage.tables import rejection, replace, snapshot
+from campaign_sync.storage.tables import approval, rejection, replace, snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class ProvenList(ProvenReplacement):
     people_of: datetime | None
     consents_of: datetime | None
     """The moments that a copy or a delivery of the CRM showed; None where the CRM itself was read."""
+    approval: Approval | None
+    """What the replacement relied on, for the list or for its size; None if it needed no approval of a plan."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,10 @@ class ReplacementHistory:
                 *replace.c["run_id", "state", "started_at", "finished_at", "in_list"],
                 *snapshot.c["id", "file", "digest", "created_at", "people_of", "consents_of"],
                 snapshot.c.run_id.label("snapshot_run_id"),
+                *approval.c["plan_id", "approved_by", "approved_at", "reason"],
             )
             .join(snapshot, snapshot.c.id == replace.c.snapshot_id)
+            .outerjoin(approval, approval.c.plan_id == replace.c.approved_plan_id)
             .where(replace.c.mandator == mandator, replace.c.list == name)
             .order_by(replace.c.started_at)
         )
@@ -86,6 +91,9 @@ class ReplacementHistory:
                         digest=row.digest,
                         people_of=row.people_of,
                         consents_of=row.consents_of,
+                        approval=Approval(row.plan_id, row.approved_by, row.approved_at, row.reason)
+                        if row.plan_id
+                        else None,
                     )
                 )
         return proven[::-1]

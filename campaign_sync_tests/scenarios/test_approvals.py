@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from campaign_sync.cli.documents import PersonDocument
 from campaign_sync.cli.plan_document import ListPlanDocument, PlanDocument
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql.schema import marketing_list_member
@@ -152,6 +153,8 @@ def test_always_stores_a_plan_of_each_run_and_applies_it_once_it_is_approved(ins
     assert shown.metadata["plan"].value == plan_id
     assert shown.metadata["joins"].value == 1
     assert requests(installation) == [], "nothing is approved"
+    answer = campaign_sync(installation.folder, "why", "sixth@example.org").stdout
+    assert f"waits for the approval of plan {plan_id}" in " ".join(answer.split())
 
     assert approve_in_ui(installation, plan_id, name="Anna") == ""
     installation.add_contact("c7", "seventh@example.org")
@@ -161,3 +164,13 @@ def test_always_stores_a_plan_of_each_run_and_applies_it_once_it_is_approved(ins
     assert installation.run("nord", assets=[key.path for key in assets], tags=tags).success
     assert installation.addresses() == sorted([*ADDRESSES, "sixth@example.org"])
     assert requests(installation) == [], "it is applied"
+    proof = campaign_sync(installation.folder, "prove", "sixth@example.org", "--json").stdout
+    (person,) = PersonDocument.model_validate_json(proof).people
+    (in_list,) = [entry for entry in person.lists if entry.mandator == "nord"]
+    assert in_list.awaited_plan_id is None
+    assert in_list.now.proof
+    assert in_list.now.proof.approval
+    assert in_list.now.proof.approval.plan_id == plan_id
+    assert in_list.now.proof.approval.approved_by == "typed: Anna"
+    printed = " ".join(campaign_sync(installation.folder, "prove", "sixth@example.org").stdout.split())
+    assert f"by typed: Anna: seen plan {plan_id}" in printed

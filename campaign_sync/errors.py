@@ -19,6 +19,7 @@ CampaignSyncError
         FileSourceError
         UnreachableFilesError  [retryable]
             UnsettledFileError  [retryable]
+    ErasureKeyError
     FetchXmlError
     FileStorageError
         LostFileError

@@ -49,6 +49,7 @@ from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
 from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 
 _A_WEEK = timedelta(days=7)
@@ -111,7 +112,7 @@ def _check(configuration: Configuration, findings: _Findings, opened: ExitStack)
     state: State | None = None
     crm: CrmSnapshot | None = None
     with findings.expected_errors("crm"):
-        state = opened.enter_context(State(configuration.storage.state_url.get_secret_value()))
+        state = opened.enter_context(open_state(configuration))
         # Nothing is remembered of what the CRM shows: a mapping that is only tried may be wrong.
         accepts = configuration.crm.undated_regrant == "accept"
         port = open_crm(configuration, state.consent_memory(accept_undated=accepts, read_only=True))
@@ -126,6 +127,8 @@ def _check(configuration: Configuration, findings: _Findings, opened: ExitStack)
         if times := crm.copy_times:
             summary = f"its people and lists are of {_utc(times.people)}, its consents of {_utc(times.consents)}"
             findings.add("crm", True, summary)
+    if state:
+        _check_erasures(configuration, state, findings)
     for mandator, mandator_settings in configuration.mandators.items():
         place = f"mandators.{mandator}"
         lists = [list_settings(configuration, mandator, name) for name in mandator_settings.lists]
@@ -160,6 +163,15 @@ def _check_settings(configuration: Configuration, findings: _Findings) -> None:
     for section in ("alarms", "telemetry"):
         for problem in unavailable_secrets(getattr(configuration, section)):
             findings.add(section, False, problem)
+
+
+def _check_erasures(configuration: Configuration, state: State, findings: _Findings) -> None:
+    """Report whether erased people can be recognized. Without a key and erasures there is nothing to report."""
+    with findings.expected_errors("erasure.key"):
+        erasures = state.erasures.everything()
+        if erasures or configuration.erasure.key:
+            state.erasures.key()
+            findings.add("erasure.key", True, f"a key is set, and {len(erasures)} erasures were made with it")
 
 
 def _answer(configuration: Configuration) -> str:

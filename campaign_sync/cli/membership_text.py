@@ -97,6 +97,8 @@ def suppression_text(reason: SuppressionReason, key: str | None, opt_in_id: str,
     if reason.reason is Reason.BOUNCED:
         return bounce_text(reason, local)
     since = _since_text(reason, local)
+    if reason.reason is Reason.ERASED:
+        return f"erased{since}, and no consent is newer; a newer one in the CRM is of a new person"
     if reason.reason is Reason.BLOCKLISTED:
         return f"the vendor's blocklist matches this address, seen{since}"
     if reason.reason is Reason.WITHDRAWAL_VANISHED:

@@ -27,6 +27,7 @@ SUPPRESSED = frozenset(
         Reason.ON_UNSUBSCRIBE_LIST,
         Reason.WITHDRAWAL_VANISHED,
         Reason.UNDATED_REGRANT,
+        Reason.ERASED,
         Reason.GONE_FROM_CRM,
         Reason.EXCLUDED,
     }

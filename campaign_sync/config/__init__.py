@@ -9,6 +9,7 @@ from campaign_sync.config.automation import AutomationSettings, CrmExportSetting
 from campaign_sync.config.broken_mandators import BrokenMandator
 from campaign_sync.config.crm import CrmSettings, OptInSettings
 from campaign_sync.config.crm_sql import PRESETS, SqlSettings, SqlTables, SqlWriteBack, TableMapping, preset_text
+from campaign_sync.config.erasure import ErasureSettings
 from campaign_sync.config.json_schema import configuration_schema
 from campaign_sync.config.kubernetes import KubernetesSettings
 from campaign_sync.config.loader import (
@@ -59,6 +60,7 @@ __all__ = [
     "CrmExportSettings",
     "CrmSettings",
     "EmailSettings",
+    "ErasureSettings",
     "FeedbackSettings",
     "FileSettings",
     "KubernetesSettings",

@@ -24,6 +24,7 @@ from campaign_sync.config.base import ConfigModel
 from campaign_sync.config.broken_mandators import BrokenMandator
 from campaign_sync.config.crm import CrmSettings
 from campaign_sync.config.crm_adapters import AdapterError, settings_model
+from campaign_sync.config.erasure import ErasureSettings
 from campaign_sync.config.field_types import (
     BaseUrl,
     CaFile,
@@ -319,6 +320,8 @@ class Configuration(ConfigModel):
     """The daily report of each mandator."""
     retention: RetentionSettings = RetentionSettings()
     """How long what only grows is kept."""
+    erasure: ErasureSettings = ErasureSettings()
+    """How people who were erased stay suppressed."""
     dagster: DagsterSettings = DagsterSettings()
     """What the product is called in Dagster."""
     mandators: dict[Key, MandatorSettings] = Field(min_length=1)

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     SUPPRESSED_MEANWHILE = "suppressed_meanwhile"
     ON_UNSUBSCRIBE_LIST = "on_unsubscribe_list"
     """The vendor sends them no mail of this mandator, whichever opt-in they unsubscribed from."""
+    ERASED = "erased"
+    """The person was erased, and the record names no consent that is newer. Its rejection names the keyed hash."""
     WITHDRAWAL_VANISHED = "withdrawal_vanished"
     UNDATED_REGRANT = "undated_regrant"
     GONE_FROM_CRM = "gone_from_crm"
@@ -100,6 +102,7 @@ _MEANINGS: Final[dict[Reason, Message]] = {
         "on the vendor's unsubscribe list, which keeps them out of all of the mandator's lists; that alone doesn't "
         "withdraw the consent for this list"
     ),
+    Reason.ERASED: Message("erased on request, and has given no consent since"),
     Reason.WITHDRAWAL_VANISHED: Message(
         "withdrew the consent, and the CRM has lost that withdrawal without a newer consent"
     ),

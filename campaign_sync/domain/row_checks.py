@@ -131,6 +131,7 @@ NOT_SUPPRESSED = _schema(
                 Reason.CONSENT_UNCLEAR,
                 Reason.WITHDRAWAL_VANISHED,
                 Reason.UNDATED_REGRANT,
+                Reason.ERASED,
             )
         ]
     }

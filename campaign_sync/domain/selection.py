@@ -11,7 +11,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.exclusion import NOT_EXCLUDED, Excluded
 from campaign_sync.domain.filter_columns import UNREADABLE
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.suppression import Suppressed
+from campaign_sync.domain.suppression import Suppressed, entity_keys
 
 NORMALIZED_ADDRESS = "@address"
 """The column that `split_by_consent` adds. No column of a CRM can have this name."""
@@ -53,7 +53,8 @@ def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed, excluded: E
         excluded: who is excluded from the list. This reason counts only for people without any other.
 
     Returns:
-        The rows with a further column `NORMALIZED_ADDRESS`, and the rejections.
+        The rows with a further column `NORMALIZED_ADDRESS`, and the rejections. Those of erased people have the keyed
+        hash of the record as `entity_id`.
     """
     addresses, flaws = _addresses(selected["email"])
     kind = selected["consent_kind"]
@@ -61,7 +62,8 @@ def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed, excluded: E
     granted = kind.isin(GRANTING)
     by_vendor = selected["consent_source"].astype("str").str.startswith(VENDOR_SOURCE_PREFIX).fillna(value=False)
 
-    reason = suppressed.reasons(selected, addresses)
+    reason = suppressed.reasons(selected, addresses, granted)
+    erased = reason.eq(Reason.ERASED.value).fillna(value=False)
     reason = flaws.where(flaws.notna(), reason)
     reason[reason.isna().to_numpy() & excluded.among(selected, addresses)] = Reason.EXCLUDED.value
     if UNREADABLE in selected:
@@ -73,13 +75,19 @@ def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed, excluded: E
     reason[withdrawn & by_vendor] = Reason.UNSUBSCRIBED.value
     reason[~selected["entity_type"].isin(list(EntityType))] = Reason.UNKNOWN_ENTITY_TYPE.value
 
+    reason[erased] = Reason.ERASED.value
+
     kept = reason.isna()
+    rejected = selected.loc[~kept, ["entity_type", "entity_id"]].astype("str")
+    if erased.any():
+        digests = [suppressed.erased.record_digest(key) for key in entity_keys(selected[erased])]
+        rejected.loc[erased[~kept], "entity_id"] = digests
     return Split(
         rows=selected[kept]
         .drop(columns=UNREADABLE, errors="ignore")
         .assign(**{NORMALIZED_ADDRESS: addresses[kept]})
         .reset_index(drop=True),
-        rejections=rejections(selected[~kept], Stage.SELECTION, reason[~kept]),
+        rejections=rejections(rejected, Stage.SELECTION, reason[~kept]),
     )
 
 

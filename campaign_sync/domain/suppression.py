@@ -10,6 +10,7 @@ import pandas as pd
 
 from campaign_sync.domain.arrow_text import iter_chunks
 from campaign_sync.domain.consent import UNDATED
+from campaign_sync.domain.erasure import NO_ERASURES, Erased
 from campaign_sync.domain.rejection import Reason
 
 SUPPRESSION_COLUMNS = ("kind", "address", "entity_type", "entity_id", "opt_in_id", "since", "source")
@@ -73,10 +74,19 @@ class Suppressed:
     """The newest event that isn't understood, by entity key: it may be a withdrawal of all earlier consents."""
     unclear_address_at: Mapping[str, pd.Timestamp] = field(default_factory=dict)
     """The newest such event by address."""
+    erased: Erased = NO_ERASURES
+    """Everybody who was erased. Their tokens stand for them in all of these."""
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, opt_in_id: str) -> Self:
-        """Return the suppressions of a frame (columns `SUPPRESSION_COLUMNS`) that apply to an opt-in."""
+    def of(cls, frame: pd.DataFrame, opt_in_id: str, erased: Erased) -> Self:
+        """Return the suppressions of a frame (columns `SUPPRESSION_COLUMNS`) that apply to an opt-in.
+
+        Args:
+            frame: with addresses and records, or with the tokens of those that were erased.
+            opt_in_id: the opt-in.
+            erased: everybody who was erased.
+        """
+        frame = erased.hide(frame)
         bounces = frame[frame["kind"] == SuppressionKind.BOUNCE]
         unsubscribes = frame[frame["kind"] == SuppressionKind.UNSUBSCRIBE]
         unsubscribes = unsubscribes[unsubscribes["opt_in_id"].isna() | (unsubscribes["opt_in_id"] == opt_in_id)]
@@ -100,32 +110,35 @@ class Suppressed:
             pending_at=_newest(pending, pending["address"]),
             unclear_at=_newest(unclear, entity_keys(unclear)),
             unclear_address_at=_newest(unclear, unclear["address"]),
+            erased=erased,
         )
 
-    def reasons(self, rows: pd.DataFrame, addresses: "pd.Series[str]") -> "pd.Series[str]":
+    def reasons(
+        self, rows: pd.DataFrame, addresses: "pd.Series[str]", is_granted: "pd.Series[bool] | None" = None
+    ) -> "pd.Series[str]":
         """Return why each row must not be sent, as `Reason` values; missing if it may be sent.
 
         Args:
             rows: columns `entity_type`, `entity_id`, `consent_at`.
             addresses: the normalized addresses of the rows; missing if a row has none.
+            is_granted: where `consent_at` is of a grant: only a grant ends an erasure; None for all.
         """
+        keys, consent_at = self.erased.record_tokens(entity_keys(rows)), rows["consent_at"]
+        addresses = self.erased.address_tokens(addresses)
         reason = pd.Series(pd.NA, index=rows.index, dtype="str")
-        if self.remembered:
-            reason[among(entity_keys(rows), self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
-        if self.regranted:
-            reason[among(entity_keys(rows), self.regranted)] = Reason.UNDATED_REGRANT.value
+        reason[among(keys, self.remembered)] = Reason.WITHDRAWAL_VANISHED.value
+        reason[among(keys, self.regranted)] = Reason.UNDATED_REGRANT.value
         reason[among(addresses, self.blocked)] = Reason.BLOCKLISTED.value
         reason[among(addresses, self.bounced)] = Reason.BOUNCED.value
-        reason[_not_newer(rows["consent_at"], addresses, self.pending_at)] = Reason.ON_UNSUBSCRIBE_LIST.value
-        reason[_not_newer(rows["consent_at"], addresses, self.unclear_address_at)] = Reason.CONSENT_UNCLEAR.value
-        if self.unclear_at:
-            keys, without = entity_keys(rows), rows["consent_at"].isna().to_numpy()
-            unclear = _not_newer(rows["consent_at"], keys, self.unclear_at) | (among(keys, self.unclear_at) & without)
-            reason[unclear] = Reason.CONSENT_UNCLEAR.value
-        reason[_not_newer(rows["consent_at"], addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
-        reason[_not_newer(rows["consent_at"], addresses, self.unsubscribed_at)] = Reason.UNSUBSCRIBED.value
-        if self.withdrawn:
-            reason[among(entity_keys(rows), self.withdrawn)] = Reason.UNSUBSCRIBED.value
+        reason[_not_newer(consent_at, addresses, self.pending_at)] = Reason.ON_UNSUBSCRIBE_LIST.value
+        reason[_not_newer(consent_at, addresses, self.unclear_address_at)] = Reason.CONSENT_UNCLEAR.value
+        reason[_not_newer(consent_at, keys, self.unclear_at, undated=True)] = Reason.CONSENT_UNCLEAR.value
+        reason[_not_newer(consent_at, addresses, self.withdrawn_at)] = Reason.CONSENT_WITHDRAWN.value
+        reason[_not_newer(consent_at, addresses, self.unsubscribed_at)] = Reason.UNSUBSCRIBED.value
+        reason[among(keys, self.withdrawn)] = Reason.UNSUBSCRIBED.value
+        granted_at = consent_at if is_granted is None else consent_at.where(is_granted)
+        for subjects in (addresses, keys):
+            reason[_not_newer(granted_at, subjects, self.erased.times, undated=True)] = Reason.ERASED.value
         return reason
 
 
@@ -149,10 +162,20 @@ def _newest(rows: pd.DataFrame, by: "pd.Series[str]") -> dict[str, pd.Timestamp]
 
 
 def _not_newer(
-    consent_at: "pd.Series[pd.Timestamp]", keys: "pd.Series[str]", ended_at: Mapping[str, pd.Timestamp]
+    consent_at: "pd.Series[pd.Timestamp]",
+    keys: "pd.Series[str]",
+    ended_at: Mapping[str, pd.Timestamp],
+    *,
+    undated: bool = False,
 ) -> Mask:
-    """Return which consents aren't newer than the time at which consents with the same key ended."""
+    """Return which consents aren't newer than the time at which consents with the same key ended.
+
+    With `undated`, consents without a time are among them.
+    """
     mask = among(keys, ended_at)
+    if not mask.any():
+        return mask
     ended = pd.DatetimeIndex([ended_at[key] for key in keys[mask]], dtype="datetime64[us, UTC]")
-    mask[mask.copy()] = ended >= pd.DatetimeIndex(consent_at[mask])
+    consented = pd.DatetimeIndex(pd.to_datetime(consent_at[mask], utc=True))
+    mask[mask.copy()] = (ended >= consented) | (consented.isna() if undated else False)
     return mask

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
+from campaign_sync.domain.erasure import NO_ERASURES, Erased
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed, entity_keys
 
@@ -24,7 +25,12 @@ class SuppressionReason:
 
 
 def suppression_reasons(
-    suppression: pd.DataFrame, opt_in_id: str, key: str | None, address: str | None, consent_at: datetime | None
+    suppression: pd.DataFrame,
+    opt_in_id: str,
+    key: str | None,
+    address: str | None,
+    consent_at: datetime | None,
+    erased: Erased,
 ) -> list[SuppressionReason]:
     """Return everything that keeps a person out of lists on one opt-in, newest first.
 
@@ -37,7 +43,12 @@ def suppression_reasons(
         key: the person's `entity_type:entity_id`; None if only an address is known.
         address: the person's normalized address; None without one.
         consent_at: the time of the consent that applies now; None without one.
+        erased: everybody who was erased.
     """
+    erased_at = erased.at(address=address, record=key)
+    is_erased = erased_at is not None and (consent_at is None or consent_at <= erased_at)
+    suppression = erased.hide(suppression)
+    key, address = key and erased.record_token(key), address and erased.address_token(address)
     keys = entity_keys(suppression)
     is_own = keys.eq(key or "").fillna(value=False)
     concerning = is_own | suppression["address"].eq(address or "").fillna(value=False)
@@ -45,10 +56,10 @@ def suppression_reasons(
         concerning &= is_own | keys.isna()
     person = _person(key, consent_at or _BEFORE_EVERYTHING)
     addresses = pd.Series([address], dtype="str")
-    reasons = []
+    reasons = [SuppressionReason(Reason.ERASED, erased_at, None, None)] if is_erased else []
     for position in np.flatnonzero(concerning).tolist():
         row = suppression.iloc[[position]]
-        reason = Suppressed.of(row, opt_in_id).reasons(person, addresses).iloc[0]
+        reason = Suppressed.of(row, opt_in_id, NO_ERASURES).reasons(person, addresses).iloc[0]
         if isinstance(reason, str):
             since, source = row["since"].iloc[0], row["source"].iloc[0]
             reasons.append(

@@ -15,6 +15,7 @@ from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.state import State
 
@@ -82,7 +83,7 @@ def open_archive(configuration: Configuration) -> Iterator[ListArchive]:
     Raises:
         StateError: the state database can't be used.
     """
-    with State(configuration.storage.state_url.get_secret_value()) as state:
+    with open_state(configuration) as state:
         yield ListArchive(state, FileStorage(configuration.storage.frames))
 
 

@@ -39,6 +39,7 @@ from campaign_sync.replacement.preflight_checks import FEEDBACK
 from campaign_sync.replacement.proof import people
 from campaign_sync.replacement.read_back import ListContents
 from campaign_sync.replacement.selected_people import select_people
+from campaign_sync.storage.errors import ErasureKeyError
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.replacements import Replacement
@@ -189,7 +190,7 @@ class ListPlanner:
         now = self.now()
         try:
             return self._plan(settings, now)
-        except (CrmError, OptimizelyError, FileStorageError, ReplacementRefusedError) as error:
+        except (CrmError, OptimizelyError, FileStorageError, ErasureKeyError, ReplacementRefusedError) as error:
             return ListPlan(settings, now, problem=_reason(error))
 
     def _plan(self, settings: ListSettings, now: datetime) -> ListPlan:

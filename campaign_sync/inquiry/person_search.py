@@ -84,6 +84,7 @@ class _PersonSearch:
     def __init__(self, sources: Sources, list_settings: Sequence[ListSettings], day: date | None) -> None:
         self._sources, self._list_settings = sources, list_settings
         self._state, self._crm = sources.state, sources.crm
+        self._erased = sources.state.erasures.erased()
         self._now = datetime.now(UTC)
         self._zones = {key: mandator.zone for key, mandator in sources.configuration.mandators.items()}
         self._moments = {key: _end_of(day, zone, self._now) for key, zone in self._zones.items()}
@@ -230,6 +231,7 @@ class _PersonSearch:
             str(entity) if entity else None,
             address,
             consent.occurred_at if consent else None,
+            self._erased,
         )
 
     def _origin(self, record: WriteBackRecord) -> EventOrigin:

@@ -11,6 +11,7 @@ from campaign_sync.inquiry.plan_store import PlanStore
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 
 
@@ -27,7 +28,7 @@ def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool
     url, files = configuration.storage.state_url.get_secret_value(), FileStorage(configuration.storage.frames)
     with ExitStack() as opened:
         store = PlanStore(opened.enter_context(State(url)), files) if save else None
-        state = opened.enter_context(_state(url))
+        state = opened.enter_context(_state(configuration))
         accepts = configuration.crm.undated_regrant == "accept"
         crm = open_crm(configuration, state.consent_memory(accept_undated=accepts))
         crm.check()
@@ -35,9 +36,10 @@ def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool
 
 
 @contextmanager
-def _state(url: str) -> Iterator[State]:
+def _state(configuration: Configuration) -> Iterator[State]:
     """Open the state database without remembering anything; an empty one if the first run would create it."""
     with ExitStack() as opened:
-        if probe_database(url) != READY:
+        url = None
+        if probe_database(configuration.storage.state_url.get_secret_value()) != READY:
             url = f"sqlite:///{opened.enter_context(TemporaryDirectory())}/state.db"
-        yield opened.enter_context(State(url, remembers=False))
+        yield opened.enter_context(open_state(configuration, url=url, remembers=False))

@@ -31,7 +31,8 @@ from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync.orchestration.run_tags import retried_by_dagster
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.exporter import exporting
 from campaign_sync.telemetry.spans import RunSpan, run_span
@@ -86,7 +87,9 @@ class StateResource(dg.ConfigurableResource["StateResource"]):
             StateError: it can't be opened.
         """
         if self._state is None:
-            state = self._opened.enter_context(State(self.configuration.storage.state_url.get_secret_value()))
+            state = self._opened.enter_context(open_state(self.configuration))
+            with suppress(FileStorageError):  # who was erased is suppressed by what the files say, too
+                state.erasures.synchronize()
             if self._run_id:
                 self._opened.enter_context(state.heartbeats.keep_alive(self._run_id))
                 if self._retries:

@@ -24,6 +24,7 @@ from campaign_sync.replacement.live_suppression import live_vendor_suppression
 from campaign_sync.replacement.proof import prove
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, count_unexpected_rows, read_back
 from campaign_sync.replacement.read_columns import ReadColumns
+from campaign_sync.storage.errors import ErasureKeyError
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.replacements import Replacement
 from campaign_sync.storage.state import State
@@ -85,7 +86,7 @@ class DriftCheck:
         known = self.state.list_drifts.of(settings.mandator, settings.name, proven.id)
         try:
             drift = self._compare(settings, proven, known)
-        except (OptimizelyError, CrmError, FileStorageError, _NotComparableError) as error:
+        except (OptimizelyError, CrmError, FileStorageError, ErasureKeyError, _NotComparableError) as error:
             drift = known.after_failed_check(str(error), self.now())
         if self._settled(settings) != proven:  # its replacement has begun, so what was read means nothing
             return None
@@ -157,7 +158,6 @@ class DriftCheck:
             return 0
         reasons = live_vendor_suppression(settings, vendor, missing, lambda _: None)
         with self.crm([settings.schema.opt_in_id]) as crm:
-            suppressed = Suppressed.of(
-                current_suppression(crm, self.state, settings.mandator), settings.schema.opt_in_id
-            )
+            known = current_suppression(crm, self.state, settings.mandator)
+        suppressed = Suppressed.of(known, settings.schema.opt_in_id, self.state.erasures.erased())
         return int((reasons.notna() | suppressed.reasons(missing, missing[ADDRESS]).notna()).sum())

@@ -15,6 +15,7 @@ import pandas as pd
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import CheckContext, CheckOutcome, entity_counts
+from campaign_sync.domain.erasure import Erased
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.recipient import ADDRESS
@@ -196,7 +197,7 @@ class ListReplacer:
             rows,
             preflight.digests,
             accepted,
-            lambda sent: self._suppressed_in_crm(settings, sent),
+            lambda sent: self._suppressed_in_crm(settings, sent, preflight.context.suppressed.erased),
         )
         proof = verification.proof
         self._record(settings, verification.taken_out)
@@ -243,15 +244,20 @@ class ListReplacer:
             incomplete_for=incomplete_for,
         )
 
-    def _suppressed_in_crm(self, settings: ListSettings, sent: pd.DataFrame) -> "pd.Series[str]":
+    def _suppressed_in_crm(self, settings: ListSettings, sent: pd.DataFrame, erased: Erased) -> "pd.Series[str]":
         """Return why the CRM, as it is by now, forbids to write to each of those who were sent; else missing.
 
         Only withdrawals and bounces count: while the CRM is loaded anew, it shows no consents at all.
+
+        Args:
+            settings: the list.
+            sent: their rows.
+            erased: everybody who was erased, as known before the list was changed: to ask again could fail by now.
         """
         with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
             known = current_suppression(crm, self.state, settings.mandator)
         known = known[known["kind"] != SuppressionKind.UNCLEAR]  # an unknown word in the CRM must not empty a list
-        return suppressed_meanwhile(Suppressed.of(known, settings.schema.opt_in_id), sent)
+        return suppressed_meanwhile(Suppressed.of(known, settings.schema.opt_in_id, erased), sent)
 
     def _record_refused(self, settings: ListSettings, rows: pd.DataFrame, codes: Codes) -> None:
         refused = rows[codes != ACCEPTED]

@@ -17,7 +17,7 @@ from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.row_digests import KnownRows, RowDigests, column_chunks, digests_of, row_digests
-from campaign_sync.domain.suppression import Suppressed, entity_keys
+from campaign_sync.domain.suppression import Suppressed, among, entity_keys
 from campaign_sync.domain.vendor_sources import LIVE_LIST_SOURCE
 from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.unsubscribe_lists import lists_left, unsubscribed_flags
@@ -208,7 +208,7 @@ def live_crm_suppression(
         memory.compare(people)
         consents.compare(people)
     recall = memory.recall(remember=remember)
-    suppressed = Suppressed.of(concat_suppressions([known, recall.vanished]), opt_in_id)
+    suppressed = Suppressed.of(concat_suppressions([known, recall.vanished]), opt_in_id, state.erasures.erased())
     reasons = suppressed_meanwhile(suppressed, rows)
     reasons = reasons.where(reasons.notna(), consents.reasons(crm))
     return LiveCrmSuppression(reasons, suppressed, recall)
@@ -218,7 +218,8 @@ def suppressed_meanwhile(suppressed: Suppressed, rows: pd.DataFrame) -> "pd.Seri
     """Return why rows of a snapshot are suppressed by now; none of them was when the snapshot was made."""
     reasons = suppressed.reasons(rows, rows[ADDRESS])
     reasons[reasons.isin(_OF_THE_SELECTION)] = Reason.SUPPRESSED_MEANWHILE.value
-    reasons[entity_keys(rows).isin(suppressed.withdrawn)] = Reason.CONSENT_WITHDRAWN.value
+    withdrawn = among(suppressed.erased.record_tokens(entity_keys(rows)), suppressed.withdrawn)
+    reasons[withdrawn & reasons.ne(Reason.ERASED.value).fillna(value=True)] = Reason.CONSENT_WITHDRAWN.value
     return reasons
 
 

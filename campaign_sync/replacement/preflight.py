@@ -159,6 +159,8 @@ class Preflight:
         """
         if refusal := known_opt_in_list(settings, self.state.recipient_lists):
             require_passed(settings, [refusal])
+        if problem := self.state.erasures.key_problem():
+            require_passed(settings, [CheckOutcome("erasures", False, problem)])
         result = self._examine(settings, unfinished, replayed, applied)
         outcomes = list(result.outcomes)
         passed_campaigns: frozenset[int] = frozenset()
@@ -234,7 +236,8 @@ class Preflight:
         # Only now: should the vendor claim that nearly everybody has left, the size refuses it, and no consent is
         # withdrawn.
         recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
-        recorder.record_live_opt_outs(settings, findings.people, findings.at_vendor, findings.vendor_now)
+        known = in_crm.in_crm.reasons.ne(Reason.ERASED.value).fillna(value=True)  # nothing is recorded of the others
+        recorder.record_live_opt_outs(settings, findings.people[known], findings.at_vendor[known], findings.vendor_now)
         columns = find_columns(settings, self.vendor, findings.rows)
         digests = row_digests(findings.rows, columns.snapshot_columns)
         read = cache(lambda: read_list(columns, self.vendor, digests))

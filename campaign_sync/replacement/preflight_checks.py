@@ -55,7 +55,8 @@ def check_context(
     record = record or read_list_record(settings, state)
     opt_in_id = settings.schema.opt_in_id
     if suppressed is None:
-        suppressed = Suppressed.of(current_suppression(crm, state, settings.mandator), opt_in_id)
+        known = current_suppression(crm, state, settings.mandator)
+        suppressed = Suppressed.of(known, opt_in_id, state.erasures.erased())
     accepted = state.recipient_lists.accepted_size(settings.mandator, settings.name, *run_ids)
     sent_before, list_baseline = size_baselines(
         settings, vendor, state, record.proven, before_preflight=before_preflight

@@ -42,11 +42,12 @@ def select_people(
 
     Raises:
         CrmError: the CRM can't be read, or what the list asks of it isn't there.
+        ErasureKeyError: people were erased, and can't be recognized.
     """
     opt_in_id = settings.schema.opt_in_id
     list_opt_in(crm, settings)
     excluded = read_excluded(crm, settings.exclusions)
-    picked, split = _split(crm, settings, Suppressed.of(suppressed, opt_in_id), excluded)
+    picked, split = _split(crm, settings, Suppressed.of(suppressed, opt_in_id, state.erasures.erased()), excluded)
     outcomes = [
         check_consents(crm.consent_rows(opt_in_id)),
         check_vanished_withdrawals(settings, suppressed, known_withdrawals, state),

@@ -1,4 +1,4 @@
-"""Errors of the state database: `StateError`, and `RevisionError` below it."""
+"""Errors of the state database: `StateError`, and `RevisionError` below it; and `ErasureKeyError`."""
 
 from campaign_sync.errors import CampaignSyncError
 
@@ -13,3 +13,7 @@ class RevisionError(StateError):
     """The tables belong to another version of the product. Retrying doesn't help."""
 
     retryable = False
+
+
+class ErasureKeyError(CampaignSyncError):
+    """Erased people can't be recognized, or none can be erased: `erasure.key` is missing, or another."""

@@ -235,6 +235,21 @@ class FileStorage:
             frames = [pd.read_parquet(io.BytesIO(file.read_bytes()), columns=list(columns)) for file in files]
         return pd.concat(frames, ignore_index=True) if frames else None
 
+    def write_document(self, name: str, content: bytes) -> None:
+        """Write a file of a name of its own, replacing the one of that name."""
+        self._write(name, content)
+
+    def documents(self, folder: str) -> list[str]:
+        """Return the names of the documents in a folder, which are JSON."""
+        path = self.base / folder
+        with self._usable(path, "read"):
+            return sorted(f"{folder}/{file.name}" for file in path.glob("*.json")) if path.exists() else []
+
+    def read_document(self, name: str) -> bytes:
+        """Return the content of a document."""
+        with self._usable(self.base / name, "read"):
+            return (self.base / name).read_bytes()
+
     def write_page(self, name: str, text: str) -> str:
         """Write an HTML page that names no recipient, replacing the one of that name. Return its path or URL."""
         self._write(name, text.encode(), public=True)

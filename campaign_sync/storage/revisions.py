@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from campaign_sync.storage.consent_tables import metadata
+from campaign_sync.storage.erasure_tables import metadata
 from campaign_sync.storage.errors import RevisionError
 
 VERSION_TABLE = "campaign_sync_version"

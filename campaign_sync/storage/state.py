@@ -1,7 +1,7 @@
 """The state database: everything the product remembers from day to day."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -15,8 +15,10 @@ from campaign_sync.storage.consent_memory import RememberedConsents
 from campaign_sync.storage.consent_observations import ConsentObservations
 from campaign_sync.storage.crm_write_backs import WriteBacks
 from campaign_sync.storage.database import open_database
+from campaign_sync.storage.erasures import Erasures
 from campaign_sync.storage.expired_rows import ExpiredRows
 from campaign_sync.storage.feedback_imports import FeedbackImports
+from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.gauges import Gauges
 from campaign_sync.storage.incidents import Incidents
 from campaign_sync.storage.known_withdrawals import KnownWithdrawals
@@ -53,12 +55,21 @@ class Acceptances:
 class State:
     """The state database, by its parts. See the class of each."""
 
-    def __init__(self, url: str, *, remembers: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        remembers: bool = True,
+        erasure_key: Callable[[], str] | None = None,
+        files: FileStorage | None = None,
+    ) -> None:
         """Open the database, and create the tables of a new one.
 
         Args:
             url: of the database.
             remembers: whether what the CRM shows of consents is stored. A plan only judges it, and forgets it.
+            erasure_key: returns the key by which erased people are recognized; None where there is none.
+            files: the file storage, which knows erasures as well.
 
         Raises:
             RevisionError: its tables belong to another version.
@@ -91,6 +102,7 @@ class State:
         self.report_mails = ReportMails(self._engine)
         self.gauges = Gauges(self._engine)
         self.expired_rows = ExpiredRows(self._engine)
+        self.erasures = Erasures(self._engine, erasure_key, files)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

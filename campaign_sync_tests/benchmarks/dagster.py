@@ -35,6 +35,7 @@ from campaign_sync.cli.run import run_daily_replacement
 from campaign_sync.crm.port import SELECTION_COLUMNS
 from campaign_sync.domain.asset_names import AssetKind, AssetName
 from campaign_sync.domain.checks import check_snapshot
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.snapshot import build_snapshot
 from campaign_sync.domain.suppression import Suppressed
@@ -112,7 +113,7 @@ def _without(rig: Installation) -> None:
                 columns = sorted(set(listed.schema.attributes.values()) - set(SELECTION_COLUMNS))
                 with resources.crm.snapshot([listed.schema.opt_in_id]) as crm:
                     picked = pd.concat(crm.select(listed.pick, listed.schema.opt_in_id, columns), ignore_index=True)
-                    selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id))
+                    selected = split_by_consent(picked, Suppressed.of(suppressed, listed.schema.opt_in_id, NO_ERASURES))
                     state.rejections.record("nord", name, selected.rejections, run_id)
                     frozen = build_snapshot(selected.rows, listed.schema, list_opt_in(crm, listed))
                     around = check_context(listed, resources.vendor(), crm, state, run_id)

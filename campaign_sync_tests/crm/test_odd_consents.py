@@ -10,6 +10,7 @@ from campaign_sync.crm.port import CrmError, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.checks import check_consents
 from campaign_sync.domain.consent import ConsentEventCounts, ConsentWords
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import split_by_consent
@@ -35,7 +36,9 @@ def later(days: float = 1) -> str:
 
 def kept_out(small: SmallCrm, opt_in_id: str = "news") -> dict[str, str]:
     """Why people aren't selected, by id; and the gate agrees about everybody else."""
-    sifted = split_by_consent(small.selected(opt_in_id=opt_in_id), Suppressed.of(small.suppressed(), opt_in_id))
+    sifted = split_by_consent(
+        small.selected(opt_in_id=opt_in_id), Suppressed.of(small.suppressed(), opt_in_id, NO_ERASURES)
+    )
     with small.crm.snapshot() as snapshot:
         consenting = {entity for entity, *_ in snapshot.consenting(opt_in_id)}
     chosen = {f"{row.entity_type}:{row.entity_id}" for row in sifted.rows.itertuples()}

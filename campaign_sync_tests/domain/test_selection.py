@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, split_by_consent
 from campaign_sync.domain.suppression import Suppressed, SuppressionKind
@@ -21,7 +22,7 @@ SHARED = {**UNSUBSCRIBE, "entity_type": "lead", "entity_id": "9", "address": "an
 
 def reasons(person: dict[str, Any], *entries: dict[str, Any]) -> list[str]:
     """Return why a person isn't selected; empty if they are."""
-    split = split_by_consent(crm_selection([person]), Suppressed.of(suppression(entries), "newsletter"))
+    split = split_by_consent(crm_selection([person]), Suppressed.of(suppression(entries), "newsletter", NO_ERASURES))
     assert len(split.rows) + len(split.rejections) == 1
     return list(split.rejections["reason"])
 
@@ -101,7 +102,7 @@ def test_everybody_is_selected_or_rejected_and_no_suppressed_person_is_selected(
 ) -> None:
     frame = crm_selection(people)
     frame.index = frame.index * index_step  # rows that came in chunks have any index
-    split = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
+    split = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter", NO_ERASURES))
 
     def keys(rows: Any) -> list[tuple[str, str]]:
         return list(zip(rows["entity_type"], rows["entity_id"], strict=True))
@@ -121,8 +122,8 @@ def test_everybody_is_selected_or_rejected_and_no_suppressed_person_is_selected(
 def test_a_frame_is_split_in_parts_as_it_is_as_a_whole(
     people: list[dict[str, Any]], entries: list[dict[str, Any]], rows: int
 ) -> None:
-    frame, suppressed = crm_selection(people), Suppressed.of(suppression(entries), "newsletter")
-    whole = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter"))
+    frame, suppressed = crm_selection(people), Suppressed.of(suppression(entries), "newsletter", NO_ERASURES)
+    whole = split_by_consent(frame, Suppressed.of(suppression(entries), "newsletter", NO_ERASURES))
     parts = [split_by_consent(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
     pd.testing.assert_frame_equal(pd.concat([part.rows for part in parts], ignore_index=True), whole.rows)
     pd.testing.assert_frame_equal(pd.concat([part.rejections for part in parts], ignore_index=True), whole.rejections)

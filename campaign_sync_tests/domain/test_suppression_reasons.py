@@ -7,6 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.suppression_reasons import SuppressionReason, suppression_reasons
@@ -36,9 +37,9 @@ def test_a_person_has_suppression_reasons_exactly_if_they_are_suppressed(
     known = suppression(entries)
     person = pd.DataFrame({"entity_type": ["contact"], "entity_id": [entity_id], "consent_at": [consent_at]})
 
-    explained = suppression_reasons(known, "newsletter", f"contact:{entity_id}", address, consent_at)
+    explained = suppression_reasons(known, "newsletter", f"contact:{entity_id}", address, consent_at, NO_ERASURES)
 
-    reason = Suppressed.of(known, "newsletter").reasons(person, pd.Series([address], dtype="str")).iloc[0]
+    reason = Suppressed.of(known, "newsletter", NO_ERASURES).reasons(person, pd.Series([address], dtype="str")).iloc[0]
     assert (reason in [entry.reason for entry in explained]) if isinstance(reason, str) else not explained
 
 
@@ -56,8 +57,14 @@ def test_a_suppression_reason_has_its_date_source_and_entity() -> None:
     shared = SuppressionReason(Reason.CONSENT_WITHDRAWN, MARCH, None, "lead:7")
     own = SuppressionReason(Reason.UNSUBSCRIBED, MARCH, None, "lead:7")
 
-    assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", JANUARY) == [shared, bounce]
-    assert suppression_reasons(known, "newsletter", "lead:7", "anna@example.org", JANUARY) == [own, bounce]
-    assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", None) == [bounce]
-    assert suppression_reasons(known, "newsletter", "contact:1", None, JANUARY) == []
-    assert suppression_reasons(suppression([]), "newsletter", None, "anna@example.org", None) == []
+    assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", JANUARY, NO_ERASURES) == [
+        shared,
+        bounce,
+    ]
+    assert suppression_reasons(known, "newsletter", "lead:7", "anna@example.org", JANUARY, NO_ERASURES) == [
+        own,
+        bounce,
+    ]
+    assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", None, NO_ERASURES) == [bounce]
+    assert suppression_reasons(known, "newsletter", "contact:1", None, JANUARY, NO_ERASURES) == []
+    assert suppression_reasons(suppression([]), "newsletter", None, "anna@example.org", None, NO_ERASURES) == []

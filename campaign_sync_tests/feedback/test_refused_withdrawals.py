@@ -11,6 +11,7 @@ from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.feedback import Attribution, ConsentRef, Unsubscribe
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.current_suppression import current_suppression
@@ -62,7 +63,7 @@ class Refusing:
 
     def kept_out(self, opt_in_id: str) -> Suppressed:
         with self.crm.snapshot() as snapshot:
-            return Suppressed.of(current_suppression(snapshot, self.state, "nord"), opt_in_id)
+            return Suppressed.of(current_suppression(snapshot, self.state, "nord"), opt_in_id, NO_ERASURES)
 
 
 def _no_vendor() -> NoReturn:

@@ -11,6 +11,7 @@ import pytest
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.consent import ConsentKind
 from campaign_sync.domain.consent_state import ADDRESS_PREFIX, ConsentState, StateEvent
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.suppression import Suppressed
@@ -67,7 +68,7 @@ class CrmOfStates:
         """Return the reason of everybody, or `IN`."""
         self.load(shown, now)
         suppressed = self.suppressed(now)
-        split = split_by_consent(self.small.selected(), Suppressed.of(suppressed, "news"))
+        split = split_by_consent(self.small.selected(), Suppressed.of(suppressed, "news", NO_ERASURES))
         reasons = dict(zip(split.rejections["entity_id"], split.rejections["reason"], strict=True))
         return {key.removeprefix("contact:"): reasons.get(key.removeprefix("contact:"), IN) for key in self.addresses}
 
@@ -121,7 +122,7 @@ def test_an_undated_flip_back_keeps_out_with_a_reason_of_its_own_until_it_is_acc
     assert (outcome.passed, outcome.stops) == (False, False)
     assert "1 person as granted again for news without a newer date" in outcome.summary
     frame = two.suppressed(NOON + 3 * DAY, remember=False)
-    (reason,) = suppression_reasons(frame, "news", ANNA, "anna@example.org", None)
+    (reason,) = suppression_reasons(frame, "news", ANNA, "anna@example.org", None, NO_ERASURES)
     assert (reason.reason, reason.since) == (Reason.UNDATED_REGRANT, NOON + DAY)
 
     assert two.accept_at(NOON + 3 * DAY + HOUR) == 1

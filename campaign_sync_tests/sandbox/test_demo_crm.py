@@ -13,6 +13,7 @@ from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
 from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.address import normalize_address
+from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.suppression import Suppressed
@@ -46,7 +47,9 @@ def picked(url: str, pick: Pick) -> pd.DataFrame:
 
 def kept(url: str, pick: Pick, mandator: str) -> pd.DataFrame:
     with SqlCrm(url).snapshot() as snapshot:
-        return split_by_consent(picked(url, pick), Suppressed.of(snapshot.suppression(mandator), LISTS[pick][0])).rows
+        return split_by_consent(
+            picked(url, pick), Suppressed.of(snapshot.suppression(mandator), LISTS[pick][0], NO_ERASURES)
+        ).rows
 
 
 def test_it_works_on_every_database(database_url: str) -> None:

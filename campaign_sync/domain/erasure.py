@@ -1,0 +1,213 @@
+"""Erased people: known by keyed hashes only, so that they stay suppressed without being stored."""
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple, Self
+
+import pandas as pd
+import pyarrow as pa
+
+from campaign_sync.domain.address import former_recipient_id, usable_address
+from campaign_sync.domain.arrow_text import iter_chunks, text_column
+
+KEY_LENGTH: Final = 32
+"""How many characters the configured key has at least."""
+
+ERASED_TYPE: Final = "erased"
+"""The type of the record of an erased person; its id is the hash."""
+
+_DOMAIN: Final = "@erased.invalid"
+"""The domain of what replaces the address of an erased person: a form that every reader of addresses accepts, at a
+domain that will never exist (RFC 2606)."""
+
+_DIGEST_BYTES = 16
+
+
+class SubjectKind(StrEnum):
+    """What a hash was made of."""
+
+    ADDRESS = "address"
+    RECORD = "record"
+
+
+class Subject(NamedTuple):
+    """The keyed hash of an address or of a CRM record of an erased person."""
+
+    kind: SubjectKind
+    digest: str
+    """32 hexadecimal characters."""
+
+
+class ErasureKey:
+    """Makes the hashes of erased people. They can be compared only with the same key.
+
+    HMAC-SHA-256 of the standard library, whose values never change; each purpose has a key derived from the secret.
+
+    Args:
+        secret: the configured key, which is stored with no hash.
+
+    Raises:
+        ValueError: it is too short.
+    """
+
+    def __init__(self, secret: str) -> None:
+        if len(secret) < KEY_LENGTH:
+            raise ValueError(f"the key of erasures has at least {KEY_LENGTH} characters")
+        self._hmacs = {purpose: _derived(secret, purpose) for purpose in (*SubjectKind, "probe")}
+
+    @property
+    def probe(self) -> str:
+        """The hash of a constant, by which another key is recognized."""
+        return self._digest("probe", "")
+
+    def of_address(self, address: str) -> str:
+        """Return the hash of a recipient id, as `domain.address` normalizes it."""
+        return self._digest(SubjectKind.ADDRESS, address)
+
+    def of_record(self, key: str) -> str:
+        """Return the hash of a record by its text form `entity_type:entity_id`."""
+        return self._digest(SubjectKind.RECORD, key)
+
+    def subjects(self, emails: Iterable[str], records: Iterable[str]) -> frozenset[Subject]:
+        """Return the hashes of a person: of all recipient ids that the addresses have or had, and of the records.
+
+        Args:
+            emails: addresses as the CRM or a list has them.
+            records: `entity_type:entity_id`.
+        """
+        ids = {form for email in emails for form in (usable_address(email), former_recipient_id(email)) if form}
+        return frozenset(
+            {
+                *(Subject(SubjectKind.ADDRESS, self.of_address(recipient_id)) for recipient_id in ids),
+                *(Subject(SubjectKind.RECORD, self.of_record(record)) for record in records),
+            }
+        )
+
+    def _digest(self, purpose: str, value: str) -> str:
+        keyed = self._hmacs[purpose].copy()  # there may be millions, as in `domain.pseudonym`
+        keyed.update(value.encode("utf-8", "surrogatepass"))
+        return keyed.digest()[:_DIGEST_BYTES].hex()
+
+
+def _derived(secret: str, purpose: str) -> hmac.HMAC:
+    key = hmac.digest(secret.encode("utf-8", "surrogatepass"), f"campaign_sync erasure {purpose}".encode(), "sha256")
+    return hmac.new(key, digestmod="sha256")
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """The erasure of one person."""
+
+    id: str
+    erased_at: datetime
+    """UTC. Consents that aren't newer than this count no more."""
+    asked_by: str
+    reason: str
+    """Of the person who asked for it. It contains no personal data."""
+    probe: str
+    """`ErasureKey.probe` of the key that the hashes were made with."""
+    subjects: frozenset[Subject]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Everybody who was erased."""
+
+    key: ErasureKey | None = None
+    times: Mapping[str, pd.Timestamp] = field(default_factory=dict)
+    """When they were erased last, by the token of an address or a record."""
+
+    @classmethod
+    def of(cls, key: ErasureKey, erasures: Iterable[Erasure]) -> Self:
+        """Return everybody whom these erasures are about."""
+        times: dict[str, pd.Timestamp] = {}
+        for erasure in erasures:
+            at = pd.Timestamp(erasure.erased_at).as_unit("us")
+            for subject in erasure.subjects:
+                token = _token(*subject)
+                times[token] = max(at, times.get(token, at))
+        return cls(key, times)
+
+    def __bool__(self) -> bool:
+        return bool(self.times)
+
+    def at(self, *, address: str | None = None, record: str | None = None) -> datetime | None:
+        """Return when an address or a record was erased last; None if neither was.
+
+        Args:
+            address: normalized.
+            record: `entity_type:entity_id`.
+        """
+        tokens = [self.address_token(address or ""), self.record_token(record or "")]
+        times = [self.times[token] for token in tokens if token in self.times]
+        return max(times).to_pydatetime() if times else None
+
+    def address_token(self, address: str) -> str:
+        """Return what replaces an address: its token if it was erased, else the address."""
+        if not self.times or self.key is None:
+            return address
+        token = _token(SubjectKind.ADDRESS, self.key.of_address(address))
+        return token if token in self.times else address
+
+    def record_token(self, record: str) -> str:
+        """Return what replaces a record `entity_type:entity_id`: its token if it was erased, else the record."""
+        if not self.times or self.key is None:
+            return record
+        token = _token(SubjectKind.RECORD, self.key.of_record(record))
+        return token if token in self.times else record
+
+    def address_tokens(self, addresses: "pd.Series[str]") -> "pd.Series[str]":
+        """Return `address_token` of every address; missing ones stay missing."""
+        return _mapped(addresses, self.address_token) if self.times else addresses
+
+    def record_tokens(self, records: "pd.Series[str]") -> "pd.Series[str]":
+        """Return `record_token` of every record; missing ones stay missing."""
+        return _mapped(records, self.record_token) if self.times else records
+
+    def record_digest(self, record: str) -> str:
+        """Return the hash of a record `entity_type:entity_id`. Raise ValueError without erasures."""
+        if self.key is None:
+            raise ValueError("there are no erasures, so there is no key")
+        return self.key.of_record(record)
+
+    def hide(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame with columns `address`, `entity_type` and `entity_id`, with tokens for erased people.
+
+        An erased record has `ERASED_TYPE` as its type and the hash as its id, so that its text form is its token.
+        """
+        if not self.times:
+            return frame
+        records = frame["entity_type"].astype("str") + ":" + frame["entity_id"].astype("str")
+        tokens = self.record_tokens(records)
+        prefix = f"{ERASED_TYPE}:"
+        is_erased = tokens.str.startswith(prefix).fillna(value=False).to_numpy(dtype=bool)
+        digests = tokens.str.removeprefix(prefix)
+        return frame.assign(
+            address=self.address_tokens(frame["address"]),
+            entity_type=frame["entity_type"].mask(is_erased, ERASED_TYPE).astype("str"),
+            entity_id=frame["entity_id"].mask(is_erased, digests).astype("str"),
+        )
+
+
+NO_ERASURES: Final = Erased()
+"""No erasure at all."""
+
+
+def _token(kind: SubjectKind, digest: str) -> str:
+    return digest + _DOMAIN if kind is SubjectKind.ADDRESS else f"{ERASED_TYPE}:{digest}"
+
+
+def is_token(address: str) -> bool:
+    """Return whether a text is the token of an erased person's address."""
+    return address.endswith(_DOMAIN)
+
+
+def _mapped(column: "pd.Series[str]", token: Callable[[str], str]) -> "pd.Series[str]":
+    chunks = [
+        pa.array([None if text is None else token(text) for text in chunk.to_pylist()], pa.large_string())
+        for chunk in iter_chunks(column)
+    ]
+    return text_column(pa.chunked_array(chunks, pa.large_string()), column.index)

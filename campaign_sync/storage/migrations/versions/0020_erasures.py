@@ -1,0 +1,30 @@
+"""Erasures of people, and the keyed hashes by which they stay suppressed."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0020"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply the change."""
+    op.create_table(
+        "erasure",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("erased_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("asked_by", sa.String(length=255), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("probe", sa.String(length=32), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "erasure_subject",
+        sa.Column("erasure_id", sa.String(length=36), nullable=False),
+        sa.Column("digest", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("erasure_id", "digest"),
+    )

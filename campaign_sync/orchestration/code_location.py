@@ -11,7 +11,6 @@ from campaign_sync.orchestration.assets.mandator import mandator_assets
 from campaign_sync.orchestration.broken_mandators import broken_daily_job, broken_daily_schedule
 from campaign_sync.orchestration.configuration_sensor import configuration_sensor
 from campaign_sync.orchestration.daily_replacement import daily_schedule
-from campaign_sync.orchestration.deadlines import with_freshness
 from campaign_sync.orchestration.feedback_schedules import feedback_schedules
 from campaign_sync.orchestration.mandator_jobs import MandatorJobs
 from campaign_sync.orchestration.resources import all_resources
@@ -42,7 +41,7 @@ def build_definitions(
         broken_daily_schedule(name, settings, configuration.language, prefix=prefix) for name, settings in broken
     )
     schedules += [schedule for schedule in broken_schedules if schedule]
-    assets = {name: with_freshness(mandator_assets(configuration, name), settings, now) for name, settings in mandators}
+    assets = {name: mandator_assets(configuration, name, now) for name, _ in mandators}
     jobs = {name: MandatorJobs.of(configuration, name) for name in assets}
     sensors = [*all_sensors(configuration, assets, jobs), configuration_sensor(configuration)]
     all_assets = [asset for name in assets for asset in assets[name]]

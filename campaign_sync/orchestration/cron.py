@@ -6,6 +6,7 @@ UTC: Python compares and subtracts two moments of one zone by their wall clocks.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain, islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
@@ -56,6 +57,7 @@ def longest_lead(start: str, end: str, zone: ZoneInfo, since: datetime) -> timed
     return max(leads)
 
 
+@cache  # slow, and the same for every list, and for many mandators
 def shortest_gap(cron: str) -> timedelta:
     """Return the shortest time between two ticks, over years."""
     return get_smallest_cron_interval(cron)

@@ -45,7 +45,7 @@ def find_current_incidents(
     Raises:
         StateError: the state database can't be used.
     """
-    assets = {mandator: mandator_assets(configuration, mandator) for mandator in configuration.mandators}
+    assets = {mandator: mandator_assets(configuration, mandator, now) for mandator in configuration.mandators}
     monitored = {mandator: MonitoredAssets.of(mandator, assets[mandator]) for mandator in assets}
     dagster = DagsterReader(monitored.values()).read(instance, now)
     attempts = {

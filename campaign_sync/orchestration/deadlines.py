@@ -1,6 +1,6 @@
 """Deadlines of recipient lists, their freshness policy in Dagster, and the incident of a late list."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -9,12 +9,11 @@ import dagster as dg
 
 from campaign_sync.alerts.detection import named
 from campaign_sync.config import Configuration, MandatorSettings
-from campaign_sync.domain.asset_names import AssetKind, recipient_list_page
+from campaign_sync.domain.asset_names import recipient_list_page
 from campaign_sync.domain.deadline import Deadline, missed_deadline
 from campaign_sync.domain.incident import Incident, IncidentKind, Subject
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.moment import moment
-from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.cron import last_tick, longest_gap, longest_lead, shortest_gap, ticks_between
 from campaign_sync.replacement.list_readiness import Expected
 from campaign_sync.storage.state_view import StateView
@@ -77,7 +76,12 @@ def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessP
         return None
     if settings.deadline is None:
         return dg.FreshnessPolicy.time_window(fail_window=rule.max_age)
-    return dg.FreshnessPolicy.cron(settings.deadline, rule.max_age, settings.timezone)
+    return _freshness_by_cron(settings.deadline, rule.max_age, settings.timezone)
+
+
+@lru_cache(maxsize=8)  # slow, and the same for many mandators
+def _freshness_by_cron(set_times: str, max_age: timedelta, timezone: str) -> dg.FreshnessPolicy:
+    return dg.FreshnessPolicy.cron(set_times, max_age, timezone)
 
 
 def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:
@@ -133,19 +137,3 @@ def late_lists(
             ),
             recipient_list_page(mandator, name, prefix=configuration.prefix),
         )
-
-
-def with_freshness(
-    assets: Iterable[dg.AssetsDefinition], settings: MandatorSettings, now: datetime
-) -> list[dg.AssetsDefinition]:
-    """Return the mandator's assets, the recipient lists among them with its freshness policy."""
-    policy = freshness_policy(settings, now)
-    if policy is None:
-        return list(assets)
-
-    def add_policy(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
-        if asset_name(asset.key).kind is not AssetKind.RECIPIENT_LIST:
-            return asset
-        return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=policy))
-
-    return [add_policy(asset) for asset in assets]

@@ -84,7 +84,7 @@ def plan_day(instance: dg.DagsterInstance, mandator: str, lists: list[str]) -> N
 
 def sensors_of(world: Configuration) -> list[dg.SensorDefinition]:
     jobs = {name: MandatorJobs.of(world, name) for name in world.mandators}
-    return all_sensors(world, {name: mandator_assets(world, name) for name in world.mandators}, jobs)
+    return all_sensors(world, {name: mandator_assets(world, name, datetime.now(UTC)) for name in world.mandators}, jobs)
 
 
 def statements(folder: Path, mandators: int, lists: int) -> dict[str, Counter[str]]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from campaign_sync.cli.report import report_after_run, write_report
 from campaign_sync.config import ReportSettings
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.assets.report import OF_RUN_TAG, REPORT_TAG, report_asset
 from campaign_sync.orchestration.daily_replacement import MANDATOR_TAG, PLANNED_FOR, daily_job_name
 from campaign_sync.orchestration.report_sensor import report_job
@@ -153,7 +154,8 @@ def test_the_command_names_lists_of_the_day_that_are_not_there(installation: Ins
 def test_without_languages_there_are_no_reports(installation: Installation) -> None:
     installation.settings["reports"] = {"languages": []}
     configuration = installation.configuration
-    assert report_asset(configuration, "nord") is None
+    builder = AssetBuilder("nord", configuration.mandators["nord"], datetime.now(UTC))
+    assert report_asset(builder, configuration, "nord") is None
     assert report_job(configuration, "nord") is None
     assert "campaign_sync_reports" not in {sensor.name for sensor in installation.definitions.sensors or []}
     daily = installation.definitions.resolve_job_def(daily_job_name("nord"))

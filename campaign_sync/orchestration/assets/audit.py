@@ -8,13 +8,12 @@ from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.unsubscribe_audit import UnsubscribeAudit
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, in_language, seen_in
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.telemetry.spans import note_rows
 
@@ -27,15 +26,14 @@ _NOW = {
 """What becomes of opt-outs that the CRM didn't know; by whether feedback rows name the opt-in."""
 
 
-def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
+def audit_asset(builder: AssetBuilder, mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "audit"]`: everybody with a granted consent, looked up at the vendor."""
     key, called = asset_key(mandator, AssetKind.AUDIT, prefix=settings.prefix), settings.display_name(mandator)
     rows_name_opt_ins = bool(settings.feedback.opt_in_readers)
     await_rows = rows_name_opt_ins and settings.unsubscribe_lists == "client"
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={crm_kind, "report"},
         description=asset_description(
             settings.language,
@@ -73,7 +71,6 @@ def audit_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.
             ),
         ],
     )
-    @with_resources(settings.prefix)
     def compare(
         context: dg.AssetExecutionContext,
         run: RunResource,

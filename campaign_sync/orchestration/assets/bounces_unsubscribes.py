@@ -14,13 +14,12 @@ from campaign_sync.domain.progress import Progress, report
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.freshness import ReaderFreshness, reader_freshness, vendor_time
 from campaign_sync.feedback.pending_feedback import SHOWN_FILES, UnparsedRows, preview_imports
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, in_language, seen_in
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.storage.feedback_imports import FeedbackImport
 from campaign_sync.telemetry.spans import note_rows
@@ -55,7 +54,9 @@ CHECKS = {
 """By check: its rule, and what to do if it doesn't hold."""
 
 
-def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind) -> dg.AssetsDefinition:
+def feedback_asset(
+    builder: AssetBuilder, mandator: str, settings: MandatorSettings, kind: FeedbackKind
+) -> dg.AssetsDefinition:
     """Return the asset `[mandator, kind]`, which fetches everything since the last import into CSV files."""
     readers = [reader for reader in settings.feedback.readers if READER_KINDS[reader] is kind]
 
@@ -63,9 +64,8 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
     key = asset_key(mandator, AssetKind(kind), prefix=settings.prefix)
     source = Message("the files that are delivered") if settings.feedback.files else and_joined(readers)
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={"file", "csv"} if settings.feedback.files else {"csv"},
         description=asset_description(
             settings.language,
@@ -86,7 +86,6 @@ def feedback_asset(mandator: str, settings: MandatorSettings, kind: FeedbackKind
             for name, texts in CHECKS.items()
         ],
     )
-    @with_resources(settings.prefix)
     def fetch(
         context: dg.AssetExecutionContext,
         run: RunResource,

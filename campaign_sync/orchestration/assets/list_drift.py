@@ -11,20 +11,19 @@ from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.list_drift import ListDrift
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.moment import moment
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.check_names import UNCHANGED
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, in_language, seen_in, table
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.replacement.drift_check import DriftCheck, settle_abandoned_lists
 from campaign_sync.replacement.list_settings import list_settings
 
 
-def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition:
+def list_drift_asset(builder: AssetBuilder, configuration: Configuration, mandator: str) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "list_drift"]`: two calls per list, and a full read if these show a difference.
 
     It depends on the feedback, which explains why a recipient isn't in a list any more.
@@ -35,9 +34,8 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
     )
     called = settings.display_name(mandator)
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=configuration.prefix),
+    @builder.asset(
+        key,
         kinds={"table"},
         deps=[asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=configuration.prefix)],
         description=asset_description(
@@ -70,7 +68,6 @@ def list_drift_asset(configuration: Configuration, mandator: str) -> dg.AssetsDe
             )
         ],
     )
-    @with_resources(configuration.prefix)
     def list_drift(
         context: dg.AssetExecutionContext,
         run: RunResource,

@@ -13,13 +13,13 @@ from campaign_sync.domain.moment import moment
 from campaign_sync.domain.rejection import describe_reason
 from campaign_sync.inquiry.list_plan import Changes, ListPlan, Verdict
 from campaign_sync.inquiry.plan_sources import open_planner
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import RECIPIENT_LIST_ID, Materialized, pick_metadata, seen_in, table
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import approval_job_name, name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
+from campaign_sync.orchestration.names import approval_job_name
 from campaign_sync.orchestration.resources import RunResource, StateResource, VendorResource
 from campaign_sync.replacement.list_approval import approving_command
 from campaign_sync.replacement.list_settings import ListSettings
@@ -32,13 +32,12 @@ _VERDICTS: Mapping[Verdict, Message] = {
 }
 
 
-def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.AssetsDefinition:
+def list_plan_asset(builder: AssetBuilder, configuration: Configuration, settings: ListSettings) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_plan"]`, which depends on nothing and on which nothing depends."""
     mandator = settings.mandator
 
-    @dg.asset(
-        key=asset_key(mandator, AssetKind.PLAN, settings.name, prefix=settings.prefix),
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        asset_key(mandator, AssetKind.PLAN, settings.name, prefix=settings.prefix),
         kinds={"report"},
         description=asset_description(
             settings.language,
@@ -69,7 +68,6 @@ def list_plan_asset(configuration: Configuration, settings: ListSettings) -> dg.
             settings.language,
         ),
     )
-    @with_resources(settings.prefix)
     def plan(
         context: dg.AssetExecutionContext, run: RunResource, vendor: VendorResource, state: StateResource
     ) -> Materialized:

@@ -13,6 +13,7 @@ from campaign_sync.domain.checks import CHECK_NAMES, CheckOutcome
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.rejection import ACCEPTED, DATA_REASONS, VENDOR_REASONS, Reason
 from campaign_sync.optimizely.errors import OptimizelyError
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.approval_request import request_approval
 from campaign_sync.orchestration.daily_replacement import GROUP_OF
@@ -28,8 +29,6 @@ from campaign_sync.orchestration.metadata import (
     table,
 )
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.replacement.applied_plan import AppliedPlan, find_plan
@@ -72,7 +71,9 @@ SHOWN_DETAILS = 3
 """How many different details of calls of one kind its page shows; the state database has all of them."""
 
 
-def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey | None) -> dg.AssetsDefinition:
+def recipient_list_asset(
+    builder: AssetBuilder, settings: ListSettings, turn: Turn, report: dg.AssetKey | None
+) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_recipient_list"]`: preflight, clear, fill, sweep, read back, proof.
 
     `report` is the asset of the report that is about the list, if there is one; its page links it.
@@ -80,9 +81,8 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
     mandator = settings.mandator
     key = asset_key(mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={"table"},
         op_tags=turn.op_tags(AssetKind.RECIPIENT_LIST),
         deps=[
@@ -128,7 +128,6 @@ def recipient_list_asset(settings: ListSettings, turn: Turn, report: dg.AssetKey
             for name, texts in CHECKS.items()
         ],
     )
-    @with_resources(settings.prefix)
     def recipient_list(
         context: dg.AssetExecutionContext,
         run: RunResource,

@@ -8,15 +8,14 @@ import dagster as dg
 from campaign_sync.config import Configuration
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.message import Message
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.mandator_days import reported_day, unfinished_days
 from campaign_sync.orchestration.metadata import Materialized, seen_in
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.orchestration.repair_hindrances import RepairHindrances
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.run_attempts import newest_attempts
 from campaign_sync.replacement.scheduled_mailings import scheduled_mailings
@@ -31,7 +30,7 @@ OF_RUN_TAG = "campaign_sync/report_of"
 """Tag of a run that makes a report: the daily run that it is about."""
 
 
-def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefinition | None:
+def report_asset(builder: AssetBuilder, configuration: Configuration, mandator: str) -> dg.AssetsDefinition | None:
     """Return the asset `[mandator, "report"]`: pages for people who send mailings; None if no language is configured.
 
     It depends on no asset, so that it is made also when lists have failed.
@@ -40,9 +39,8 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
         return None
     called = configuration.mandators[mandator].display_name(mandator)
 
-    @dg.asset(
-        key=asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix),
-        group_name=name_in_dagster(mandator, prefix=configuration.prefix),
+    @builder.asset(
+        asset_key(mandator, AssetKind.REPORT, prefix=configuration.prefix),
         kinds={"report", "file"},
         metadata=labelled({"mandator": called}, configuration.language),
         description=asset_description(
@@ -58,7 +56,6 @@ def report_asset(configuration: Configuration, mandator: str) -> dg.AssetsDefini
             ),
         ),
     )
-    @with_resources(configuration.prefix)
     def report(
         context: dg.AssetExecutionContext,
         run: RunResource,

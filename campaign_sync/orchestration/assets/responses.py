@@ -10,13 +10,12 @@ from campaign_sync.domain.message import Message
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.response import RESPONSE_READER_KINDS, ResponseKind
 from campaign_sync.domain.text import format_row_count
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
 from campaign_sync.orchestration.metadata import Materialized, fetched_windows, in_language, seen_in
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.responses.dataset import dataset_folder
 from campaign_sync.responses.response_fetcher import ResponseFetcher
@@ -36,10 +35,10 @@ _DESCRIPTIONS = {
 }
 
 
-def response_assets(mandator: str, settings: MandatorSettings) -> list[dg.AssetsDefinition]:
+def response_assets(builder: AssetBuilder, mandator: str, settings: MandatorSettings) -> list[dg.AssetsDefinition]:
     """Return the assets `[mandator, kind]`, one per configured reader."""
     responses = settings.responses
-    return [_response_asset(mandator, settings, reader) for reader in responses.readers] if responses else []
+    return [_response_asset(builder, mandator, settings, reader) for reader in responses.readers] if responses else []
 
 
 def response_keys(mandator: str, settings: MandatorSettings) -> list[dg.AssetKey]:
@@ -48,7 +47,9 @@ def response_keys(mandator: str, settings: MandatorSettings) -> list[dg.AssetKey
     return [_key(mandator, reader, settings.prefix) for reader in readers]
 
 
-def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> dg.AssetsDefinition:
+def _response_asset(
+    builder: AssetBuilder, mandator: str, settings: MandatorSettings, reader: str
+) -> dg.AssetsDefinition:
     key, kind = _key(mandator, reader, settings.prefix), RESPONSE_READER_KINDS[reader]
     called = settings.display_name(mandator)
     description = asset_description(
@@ -70,9 +71,8 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         Message("correct responses.readers in the configuration; the rows are kept and read again then."),
     )
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={"parquet"},
         description=description,
         metadata=labelled(
@@ -80,7 +80,6 @@ def _response_asset(mandator: str, settings: MandatorSettings, reader: str) -> d
         ),
         check_specs=[dg.AssetCheckSpec("layout", asset=key, description=layout)],
     )
-    @with_resources(settings.prefix)
     def responses(
         context: dg.AssetExecutionContext,
         run: RunResource,

@@ -5,10 +5,11 @@ import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.message import Message
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
+from campaign_sync.orchestration.io_manager import FrameHandover
 from campaign_sync.orchestration.metadata import (
     Materialized,
     check_result,
@@ -19,8 +20,6 @@ from campaign_sync.orchestration.metadata import (
     seen_in,
 )
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
 from campaign_sync.orchestration.resources import CrmResource, RunResource, StateResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
@@ -56,20 +55,18 @@ CHECKS = {
 """By check: its rule, and what to do if it doesn't hold."""
 
 
-def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.AssetsDefinition:
+def selection_asset(builder: AssetBuilder, settings: ListSettings, crm_kind: str, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_selection"]`: picked people with a granted consent and a usable address."""
     mandator, opt_in_id = settings.mandator, settings.schema.opt_in_id
     checks = {name: texts for name, texts in CHECKS.items() if name != "exclusions" or settings.exclusions}
     key = asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix)
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={crm_kind, "parquet"},
         op_tags=turn.op_tags(AssetKind.SELECTION),
-        ins={"suppression_state": dg.AssetIn(asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix))},
-        io_manager_key=resource_key(FRAMES, prefix=settings.prefix),
-        dagster_type=FRAME,
+        ins={"suppression_state": asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix)},
+        returns_frame=True,
         description=asset_description(
             settings.language,
             Message(
@@ -109,7 +106,6 @@ def selection_asset(settings: ListSettings, crm_kind: str, turn: Turn) -> dg.Ass
             for name, check in checks.items()
         ],
     )
-    @with_resources(settings.prefix)
     def selection(
         context: dg.AssetExecutionContext,
         suppression_state: pd.DataFrame,

@@ -10,6 +10,7 @@ from campaign_sync.domain.checks import CHECK_NAMES
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import fingerprint, row_digests
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -23,8 +24,6 @@ from campaign_sync.orchestration.metadata import (
     reasons,
 )
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.orchestration.turns import Turn
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
@@ -73,17 +72,16 @@ CHECK_DESCRIPTIONS = {
 _COLUMNS = {RECIPIENT_ID: Message("The vendor's key: the address in one spelling. It never changes.")}
 
 
-def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
+def snapshot_asset(builder: AssetBuilder, settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "<list>_snapshot"]`: mapped, normalized, unique, checked, stored."""
     mandator, schema = settings.mandator, settings.schema
     key = asset_key(mandator, AssetKind.SNAPSHOT, settings.name, prefix=settings.prefix)
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={"pandera", "parquet"},
         op_tags=turn.op_tags(AssetKind.SNAPSHOT),
-        ins={"selection": dg.AssetIn(asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix))},
+        ins={"selection": asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix)},
         description=asset_description(
             settings.language,
             Message(
@@ -119,7 +117,6 @@ def snapshot_asset(settings: ListSettings, turn: Turn) -> dg.AssetsDefinition:
             for name in CHECK_NAMES
         ],
     )
-    @with_resources(settings.prefix)
     def snapshot(
         context: dg.AssetExecutionContext,
         selection: pd.DataFrame,

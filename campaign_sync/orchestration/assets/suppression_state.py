@@ -19,6 +19,7 @@ from campaign_sync.feedback.pending_feedback import PendingFeedback, read_pendin
 from campaign_sync.feedback.propagation_measurement import measure_delays
 from campaign_sync.feedback.withdrawal_history import add_vanished
 from campaign_sync.feedback.write_back import FeedbackWriteBack, WriteBackSummary
+from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
 from campaign_sync.orchestration.errors import translate_errors
@@ -36,11 +37,9 @@ from campaign_sync.orchestration.feedback_checks import (
     delay_metadata,
     hours,
 )
-from campaign_sync.orchestration.io_manager import FRAME, FRAMES, FrameHandover
+from campaign_sync.orchestration.io_manager import FrameHandover
 from campaign_sync.orchestration.metadata import Materialized, column_schema, in_language, seen_in
 from campaign_sync.orchestration.metadata_labels import labelled
-from campaign_sync.orchestration.names import name_in_dagster
-from campaign_sync.orchestration.resource_parameters import resource_key, with_resources
 from campaign_sync.orchestration.resources import CrmResource, FilesResource, RunResource, StateResource, VendorResource
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.spans import note_rows
@@ -60,7 +59,9 @@ _COLUMNS = {
 }
 
 
-def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) -> dg.AssetsDefinition:
+def suppression_asset(
+    builder: AssetBuilder, mandator: str, settings: MandatorSettings, crm_kind: str
+) -> dg.AssetsDefinition:
     """Return the asset `[mandator, "suppression_state"]`: feedback into the CRM, then who is suppressed out of it."""
     key, called = (
         asset_key(mandator, AssetKind.SUPPRESSION_STATE, prefix=settings.prefix),
@@ -68,13 +69,11 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
     )
     opt_in_readers = settings.feedback.opt_in_readers
 
-    @dg.asset(
-        key=key,
-        group_name=name_in_dagster(mandator, prefix=settings.prefix),
+    @builder.asset(
+        key,
         kinds={crm_kind, "parquet"},
         deps=[asset_key(mandator, AssetKind(kind), prefix=settings.prefix) for kind in FeedbackKind],
-        io_manager_key=resource_key(FRAMES, prefix=settings.prefix),
-        dagster_type=FRAME,
+        returns_frame=True,
         description=asset_description(
             settings.language,
             Message(
@@ -97,7 +96,6 @@ def suppression_asset(mandator: str, settings: MandatorSettings, crm_kind: str) 
             if name != "attributed" or opt_in_readers
         ],
     )
-    @with_resources(settings.prefix)
     def suppression_state(
         context: dg.AssetExecutionContext,
         run: RunResource,

@@ -1,5 +1,7 @@
 """The commands of `campaign-sync`: each parses its arguments, calls, and turns the outcome into an exit code."""
 
+import atexit
+import gc
 import json
 import os
 import socket
@@ -69,9 +71,16 @@ ListPatterns = Annotated[
 Who = Annotated[str, typer.Argument(metavar="WHO", help="An address, or a record of the CRM like contact:4711.")]
 
 
+_OBJECTS_BETWEEN_SEARCHES = 10_000
+"""How many more objects there must be before Python searches for garbage; 700 by default, which takes a sixth of the
+time of a list of 100,000."""
+
+
 def main() -> None:
     """Run the console script. Files that it and its children create are for their owner alone by default."""
     os.umask(0o077)
+    gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
+    atexit.register(gc.freeze)  # the memory is given back anyway, so nothing is searched before
     app(prog_name=PACKAGE)  # also as `python -m campaign_sync`
 
 

@@ -1,22 +1,27 @@
 """Dagster's SQLite storages with files that stay open. They override private methods of Dagster's.
 
 Dagster creates an engine, opens the file and closes it again for every event, which takes longer than replacing a small
-list. Only one process at a time creates tables: two at once can leave files behind that no process can open.
+list; and whenever it opens a file, it loads all its migrations to find out that the file has its tables. Only one
+process at a time creates tables: two at once can leave files behind that no process can open.
 """
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
+from alembic.runtime.migration import MigrationContext
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+from dagster._core.storage.sqlite import create_db_conn_string
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, inspect
+from sqlalchemy.exc import DatabaseError
 
 from campaign_sync.orchestration.dagster_internals import ConfigurableClassData
 from campaign_sync.sqlite import PATIENCE_SECONDS, remove_database
@@ -38,6 +43,9 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         with folder_lock(Path(self._base_dir)):
+            with suppress(DatabaseError):  # Dagster repeats it where another process creates the tables
+                if _has_tables(engine):
+                    return
             super()._initdb(engine, for_index_shard)
 
     @contextmanager
@@ -116,7 +124,18 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
 
 class PatientRunStorage(SqliteRunStorage):
-    """The runs. Dagster's own storage waits only five seconds for another process that writes."""
+    """The runs, in a file that is opened once. Dagster's own storage waits only five seconds for another process."""
+
+    def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._engines: dict[int, Engine] = {}
+        self._engines_lock = threading.Lock()
+        super().__init__(conn_string, inst_data)
+
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
+        """Return the storage in a folder."""
+        url = _url_of_existing(base_dir, "runs", "instance_info")
+        return cls(url, inst_data) if url else super().from_local(base_dir, inst_data)
 
     def add_run(self, dagster_run: dg.DagsterRun) -> dg.DagsterRun:
         """Add a run, created by the clock of this process, which dates its events as well, not by the database's."""
@@ -124,19 +143,58 @@ class PatientRunStorage(SqliteRunStorage):
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """Return a transaction."""
-        with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
+        """Return a transaction. Several at once have connections of their own."""
+        with self._engines_lock:
+            process_id = os.getpid()  # a connection doesn't survive a fork
+            if process_id not in self._engines:
+                self._engines[process_id] = create_engine(
+                    self._conn_string, poolclass=QueuePool, connect_args=_PATIENCE
+                )
+            engine = self._engines[process_id]
+        with engine.begin() as connection:
             yield connection
+
+    def dispose(self) -> None:
+        """Close the file."""
+        with self._engines_lock:
+            if engine := self._engines.pop(os.getpid(), None):
+                engine.dispose()
+        super().dispose()
 
 
 class PatientScheduleStorage(SqliteScheduleStorage):
-    """The ticks of schedules and sensors, likewise."""
+    """The ticks of schedules and sensors, likewise, but opened each time: Dagster doesn't dispose of this storage."""
+
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> SqliteScheduleStorage:
+        """Return the storage in a folder."""
+        url = _url_of_existing(base_dir, "schedules")
+        return cls(url, inst_data) if url else super().from_local(base_dir, inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """Return a transaction."""
         with create_engine(self._conn_string, poolclass=NullPool, connect_args=_PATIENCE).begin() as connection:
             yield connection
+
+
+def _url_of_existing(folder: str, name: str, *tables: str) -> str | None:
+    """Return the URL of a file that has its tables and these; None where Dagster has to create any."""
+    if not (Path(folder) / f"{name}.db").exists():
+        return None
+    url = create_db_conn_string(folder, name)
+    engine = create_engine(url, connect_args=_PATIENCE)
+    try:
+        return url if _has_tables(engine, *tables) else None
+    finally:
+        engine.dispose()
+
+
+def _has_tables(engine: Engine, *tables: str) -> bool:
+    """Return whether a file has a revision of Dagster's migrations, as its tables were made, and these tables."""
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        return revision is not None and {*tables}.issubset(inspect(connection).get_table_names() if tables else ())
 
 
 def _changes(connection: Connection) -> int:

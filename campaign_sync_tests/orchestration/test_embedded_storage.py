@@ -8,8 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from alembic.script import ScriptDirectory
 from dagster import DagsterEventType
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from campaign_sync.cli.dagster_instance import use_instance
 from campaign_sync.orchestration import embedded_storage, open_storages
@@ -58,6 +59,40 @@ def test_dagsters_storage_and_this_one_read_what_the_other_wrote(
     with _of_dagster(tmp_path) as instance:
         assert [record.run_id for record in instance.fetch_materializations(numbers.key, limit=5).records] == runs[::-1]
         assert all(instance.all_logs(run, of_type=DagsterEventType.ASSET_CHECK_EVALUATION) for run in runs)
+
+
+def test_an_instance_that_has_its_tables_is_opened_without_the_migrations_and_gets_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+    load = ScriptDirectory.from_config
+
+    def counted(config: Any) -> ScriptDirectory:
+        loaded.append(config)
+        return load(config)
+
+    monkeypatch.setattr(ScriptDirectory, "from_config", counted)
+    with _of_ours(tmp_path, monkeypatch) as instance:
+        run = _materialize(instance)
+        assert loaded
+    loaded.clear()
+    with _of_ours(tmp_path, monkeypatch) as instance:
+        assert instance.all_logs(run, of_type=DagsterEventType.RUN_SUCCESS)
+    assert not loaded
+    assert not list(tmp_path.rglob("*.db-wal"))  # all are closed
+    files = [tmp_path / "history" / "runs.db", tmp_path / "schedules" / "schedules.db"]
+    _execute(files[0], "DROP TABLE instance_info")  # as in files of old versions
+    _execute(files[1], "DELETE FROM alembic_version")
+    with _of_ours(tmp_path, monkeypatch) as instance:
+        assert instance.get_run_by_id(run)
+    assert loaded
+    _execute(files[0], "SELECT * FROM instance_info")
+    _execute(files[1], "UPDATE alembic_version SET version_num = version_num")
+
+
+def _execute(file: Path, statement: str) -> None:
+    with create_engine(f"sqlite:///{file}", poolclass=NullPool).begin() as connection:
+        assert connection.exec_driver_sql(statement).rowcount
 
 
 def test_an_event_of_a_run_reaches_its_watcher_while_the_run_is_under_way(

@@ -27,6 +27,7 @@ ABOUT_PEOPLE = {
     "accepted_by",
     "dismissed_by",
     "approved_by",
+    "asked_by",
 }
 """Columns of the state database that hold people or their pseudonyms."""
 

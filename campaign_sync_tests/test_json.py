@@ -81,6 +81,10 @@ def test_every_command_prints_what_its_schema_says(installation: Installation) -
     assert proven["lists"][0]["then"]["proof"] == proof
     assert proven["lists"][0]["then"]["consent"]["kind"] == "granted"
 
+    asked = printed("inquiries", PERSON)["inquiries"]
+    assert [entry["command"] for entry in asked] == ["prove", "why"]
+    assert {entry["command"] for entry in printed("inquiries")["inquiries"]} == {"prove", "why", "diff"}
+
     assert printed("plan", "nord")["lists"][0]["verdict"] == "would_run"
     assert printed("check")["passed"]
     assert printed("check --instance")["home"].endswith("dagster")
@@ -99,5 +103,5 @@ def test_every_command_prints_what_its_schema_says(installation: Installation) -
 
     unknown = campaign_sync(installation.folder, "why", "unknown@example.org", "--json")
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert PERSON not in json.dumps([run, refused, alarms, difference])
+    assert PERSON not in json.dumps([run, refused, alarms, difference, asked])
     assert ENVIRONMENT["USERNAME_OF_BOTH"] not in json.dumps([run, refused, alarms])

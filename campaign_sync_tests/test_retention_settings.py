@@ -9,7 +9,8 @@ from campaign_sync.config import FeedbackSettings, ReportSettings, RetentionSett
 def test_every_kind_has_a_limit_without_any_section() -> None:
     assert RetentionSettings().summary == (
         "runs 180 days, events 30 days, ticks 30 days, frames 1100 days, feedback 400 days, plans 30 days, "
-        "responses 400 days, write_backs 1100 days, acceptances 1100 days, reports 400 days"
+        "responses 400 days, write_backs 1100 days, acceptances 1100 days, "
+        "inquiries 400 days, reports 400 days"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from campaign_sync.cli.error_handling import SOMETHING_FAILED, exit_code_of
+from campaign_sync.cli.user import user_and_host
 from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.rejection import Reason, describe_reason
@@ -51,6 +52,20 @@ def test_a_recipient_is_shown_with_consent_and_proof(installation: Installation)
     assert sign == ["✓ yes"]
     assert re.fullmatch(f"proven {TODAY}", " ".join(proven))
     assert consent == ["consent", "granted 2026-01-15 10:30, event c1-newsletter-nord-granted-20260115093000"]
+
+
+def test_without_a_record_of_who_asked_there_is_no_answer(installation: Installation) -> None:
+    installation.first_day()
+    output_of(installation, "PERSON1@example.org")
+    with installation.state() as state:
+        (asked,) = state.inquiries.about(["person1@example.org"])
+    assert (asked.command, asked.asked_by) == ("why", user_and_host())
+
+    with installation.state_database() as database:
+        database.exec_driver_sql("CREATE TRIGGER full BEFORE INSERT ON inquiry BEGIN SELECT RAISE(FAIL, 'full'); END")
+    shown = campaign_sync(installation.folder, "why", "person1@example.org")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "state database" in shown.stderr
 
 
 def test_before_the_first_proof_membership_is_unknown(installation: Installation) -> None:

@@ -343,6 +343,25 @@ def prove(
 
 
 @app.command()
+def inquiries(
+    who: Annotated[
+        str | None, typer.Argument(metavar="[WHO]", help="Only who asked about this address or record.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="How many days back.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show who asked about people, by why, prove, access, erase or diff, and who accepted an exception."""
+    from campaign_sync.cli.inquiries import find_inquiries, print_inquiries
+
+    configuration = load_configuration(whole=False)
+    document = find_inquiries(configuration, who, days)
+    if as_json:
+        print_document(document)
+    else:
+        print_inquiries(document, configuration, Terminal())
+
+
+@app.command()
 def diff(
     mandator: Mandator,
     name: ListName,

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from campaign_sync.cli.documents import ComparedSide, DiffDocument, RowChange
+from campaign_sync.cli.inquiries import record_inquiry
 from campaign_sync.cli.output import LocalTime, plain_table
 from campaign_sync.config import Configuration
 from campaign_sync.inquiry.list_archive import open_archive
@@ -39,6 +40,7 @@ def print_difference(
     """
     zone = configuration.mandators[mandator].zone
     with open_archive(configuration) as archive, console.status("Comparing two snapshots"):
+        record_inquiry(archive.state, "diff", mandator=mandator, name=name)
         comparison = compare_proofs(archive, mandator, name, days, zone)
     _print(comparison, LocalTime(zone), console)
     if file:

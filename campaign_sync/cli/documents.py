@@ -328,6 +328,27 @@ class UnreadDocument(Document):
     imports: tuple[UnreadImport, ...]
 
 
+class InquiryEntry(DocumentPart):
+    """That a person asked about people, or accepted an exception."""
+
+    asked_at: datetime
+    asked_by: str
+    command: str
+    """Also `approve`, `feedback dismiss`, `run --accept-size` and `run --accept-withdrawals`."""
+    subject: str | None
+    """The keyed pseudonym of the address or record that was asked about; null if it was about many, or none."""
+    mandator: str | None
+    list: str | None
+    """Null where it wasn't about a single list."""
+
+
+class InquiriesDocument(Document):
+    """What `inquiries` found, newest first."""
+
+    days: int
+    inquiries: tuple[InquiryEntry, ...]
+
+
 SCHEMAS: Mapping[str, str] = {
     "alarms": "AlarmsDocument",
     "apply": "RunDocument",
@@ -336,6 +357,7 @@ SCHEMAS: Mapping[str, str] = {
     "diff": "DiffDocument",
     "feedback sample": "SampleDocument",
     "feedback unread": "UnreadDocument",
+    "inquiries": "InquiriesDocument",
     "plan": "PlanDocument",
     "prove": "PersonDocument",
     "replay": "RunDocument",

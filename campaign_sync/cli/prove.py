@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.text import Text
 
+from campaign_sync.cli.inquiries import record_inquiry
 from campaign_sync.cli.list_sections import Line, ListSection, print_list_sections
 from campaign_sync.cli.membership_text import (
     SEARCH_STATUS,
@@ -57,7 +58,9 @@ def find_proofs(
 ) -> Sequence[PersonReport]:
     """Return what is known of all people whom `who` names at the end of a day. See `print_proof`."""
     query = PersonQuery.parse(who)
+    mandator, name = next(iter(lists)) if len(lists) == 1 else (None, None)
     with open_sources(configuration) as sources, console.status(SEARCH_STATUS):
+        record_inquiry(sources.state, "prove", query, mandator=mandator, name=name)
         return report_memberships_on(sources, query, day, lists)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from campaign_sync.cli.inquiries import record_inquiry
 from campaign_sync.cli.list_sections import Line, ListSection, print_list_sections
 from campaign_sync.cli.membership_text import (
     SEARCH_STATUS,
@@ -45,6 +46,7 @@ def find_person(configuration: Configuration, who: str, console: Console) -> Seq
     """Return what is known now of all people whom `who` names. See `print_why`."""
     query = PersonQuery.parse(who)
     with open_sources(configuration) as sources, console.status(SEARCH_STATUS):
+        record_inquiry(sources.state, "why", query)
         return report_memberships(sources, query)
 
 

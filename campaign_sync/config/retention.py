@@ -20,6 +20,9 @@ SHORTEST_FRAMES = timedelta(days=120)
 SHORTEST_REPEATED = timedelta(days=60)
 """The vendor gives out the same rows for 30 days, and delivers late."""
 
+SHORTEST_INQUIRIES = timedelta(days=30)
+"""So that they can be reviewed once a month."""
+
 
 def _at_least(shortest: timedelta, reason: str) -> AfterValidator:
     def check(value: timedelta) -> timedelta:
@@ -65,6 +68,10 @@ class RetentionSettings(ConfigModel):
         Duration, _at_least(SHORTEST_RUNS, "what was accepted on the last days holds for runs that are repeated")
     ] = timedelta(days=1100)
     """The names of those who accepted, approved or dismissed something, and their reasons."""
+    inquiries: Annotated[
+        Duration, _at_least(SHORTEST_INQUIRIES, "who asked about people is questioned weeks later")
+    ] = timedelta(days=400)
+    """Who asked about whom."""
     reports: _Kept = timedelta(days=400)
     """The reports of single days."""
 

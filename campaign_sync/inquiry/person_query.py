@@ -36,6 +36,11 @@ class PersonQuery:
         return cls(text, address, None)
 
     @property
+    def subject(self) -> str:
+        """The address or the record, in the one spelling we use."""
+        return str(self.entity) if self.entity else self.address or ""
+
+    @property
     def entities(self) -> list[Entity]:
         """The record asked for; empty if an address was asked for."""
         return [self.entity] if self.entity else []

@@ -100,10 +100,15 @@ class ExpiredData:
         )
 
     def remove_names(self) -> Counter[str]:
-        """Remove who accepted something before the limit. Return in how many places.
+        """Remove who accepted something, and who asked, before their limits. Return in how many places.
 
         Raises:
             StateError: it can't be used.
         """
-        limit = self.configuration.retention.acceptances
-        return Counter({"names": self.state.expired_rows.remove_names(self.now - limit)})
+        limits, rows = self.configuration.retention, self.state.expired_rows
+        return Counter(
+            {
+                "names": rows.remove_names(self.now - limits.acceptances),
+                "inquiries": rows.remove_inquiries(self.now - limits.inquiries),
+            }
+        )

@@ -17,6 +17,7 @@ from campaign_sync.storage.replacement_history import ProvenList, ReplacementHis
 from campaign_sync.storage.tables import (
     approval,
     feedback_import,
+    inquiry,
     list_plan,
     rejection,
     replace,
@@ -129,6 +130,10 @@ class ExpiredRows:
                 connection.execute(update(table).where(*conditions).values(values)).rowcount
                 for table, conditions, values in changes
             )
+
+    def remove_inquiries(self, before: datetime) -> int:
+        """Remove who asked before a moment. Return how many inquiries."""
+        return self._delete(inquiry, inquiry.c.asked_at < before)
 
     def plan_files(self, mandator: str, before: datetime) -> list[str]:
         """Return the files of plans of before a moment, without the rows that a replacement has used."""

@@ -21,6 +21,7 @@ from campaign_sync.storage.feedback_imports import FeedbackImports
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.gauges import Gauges
 from campaign_sync.storage.incidents import Incidents
+from campaign_sync.storage.inquiries import Inquiries
 from campaign_sync.storage.known_withdrawals import KnownWithdrawals
 from campaign_sync.storage.list_drifts import ListDrifts
 from campaign_sync.storage.list_plans import ListPlans
@@ -103,6 +104,7 @@ class State:
         self.gauges = Gauges(self._engine)
         self.expired_rows = ExpiredRows(self._engine)
         self.erasures = Erasures(self._engine, erasure_key, files)
+        self.inquiries = Inquiries(self._engine, lambda value: self.pseudonyms.of(value))
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:

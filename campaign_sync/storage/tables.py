@@ -424,6 +424,18 @@ notice = Table(
     Column("sent_at", UtcDateTime, nullable=False),
 )
 
+inquiry = Table(
+    "inquiry",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("asked_at", UtcDateTime, nullable=False, index=True),
+    Column("asked_by", String(255), nullable=False),
+    Column("command", String(32), nullable=False),
+    Column("subject", String(16)),
+    Column("mandator", String(64)),
+    Column("list", String(64)),
+)
+
 run_alive = Table(
     "run_alive",
     metadata,

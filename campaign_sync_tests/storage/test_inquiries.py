@@ -1,0 +1,37 @@
+"""The log of inquiries, on both databases."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import create_engine, select
+
+from campaign_sync.storage.recipient_lists import SizeAcceptance
+from campaign_sync.storage.state import State
+from campaign_sync.storage.tables import inquiry
+
+NOON, DAY = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(days=1)
+ANNA = "anna@example.org"
+
+
+def test_inquiries_name_who_asked_and_their_subject_by_a_keyed_pseudonym_only(database_url: str) -> None:
+    with State(database_url) as state:
+        state.inquiries.record("why", "kim@host", NOON - 40 * DAY, about=ANNA)
+        state.inquiries.record("prove", "kim@host", NOON, about="contact:4711", mandator="nord", name="newsletter")
+        state.inquiries.record("diff", "lee@host", NOON - DAY, mandator="nord", name="products")
+        accepted = SizeAcceptance("run", "nord", "newsletter", "max@host", "a fair", NOON - 2 * DAY)
+        state.recipient_lists.accept_size(accepted)
+
+        log = [(entry.command, entry.asked_by, entry.list) for entry in state.inquiries.since(NOON - 30 * DAY)]
+        assert log == [
+            ("prove", "kim@host", "newsletter"),
+            ("diff", "lee@host", "products"),
+            ("run --accept-size", "max@host", "newsletter"),
+        ]
+        assert [entry.command for entry in state.inquiries.about([ANNA, "contact:4711"])] == ["prove", "why"]
+        with create_engine(database_url).connect() as connection:
+            stored = str(connection.execute(select(inquiry)).all())
+        assert ANNA not in stored
+        assert "4711" not in stored
+        assert state.pseudonyms.of(ANNA) in stored
+
+        assert state.expired_rows.remove_inquiries(NOON - 30 * DAY) == 1
+        assert state.inquiries.about([ANNA]) == []

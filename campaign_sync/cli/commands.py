@@ -343,6 +343,21 @@ def prove(
 
 
 @app.command()
+def access(
+    who: Who,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder to write; by default a new one, named by the time.")
+    ] = None,
+) -> None:
+    """Write everything that is stored of this person, as JSON and as a page (Art. 15 GDPR)."""
+    configuration = load_configuration(whole=False)
+    refuse_broken(configuration, "an answer without their data would be incomplete")
+    from campaign_sync.cli.access import write_access
+
+    write_access(configuration, who, output, Terminal())
+
+
+@app.command()
 def inquiries(
     who: Annotated[
         str | None, typer.Argument(metavar="[WHO]", help="Only who asked about this address or record.")

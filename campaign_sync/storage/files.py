@@ -188,6 +188,18 @@ class FileStorage:
         with self._usable(self.base / name, "removed"):
             (self.base / name).unlink(missing_ok=True)
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of all files in a folder and in those below it, hidden ones too."""
+        path = self.base / folder
+        with self._usable(path, "read"):
+            if self._is_folder:
+                root = Path(self.base.path)
+                files = (file for file in Path(path.path).rglob("*") if file.is_file())
+                return sorted(file.relative_to(root).as_posix() for file in files)
+            path.fs.invalidate_cache()
+            length = len(self.base.path.rstrip("/")) + 1
+            return sorted(name[length:] for name in path.fs.find(path.path))
+
     def write_cached(self, folder: str, moment: datetime, content: bytes) -> None:
         """Write a file that can be made again as the only one of a folder."""
         name = f"{moment:%Y%m%dT%H%M%SZ}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"

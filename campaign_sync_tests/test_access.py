@@ -1,0 +1,79 @@
+"""`campaign-sync access`: everything that is stored of a person, and nothing of others."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from campaign_sync.domain.windows import Window
+from campaign_sync.storage.files import FileStorage
+from campaign_sync_tests.installation import Installation, running_installation
+from campaign_sync_tests.test_cli import campaign_sync
+
+PERSON, OTHERS = "person1@example.org", [f"person{number}@example.org" for number in range(2, 6)]
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with running_installation(tmp_path, two_lists=False) as running:
+        yield running
+
+
+def places(installation: Installation, who: str, folder: str) -> dict[str, list[dict[str, Any]]]:
+    done = campaign_sync(installation.folder, "access", who, "--output", folder)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "@" not in done.stdout
+    document = json.loads((installation.folder / folder / "person.json").read_text("utf-8"))
+    return {place["place"]: place["entries"] for place in document["places"]}
+
+
+def test_all_places_are_searched_and_nothing_of_others_is_written(installation: Installation) -> None:
+    installation.leave("Person1@Example.org")
+    installation.leave("person2@example.org")
+    installation.day()
+    installation.settings["language"] = "de"
+    frames = FileStorage(installation.configuration.storage.frames)
+    opened = pd.DataFrame({"recipient_id": [PERSON, OTHERS[0]], "mailing_id": [1, 1]})
+    frames.add_to_partition("responses/nord/opens/day=2026-11-23", Window(NOW, NOW), opened)
+    raw = frames.write_raw("feedback/nord/getUnsubscribes", Window(NOW, NOW), b"\xff Person1@EXAMPLE.org", {})[0]
+    umask = os.umask(0o000)
+    try:
+        by_address = places(installation, " PERSON1@example.org ", "answer")
+    finally:
+        os.umask(umask)
+
+    assert {name: len(rows) for name, rows in by_address.items()} == {
+        "CRM": 8,
+        "Snapshots and plans of recipient lists": 0,
+        "Selection and suppression of the last run": 2,
+        "Feedback as received": 2,
+        "Opens, clicks and other responses": 1,
+        "State database, table write_back": 2,
+        "State database, table known_withdrawal": 2,
+        "State database, table rejection": 1,
+        "State database, table unsubscribed_recipient": 1,
+        "State database, table inquiry": 1,
+    }
+    assert [row["file"] for row in by_address["Feedback as received"] if "content" in row] == [raw]
+    folder = installation.folder / "answer"
+    assert [oct(path.stat().st_mode)[-3:] for path in (folder, *sorted(folder.iterdir()))] == ["700", "600", "600"]
+    page = (folder / "person.html").read_text("utf-8")
+    assert "Was über person1@example.org gespeichert ist" in page
+    assert not [other for other in OTHERS if other in page + (folder / "person.json").read_text("utf-8")]
+
+    of_other = places(installation, "contact:c3", "other")
+    (row,) = of_other["Snapshots and plans of recipient lists"]
+    assert (row["recipient_id"], row["list"], row["files"]) == ("person3@example.org", "nord/newsletter", 1)
+    assert PERSON not in (installation.folder / "other" / "person.json").read_text("utf-8")
+
+    again = campaign_sync(installation.folder, "access", PERSON, "--output", "answer")
+    unknown = campaign_sync(installation.folder, "access", "unknown@example.org")
+    assert (again.returncode, unknown.returncode, unknown.stdout) == (2, 1, "")
+    assert "exists" in again.stderr
+    assert "unknown@" not in unknown.stderr

@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from campaign_sync.cli.fact_sheet import fact_sheet
+from campaign_sync.domain.message import Language
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.files import FileStorage
-from campaign_sync_tests.installation import Installation, running_installation
+from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
 
 PERSON, OTHERS = "person1@example.org", [f"person{number}@example.org" for number in range(2, 6)]
@@ -31,6 +33,25 @@ def places(installation: Installation, who: str, folder: str) -> dict[str, list[
     assert "@" not in done.stdout
     document = json.loads((installation.folder / folder / "person.json").read_text("utf-8"))
     return {place["place"]: place["entries"] for place in document["places"]}
+
+
+@pytest.mark.parametrize(("language", "words"), [("de", "Wer es sieht"), ("en", "Who sees it")])
+def test_the_fact_sheet_has_every_field_and_every_limit_and_no_secret(
+    installation: Installation, language: Language, words: str
+) -> None:
+    installation.settings["mandators"]["nord"]["owners"] = ["kim@company.example"]
+    installation.settings["alarms"] = {"webhooks": {"chat": {"url": {"env": "HOOK"}}}}
+    installation.environment["HOOK"] = "https://hooks.example.org/secret"
+    configuration = installation.configuration
+    page = fact_sheet(configuration, NOW, language)
+    assert words in page
+    settings = configuration.mandators["nord"].lists["newsletter"]
+    for text in (*settings.attributes, *settings.attributes.values(), "newsletter-nord", "kim@company.example", "chat"):
+        assert text in page
+    assert page.count("<td>400</td>") == 4
+    assert page.count("<td>1100</td>") == 3
+    assert not [secret for secret in (*ENVIRONMENT.values(), "hooks.example.org") if secret in page]
+    assert "GDPR" not in page or language == "en"
 
 
 def test_all_places_are_searched_and_nothing_of_others_is_written(installation: Installation) -> None:

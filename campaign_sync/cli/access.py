@@ -1,14 +1,11 @@
 """`campaign-sync access`: everything that is stored of a person, as JSON and as a page (Art. 15 GDPR)."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from rich.console import Console
 from rich.text import Text
 
@@ -16,14 +13,13 @@ from campaign_sync.cli.error_handling import CommandError
 from campaign_sync.cli.inquiries import record_inquiry
 from campaign_sync.cli.membership_text import SEARCH_STATUS
 from campaign_sync.cli.output import plain_table, print_success, print_warning
+from campaign_sync.cli.table_page import PageSection, PageTable, table_page
 from campaign_sync.config import Configuration
 from campaign_sync.domain.message import Language, Message
 from campaign_sync.domain.moment import moment
-from campaign_sync.domain.printable_text import printable
 from campaign_sync.inquiry.person_data import PersonData, Place, Row, collect_person_data
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.inquiry.sources import open_sources
-from campaign_sync.localization.catalogs import translate
 from campaign_sync.storage.private_files import create_private_folder, write_atomically
 
 VERSION = 1
@@ -86,21 +82,9 @@ def as_json(data: PersonData, now: datetime) -> str:
 
 def as_page(data: PersonData, now: datetime, language: Language) -> str:
     """Return the data as one HTML page that loads nothing."""
-
-    def text(message: str) -> str:
-        return translate(message, language)
-
-    template = (files("campaign_sync.cli") / "access.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(
-        language=language,
-        title=text(Message("What is stored of {person}", person=data.asked)),
-        introduction=[text(line) for line in _introduction(data, now)],
-        notes=[text(note) for note in data.notes],
-        nothing=text(Message("nothing")),
-        places=[_place(place, text) for place in data.places],
-    )
-    return printable(html)
+    title = Message("What is stored of {person}", person=data.asked)
+    sections = list(map(_section, data.places))
+    return table_page(title, list(_introduction(data, now)), data.notes, sections, language)
 
 
 def _introduction(data: PersonData, now: datetime) -> Iterator[Message]:
@@ -116,23 +100,12 @@ def _introduction(data: PersonData, now: datetime) -> Iterator[Message]:
     )
 
 
-@dataclass(frozen=True)
-class _Table:
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-def _place(place: Place, text: Callable[[str], str]) -> dict[str, object]:
+def _section(place: Place) -> PageSection:
     tables = [
-        _Table(columns, [[_cell(row[name]) for name in columns] for row in rows])
+        PageTable(columns, [[_cell(row[name]) for name in columns] for row in rows])
         for columns, rows in groupby(place.rows, key=_columns)
     ]
-    return {
-        "title": text(place.title),
-        "kept": text(Message("kept: {kept}", kept=place.kept)),
-        "notes": [text(note) for note in place.notes],
-        "tables": tables,
-    }
+    return PageSection(place.title, tables, Message("kept: {kept}", kept=place.kept), place.notes)
 
 
 def _columns(row: Row) -> tuple[str, ...]:

@@ -357,6 +357,28 @@ def access(
     write_access(configuration, who, output, Terminal())
 
 
+@app.command("fact-sheet")
+def fact_sheet(
+    language: Annotated[
+        str | None,
+        typer.Option(metavar="de|en", help="The language; that of the configuration by default."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write; fact-sheet.de.html or fact-sheet.en.html by default.")
+    ] = None,
+) -> None:
+    """Write what the configuration says for the record of processing activities (Art. 30 GDPR), as a page."""
+    configuration = load_configuration(whole=False)
+    refuse_broken(configuration, "a fact sheet without them would be incomplete")
+    from campaign_sync.cli.fact_sheet import write_fact_sheet
+
+    languages: tuple[Language, ...] = get_args(Language)
+    chosen = next((known for known in languages if known == (language or configuration.language)), None)
+    if chosen is None:
+        raise CommandError(f"there is no fact sheet in {language!r}; there is {', '.join(languages)}")
+    typer.echo(f"{write_fact_sheet(configuration, chosen, output)} is the fact sheet.")
+
+
 @app.command()
 def inquiries(
     who: Annotated[

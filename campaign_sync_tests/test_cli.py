@@ -509,6 +509,14 @@ def test_files_with_personal_data_are_readable_by_their_owner_only(
     assert open_to_others == []
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in public), "a web server may show the reports"
 
+    closed = campaign_sync(installation.folder, "check")
+    assert "chmod" not in closed.stdout
+    for path in (installation.folder / "frames" / "snapshots", installation.folder / "state.db"):
+        path.chmod(0o755)
+    opened = campaign_sync(installation.folder, "check", "--json").stdout
+    assert f"chmod -R go= {installation.folder}/frames/snapshots`" in opened
+    assert f"chmod -R go= {installation.folder}/state.db`" in opened
+
 
 @pytest.mark.long
 def test_dg_checks_the_definitions_on_the_embedded_instance(installation: Installation) -> None:

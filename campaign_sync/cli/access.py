@@ -1,7 +1,7 @@
 """`campaign-sync access`: everything that is stored of a person, as JSON and as a page (Art. 15 GDPR)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
@@ -101,15 +101,14 @@ def _introduction(data: PersonData, now: datetime) -> Iterator[Message]:
 
 
 def _section(place: Place) -> PageSection:
-    tables = [
-        PageTable(columns, [[_cell(row[name]) for name in columns] for row in rows])
-        for columns, rows in groupby(place.rows, key=_columns)
-    ]
+    tables = [_table(list(rows)) for _, rows in groupby(place.rows, key=tuple)]
     return PageSection(place.title, tables, Message("kept: {kept}", kept=place.kept), place.notes)
 
 
-def _columns(row: Row) -> tuple[str, ...]:
-    return tuple(name for name, value in row.items() if not _is_missing(value))
+def _table(rows: Sequence[Row]) -> PageTable:
+    """Return rows with the same columns as a table, without the columns that have no value."""
+    columns = [name for name in rows[0] if not all(_is_missing(row[name]) for row in rows)]
+    return PageTable(columns, [[_cell(row[name]) for name in columns] for row in rows])
 
 
 def _is_missing(value: object) -> bool:
@@ -117,6 +116,8 @@ def _is_missing(value: object) -> bool:
 
 
 def _cell(value: object) -> str:
+    if _is_missing(value):
+        return ""
     return f"{value:%Y-%m-%d %H:%M:%S %Z}".strip() if isinstance(value, datetime) else str(value)
 
 

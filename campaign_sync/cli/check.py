@@ -4,6 +4,7 @@ Nothing is changed. Only a list that was refused as an opt-in list is probed aga
 """
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+from sqlalchemy.engine import make_url
 
 from campaign_sync.cli.documents import CheckDocument, Finding
 from campaign_sync.cli.list_usage import mailings_by_list, unsubscribe_lists_of
@@ -47,9 +49,11 @@ from campaign_sync.replacement.list_kind_probe import known_opt_in_list, probe_l
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
 from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
 from campaign_sync.replacement.selected_people import list_opt_in
+from campaign_sync.reports.publication import FOLDER as REPORTS
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.open import open_state
+from campaign_sync.storage.private_files import open_to_others
 from campaign_sync.storage.state import State
 
 _A_WEEK = timedelta(days=7)
@@ -209,6 +213,7 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
         state_is_ready = summary == READY
     with findings.expected_errors("storage.frames"):
         findings.add("storage.frames", True, FileStorage(configuration.storage.frames).probe())
+    _check_privacy(configuration, findings)
     findings.add("retention", True, f"what is older is purged: {configuration.retention.summary}")
     if path := configuration.telemetry.prometheus_file:
         writable = os.access(Path(path).parent, os.W_OK)
@@ -219,6 +224,33 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
         )
         findings.add("telemetry.prometheus_file", writable, summary)
     return state_is_ready
+
+
+def _check_privacy(configuration: Configuration, findings: _Findings) -> None:
+    """Name folders and files with people that other users of this machine can read: they keep the modes they have."""
+    state, storage = make_url(configuration.storage.state_url.get_secret_value()), configuration.storage
+    places = {"storage.crm_copies": Path(storage.crm_copies)}
+    if "://" not in storage.frames:
+        places["storage.frames"] = Path(storage.frames)
+    if state.get_backend_name() == "sqlite" and state.database:
+        places["storage.state_url"] = Path(state.database)
+    for place, path in places.items():
+        try:
+            entries = open_to_others(path, public=[REPORTS])
+        except OSError as error:
+            findings.add(place, None, f"{error.filename} can't be examined: {error.strerror}; correct its owner")
+            continue
+        if entries:
+            more = f" and {len(entries) - 1:,} more" if len(entries) > 1 else ""
+            tops = dict.fromkeys(
+                path / entry.relative_to(path).parts[0] if entry != path else path for entry in map(Path, entries)
+            )
+            findings.add(
+                place,
+                None,
+                f"other users of this machine can read or enter {entries[0]}{more}, with data of people; to close it: "
+                f"`chmod -R go= {shlex.join(map(str, tops))}`",
+            )
 
 
 def _heartbeat(configuration: Configuration) -> tuple[bool | None, str]:

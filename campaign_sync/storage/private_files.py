@@ -1,8 +1,9 @@
 """Folders and files that contain people, or could: only their owner can read them."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,8 +51,47 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Open a file for `open(opener=…)`: a new one is for its owner alone from the start, whatever the umask."""
-    return os.open(path, flags, 0o600)
+    """Open a file to be written, for `open(opener=…)`: it is for its owner alone from the start, whatever the umask.
+
+    An existing file is closed to others before anything is written.
+    """
+    handle = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        with suppress(OSError):  # another user's file, or a file system without modes
+            os.fchmod(handle, 0o600)
+    return handle
+
+
+def open_to_others(path: Path, public: Collection[str] = ()) -> list[str]:
+    """Return what of a file, or of all in a folder, other users of the machine can read or enter, sorted.
+
+    A folder that they can enter itself is none of it, if what is in it is for its owner alone.
+
+    Args:
+        path: the file or folder; it may be missing.
+        public: names in the folder that may be readable.
+
+    Raises:
+        OSError: a folder in it can't be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    entries = [path] if path.is_file() else []
+    for folder, folders, files in os.walk(path, onerror=fail if path.is_dir() else None):
+        if Path(folder) == path:
+            folders[:] = [name for name in folders if name not in public]
+            files = [name for name in files if name not in public]
+        entries += [Path(folder, name) for name in (*folders, *files)]
+    return sorted(str(entry) for entry in entries if not entry.is_symlink() and _is_open(entry))
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except FileNotFoundError:  # a run has just removed it
+        return False
 
 
 def write_atomically(file: Path, content: bytes, *, public: bool = False) -> None:

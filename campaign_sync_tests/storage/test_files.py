@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from campaign_sync.domain.windows import Window
 from campaign_sync.orchestration.io_manager import FrameHandover, ParquetIOManager
 from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.private_files import open_to_others, private_opener
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 WINDOW = Window(NOON, NOON + timedelta(hours=1))
@@ -157,3 +158,16 @@ def test_files_with_people_in_an_existing_folder_are_for_their_owner_alone(tmp_p
     assert len([path for path in people if path.is_file()]) == 5
     assert [path for path in people if path.stat().st_mode & 0o077] == []
     assert (stat.S_IMODE(page.stat().st_mode), stat.S_IMODE(page.parent.stat().st_mode)) == (0o644, 0o755)
+    assert open_to_others(base, public=["reports"]) == []
+    people[0].chmod(0o750)
+    assert open_to_others(base, public=["reports"]) == [str(people[0])]
+    assert open_to_others(tmp_path / "missing") == []
+
+
+def test_an_existing_file_is_closed_to_others_before_people_are_written_into_it(tmp_path: Path) -> None:
+    file = tmp_path / "who.csv"
+    file.write_text("readable")
+    file.chmod(0o644)
+    with open(file, "w", opener=private_opener) as stream:
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        stream.write("a@example.org")

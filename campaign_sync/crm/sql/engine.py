@@ -22,6 +22,7 @@ from campaign_sync.crm.sql.database_errors import (
 )
 from campaign_sync.extras import how_to_install
 from campaign_sync.sqlite import PATIENCE_SECONDS, use_write_ahead_log
+from campaign_sync.storage.private_files import create_private_file
 
 MYSQL = ("mysql", "mariadb")
 """The names of SQLAlchemy's dialects for MariaDB and MySQL."""
@@ -164,9 +165,8 @@ def crm_errors(engine: Engine, doing: str) -> Iterator[None]:
 def _use_sqlite(engine: Engine, url: URL, *, create: bool) -> None:
     if create:
         file = Path(url.database or "")
-        file.parent.mkdir(parents=True, exist_ok=True)
         if url.database not in (None, "", ":memory:"):
-            file.touch(mode=0o600, exist_ok=True)  # it will hold personal data
+            create_private_file(file)  # it will hold personal data
     elif not _sqlite_file_exists(url):
         raise CrmError(f"there is no CRM at {location(url)}: create it with `campaign-sync crm init`")
     event.listen(engine, "connect", _prepare_sqlite)

@@ -105,7 +105,7 @@ def check_approval(
     else:
         sent = [plan for plan in valid if plan.covers(in_list)]
         reason = Message(
-            "it was never proven, and others have filled it with {recipients} recipients, who would be replaced",
+            "others have filled this list with {recipients:,} recipients, who would be replaced for the first time",
             recipients=in_list,
         )
     if not sent:
@@ -113,13 +113,13 @@ def check_approval(
     return CheckOutcome(CHECK_NAME, True, Message("approved by {person}", person=str(sent[0]))), sent[0]
 
 
-def with_other_remedy(outcome: CheckOutcome, how: str) -> CheckOutcome:
-    """Return an outcome of `check_approval` that says in another way how an approval is given."""
+def with_other_remedy(outcome: CheckOutcome, how: str | None) -> CheckOutcome:
+    """Return an outcome of `check_approval` that says in another way how an approval is given, or not at all."""
     if outcome.name != CHECK_NAME or outcome.passed or not isinstance(outcome.summary, Message):
         return outcome
     *reasons, _ = outcome.summary.values.values()
     texts = [reason for reason in reasons if isinstance(reason, str)]
-    return replace(outcome, summary=join_messages("; ", [*texts, how]))
+    return replace(outcome, summary=join_messages("; ", [*texts, *([how] if how else [])]))
 
 
 def _void(approved: Collection[ApprovedPlan], moment: ListMoment) -> Iterator[Message]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.approval import CHECK_NAME as APPROVAL
+from campaign_sync.domain.approval import with_other_remedy
 from campaign_sync.domain.checks import SIZE, CheckContext, CheckOutcome, entity_counts
 from campaign_sync.domain.membership import Rejection, list_members
 from campaign_sync.domain.message import Message, join_messages
@@ -271,7 +272,8 @@ class ListPlanner:
             ),
             now,
         )
-        return replace(plan, id=plan_id)
+        checks = [replace(check, outcome=with_other_remedy(check.outcome, None)) for check in checks]
+        return replace(plan, id=plan_id, checks=tuple(checks))  # who reads a stored plan needn't be sent for one
 
     def _checks_beforehand(self, settings: ListSettings) -> Iterator[CheckOutcome]:
         """Yield the checks that need no snapshot: of the list's kind, and that no other run replaces it."""

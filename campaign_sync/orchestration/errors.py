@@ -23,6 +23,10 @@ RETRYABLE = "retryable"
 """Metadata of a failed step: whether the same work may well succeed if it is begun again later."""
 
 
+AWAITED_PLAN = "awaited_plan"
+"""Metadata of a failed step: the plan whose approval its list waits for, if it does."""
+
+
 class AssetAttempt:
     """An attempt at an asset in a run."""
 
@@ -32,6 +36,8 @@ class AssetAttempt:
         """The checks that the asset has yielded before it failed."""
         self.passes_later = False
         """Whether its error, though not worth a retry in this run, may well be over in a later one."""
+        self.awaited_plan: str | None = None
+        """The plan whose approval its list waits for."""
 
     @property
     def seconds(self) -> float:
@@ -64,9 +70,10 @@ def translate_errors(
             raise dg.RetryRequested(policy.retries, policy.pause(unattended=unattended)) from None
         _report_unevaluated(context, run, state, error.message, attempt)
         reason = printable(translate(error.message, run.configuration.language))
-        raise dg.Failure(
-            reason, metadata={RETRYABLE: error.retryable or attempt.passes_later}, allow_retries=False
-        ) from None
+        metadata: dict[str, bool | str] = {RETRYABLE: error.retryable or attempt.passes_later}
+        if attempt.awaited_plan:
+            metadata[AWAITED_PLAN] = attempt.awaited_plan
+        raise dg.Failure(reason, metadata=metadata, allow_retries=False) from None
     except Exception as error:
         _report_unevaluated(context, run, state, type(error).__name__, attempt)  # its message may quote personal data
         raise

@@ -1,7 +1,7 @@
 """A mandator's incidents that Dagster knows of: steps that failed, runs that died, checks that failed."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -21,6 +21,7 @@ from campaign_sync.orchestration.dagster_internals import (
     RunFailureReason,
 )
 from campaign_sync.orchestration.daily_replacement import BUSY
+from campaign_sync.orchestration.errors import AWAITED_PLAN
 from campaign_sync.storage.state import Acceptances
 
 RETRY_GRACE = timedelta(minutes=3)
@@ -138,7 +139,8 @@ def failed_steps(
             entry = steps.get(key.to_python_identifier())
             reason = _reason(entry) if entry else None
             if entry and reason:
-                yield _step_failure(newest.monitored, key, run, _utc(entry.timestamp), reason)
+                failure = _step_failure(newest.monitored, key, run, _utc(entry.timestamp), reason)
+                yield _waiting(newest.monitored, key, failure) if _awaits_approval(entry) else failure
         ended = _utc(record.end_time) if record.end_time else record.update_timestamp
         died = not steps or run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value
         died &= run.status is DagsterRunStatus.FAILURE
@@ -196,6 +198,24 @@ def _step_failure(
     )
 
 
+def _awaits_approval(entry: dg.EventLogEntry) -> bool:
+    failure = entry.get_dagster_event().step_failure_data.user_failure_data
+    return failure is not None and AWAITED_PLAN in failure.metadata
+
+
+def _waiting(monitored: MonitoredAssets, key: dg.AssetKey, failure: Incident) -> Incident:
+    """Return the incident of a list that waits for the approval of a plan, with the page of the plan."""
+    name = asset_name(key)
+    remedy = Message(
+        "Until the plan is approved, nothing is changed in {list}: people who have withdrawn a consent in the CRM "
+        "since it was filled would still be mailed. A plan older than max_snapshot_age can't be approved any more; "
+        "{command} makes a new one.",
+        list=failure.subject.name,
+        command=f"`campaign-sync run {monitored.mandator} --list {failure.subject}`",
+    )
+    return replace(failure, remedy=remedy, page=replace(name, kind=AssetKind.PLAN).page)
+
+
 def _dead_run(
     monitored: MonitoredAssets,
     assets: Sequence[dg.AssetKey],
@@ -233,7 +253,7 @@ def _consequence(monitored: MonitoredAssets, subjects: Collection[Subject], opti
         )
     elif lists:
         consequence = Message(
-            "Unless another notice says otherwise, {lists} still holds the people of its last proof, so people who "
+            "Unless another notice says otherwise, {lists} still holds the people whom it held before, so people who "
             "withdrew a consent in the CRM since then would still be mailed. When the cause is corrected, run "
             "{command}.",
             lists=and_joined(lists),

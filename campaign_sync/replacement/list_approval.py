@@ -121,8 +121,8 @@ def waits_for_approval(outcomes: Sequence[CheckOutcome]) -> bool:
 def name_plan(outcomes: Sequence[CheckOutcome], settings: ListSettings, plan_id: str, job: str) -> list[CheckOutcome]:
     """Return the outcomes of a replacement that waits for an approval with the plan to approve, and the job for it."""
     how = Message(
-        "plan {plan} shows what would change, on the page of {name}_plan in Dagster's UI; approve it there by the job "
-        "{job}, or with {command}",
+        "read plan {plan} on the page of {name}_plan in Dagster's UI; if it is right, launch the job {job} with it and "
+        "a reason, or run {command}",
         plan=plan_id,
         name=settings.name,
         job=job,

@@ -65,8 +65,8 @@ def test_a_void_approval_is_named_while_it_could_have_held() -> None:
 def test_another_remedy_takes_the_place_of_how_to_approve() -> None:
     refused, _ = check_approval("first", NEW, 500, None, (), None, "see it; approve it")
     summary = with_other_remedy(refused, "by the job").summary
-    assert summary.endswith("who would be replaced; by the job")
-    assert translate(summary, "de").endswith("die ersetzt würden; by the job")
+    assert summary.endswith("replaced for the first time; by the job")
+    assert translate(summary, "de").endswith("die zum ersten Mal ersetzt würden; by the job")
     passed, _ = check_approval("never", NEW, 500, None, (), None, "approve it")
     assert with_other_remedy(passed, "by the job") == passed
 

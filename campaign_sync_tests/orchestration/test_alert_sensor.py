@@ -194,14 +194,23 @@ def test_feedback_that_grows_old_as_planned_sends_no_notice_until_an_import_is_m
         assert "Alarm: the feedback of nord has grown old, no list is replaced" in alarms.tick()
 
 
-def test_a_list_refused_by_its_checks_sends_a_notice_and_the_other_list_none(alarms: AlarmSensor) -> None:
+def test_a_list_refused_by_its_checks_or_for_want_of_an_approval_sends_a_notice_that_says_what_to_do(
+    alarms: AlarmSensor,
+) -> None:
     alarms.shop.list_settings()["limits"] = {"min_rows": 100}
+    alarms.shop.list_settings("nord", "products")["approval"] = "always"
     alarms.run()
 
-    assert alarms.tick() == ["Alarm: nord/newsletter a check failed"]
-    assert "5 rows are fewer than min_rows 100" in alarms.text
-    assert "newsletter still holds the people of its last proof" in alarms.text
-    assert "`campaign-sync run nord --list newsletter`" in alarms.text
+    assert sorted(alarms.tick()) == ["Alarm: nord/newsletter a check failed", "Alarm: nord/products failed"]
+    refused, waiting = sorted(mail.get_content() for mail in alarms.mailbox.mails)
+    if "products failed" in refused:
+        refused, waiting = waiting, refused
+    assert "5 rows are fewer than min_rows 100" in refused
+    assert "newsletter still holds the people whom it held before" in refused
+    assert "`campaign-sync run nord --list newsletter`" in refused
+    assert "launch the job nord_approve with it and a reason" in waiting
+    assert "Until the plan is approved, nothing is changed in products" in waiting
+    assert "still holds" not in waiting
 
 
 def test_a_run_whose_process_died_sends_a_notice_unless_it_is_retried_at_once(alarms: AlarmSensor) -> None:

@@ -71,7 +71,7 @@ def test_a_list_that_others_filled_is_approved_once(installation: Installation) 
     refused = installation.run()
     assert not refused.success
     (problem,) = problems(refused)
-    assert "approval: it was never proven, and others have filled it with 5 recipients" in problem
+    assert "approval: others have filled this list with 5 recipients" in problem
     assert "`campaign-sync approve nord newsletter " in problem
     assert installation.addresses() == sorted(OTHERS)
 
@@ -144,8 +144,11 @@ def test_always_stores_a_plan_of_each_run_and_applies_it_once_it_is_approved(ins
     installation.add_contact("c6", "sixth@example.org")
     waiting = installation.run()
     (problem,) = problems(waiting)
-    (plan_id,) = re.findall("these rows aren't those of one; plan ([0-9a-f-]{36}) shows", problem)
-    assert f"by the job nord_approve, or with `campaign-sync approve nord newsletter {plan_id} --reason R" in problem
+    (plan_id,) = re.findall("these rows aren't those of one; read plan ([0-9a-f-]{36}) on", problem)
+    assert (
+        f"launch the job nord_approve with it and a reason, or run `campaign-sync approve nord newsletter {plan_id} "
+        in problem
+    )
     (gate,) = [check for check in waiting.get_asset_check_evaluations() if check.check_name == "gate"]
     assert plan_id in str(gate.description)
     materializations = [event.materialization for event in waiting.all_events if event.is_step_materialization]

@@ -9,6 +9,7 @@ from campaign_sync.errors import CampaignSyncError
 from campaign_sync.inquiry.plan_sources import open_planner
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.assets.list_plan import plan_metadata
+from campaign_sync.orchestration.errors import AssetAttempt
 from campaign_sync.orchestration.names import approval_job_name
 from campaign_sync.orchestration.resources import VendorResource
 from campaign_sync.replacement.errors import ReplacementRefusedError
@@ -23,6 +24,7 @@ def request_approval(
     settings: ListSettings,
     vendor: VendorResource,
     error: ReplacementRefusedError,
+    attempt: AssetAttempt,
 ) -> ReplacementRefusedError:
     """Return the error of a replacement that only lacks an approval with the plan to approve; any other as it is.
 
@@ -40,5 +42,6 @@ def request_approval(
         return error
     key = asset_key(settings.mandator, AssetKind.PLAN, settings.name, prefix=settings.prefix)
     context.log_event(dg.AssetMaterialization(key, metadata=plan_metadata(plan)))
+    attempt.awaited_plan = plan.id
     job = approval_job_name(settings.mandator, prefix=settings.prefix)
     return refusal(settings, name_plan(error.outcomes, settings, plan.id, job))

@@ -43,8 +43,8 @@ def list_plan_asset(builder: AssetBuilder, configuration: Configuration, setting
             settings.language,
             Message(
                 "What a replacement of “{display_name}” of {mandator_display_name} would do at the moment at which "
-                "this was materialized. Materialize it to see it for now; it changes no list, and no job does it by "
-                "itself.",
+                "this was materialized. Materialize it to see it for now; it changes no list. By itself only a run "
+                "does it that waits for an approval.",
                 display_name=settings.display_name,
                 mandator_display_name=settings.mandator_display_name,
             ),
@@ -90,7 +90,8 @@ def plan_metadata(plan: ListPlan) -> dict[str, Any]:
     refusing += [
         join_messages(": ", [check.outcome.name, check.outcome.summary]) for check in plan.checks if check.refuses
     ]
-    refused = join_messages("; ", [Message("would be refused"), *dict.fromkeys(refusing)])
+    beginning = Message("would wait for an approval") if plan.needs_approval else Message("would be refused")
+    refused = join_messages("; ", [beginning, *dict.fromkeys(refusing)])
     counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
     metadata = {
         **({"plan": plan.id} if plan.id else {}),

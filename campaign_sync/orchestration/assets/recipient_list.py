@@ -153,7 +153,7 @@ def recipient_list_asset(
             except (ReplacementRefusedError, IncompleteListError) as caught:
                 error = caught
                 if isinstance(error, ReplacementRefusedError) and not replayed and not applied:
-                    error = request_approval(context, run.configuration, settings, vendor, error)
+                    error = request_approval(context, run.configuration, settings, vendor, error, attempt)
                 if error.outcomes:
                     attempt.evaluated_checks.add("gate")
                     yield in_language(_gate(key, error.outcomes), settings.language)

@@ -14,6 +14,7 @@ from campaign_sync.storage.expired_files import (
     remove_raw_rows,
     remove_responses,
     remove_snapshots,
+    remove_unfinished,
 )
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.state import State
@@ -98,6 +99,14 @@ class ExpiredData:
                 "write-backs": rows.remove_write_backs(mandator, self.now - limits.write_backs),
             }
         )
+
+    def remove_unfinished(self) -> Counter[str]:
+        """Remove what dead processes have left half written. Return how many files.
+
+        Raises:
+            FileStorageError: a file can't be removed.
+        """
+        return Counter({"unfinished files": remove_unfinished(self.frames, self.now - _MAY_BE_IN_USE)})
 
     def remove_names(self) -> Counter[str]:
         """Remove who accepted something, and who asked, before their limits. Return in how many places.

@@ -94,6 +94,8 @@ class Purge:
                 purged.counts.update(data.remove_files(mandator))
             with purged.step(f"rows of {mandator}"):
                 purged.counts.update(data.remove_rows(mandator))
+        with purged.step("unfinished files"):
+            purged.counts.update(data.remove_unfinished())
         with purged.step("names"):
             purged.counts.update(data.remove_names())
         return purged

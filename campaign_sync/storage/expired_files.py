@@ -87,6 +87,18 @@ def remove_plan_files(frames: FileStorage, state: State, mandator: str, before: 
     return len(old)
 
 
+def remove_unfinished(frames: FileStorage, before: datetime) -> int:
+    """Remove files that processes began to write before a moment and that died meanwhile. Return how many.
+
+    Raises:
+        FileStorageError: a file can't be removed.
+    """
+    dead = [name for name in frames.unfinished() if frames.was_written_before(name, before)]
+    for name in dead:
+        frames.remove_frame(name)
+    return len(dead)
+
+
 def remove_responses(frames: FileStorage, mandator: str, first_kept: date) -> int:
     """Remove the days of the dataset of responses before a day, in UTC. Return how many, of all kinds together.
 

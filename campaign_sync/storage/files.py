@@ -22,6 +22,7 @@ from campaign_sync.storage.csv_rows import CsvRows, csv_rows
 from campaign_sync.storage.private_files import (
     create_private_folder,
     create_public_folder,
+    is_unfinished,
     is_writable,
     write_atomically,
 )
@@ -199,6 +200,14 @@ class FileStorage:
             path.fs.invalidate_cache()
             length = len(self.base.path.rstrip("/")) + 1
             return sorted(name[length:] for name in path.fs.find(path.path))
+
+    def unfinished(self) -> list[str]:
+        """Return the names of files that a process began to write, and that no name refers to until they are complete.
+
+        Those of living processes are among them. Stores with URLs have none.
+        """
+        names = self.names("") if self._is_folder else []
+        return [name for name in names if is_unfinished(name)]
 
     def write_cached(self, folder: str, moment: datetime, content: bytes) -> None:
         """Write a file that can be made again as the only one of a folder."""

@@ -4,10 +4,13 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from filelock import FileLock
+
+_UNFINISHED = ".part"
+"""Suffix of files that aren't complete yet."""
 
 
 def is_writable(folder: Path) -> bool:
@@ -94,12 +97,17 @@ def _is_open(path: Path) -> bool:
         return False
 
 
+def is_unfinished(name: str) -> bool:
+    """Return whether a name is one under which `write_atomically` writes a file until it is complete."""
+    return PurePosixPath(name).name.startswith(".") and name.endswith(_UNFINISHED)
+
+
 def write_atomically(file: Path, content: bytes, *, public: bool = False) -> None:
     """Write or replace a file: readable by its owner alone, or by everybody if it names no person (`public`).
 
     The name never refers to half a file, not even after a power cut.
     """
-    unfinished = file.with_name(f".{file.name}.{uuid4().hex[:8]}.part")
+    unfinished = file.with_name(f".{file.name}.{uuid4().hex[:8]}{_UNFINISHED}")
     with open(unfinished, "xb", opener=private_opener) as stream:
         stream.write(content)
         stream.flush()

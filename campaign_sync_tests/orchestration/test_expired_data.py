@@ -10,8 +10,10 @@ from uuid import uuid4
 
 import pandas as pd
 import pytest
+import yaml
 from sqlalchemy import Connection, create_engine, func, insert, select
 
+from campaign_sync.config import load_configuration
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Attribution, ConsentRef, CrmEntry, RawRow, Unsubscribe
 from campaign_sync.domain.windows import Window
@@ -156,6 +158,7 @@ def test_after_a_year_what_is_older_than_its_limit_is_gone_and_all_that_is_said_
                 for mandator in (*configuration.mandators, *purge.gone):
                     purge.remove_files(mandator)
                     purge.remove_rows(mandator)
+                purge.remove_unfinished()
                 purge.remove_names()
 
         base = Path(configuration.storage.frames)
@@ -181,6 +184,33 @@ def test_after_a_year_what_is_older_than_its_limit_is_gone_and_all_that_is_said_
             again = unsubscribed(entry.until, entry.id)
             (known,) = state.write_backs.consents([again])[again.address, again.occurred_at]
             assert known.consent == NEWS, "read again, it is about the same"
+
+
+def test_a_mandator_is_gone_only_if_nothing_of_it_has_run_for_a_week_and_a_half_written_file_if_its_writer_is(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    installation = Installation(
+        tmp_path, VendorState(tmp_path / "vendor.db"), "http://localhost:1", f"sqlite:///{tmp_path / 'crm.db'}", url
+    )
+    installation.settings["mandators"]["sued"]["schedule"] = "never"
+    path = tmp_path / "campaign_sync.yaml"
+    path.write_text(yaml.safe_dump(installation.settings), encoding="utf-8")
+    configuration = load_configuration(path, installation.environment, whole=False)
+    assert set(configuration.broken_mandators) == {"sued"}
+    with State(url) as state:
+        frames = FileStorage(configuration.storage.frames)
+        days = Days(state, frames, url)
+        for mandator, number in (("nord", 0), ("sued", 0), ("west", 0), ("elsewhere", 0), ("elsewhere", 4)):
+            days.imported(mandator, Window(FIRST + number * DAY, FIRST + number * DAY + HOUR), number)
+        assert ExpiredData(configuration, state, frames, FIRST + 8 * DAY).gone == ["west"]
+
+        begun = Path(configuration.storage.frames) / "feedback" / ".a.csv.0123.part"
+        begun.touch()
+        now = datetime.now(UTC)
+        assert not ExpiredData(configuration, state, frames, now).remove_unfinished().total()
+        assert ExpiredData(configuration, state, frames, now + 2 * DAY).remove_unfinished().total() == 1
+        assert not begun.exists()
 
 
 FOLDERS = {

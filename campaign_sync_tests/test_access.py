@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from campaign_sync.cli.fact_sheet import fact_sheet
 from campaign_sync.domain.message import Language
 from campaign_sync.domain.windows import Window
 from campaign_sync.storage.files import FileStorage
-from campaign_sync_tests.installation import ENVIRONMENT, Installation, running_installation
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, epoch_ms, running_installation
 from campaign_sync_tests.test_cli import campaign_sync
 
 PERSON, OTHERS = "person1@example.org", [f"person{number}@example.org" for number in range(2, 6)]
@@ -57,6 +57,9 @@ def test_the_fact_sheet_has_every_field_and_every_limit_and_no_secret(
 def test_all_places_are_searched_and_nothing_of_others_is_written(installation: Installation) -> None:
     installation.leave("Person1@Example.org")
     installation.leave("person2@example.org")
+    for address in (PERSON, OTHERS[3]):
+        bounced = [[address, epoch_ms(datetime.now(UTC) - timedelta(hours=2))]]
+        installation.vendor.publish(NORD, "getOutBounces", bounced)
     installation.day()
     installation.settings["language"] = "de"
     frames = FileStorage(installation.configuration.storage.frames)
@@ -70,12 +73,12 @@ def test_all_places_are_searched_and_nothing_of_others_is_written(installation: 
         os.umask(umask)
 
     assert {name: len(rows) for name, rows in by_address.items()} == {
-        "CRM": 8,
+        "CRM": 10,
         "Snapshots and plans of recipient lists": 0,
-        "Selection and suppression of the last run": 2,
-        "Feedback as received": 2,
+        "Selection and suppression of the last run": 3,
+        "Feedback as received": 3,
         "Opens, clicks and other responses": 1,
-        "State database, table write_back": 2,
+        "State database, table write_back": 3,
         "State database, table known_withdrawal": 2,
         "State database, table rejection": 1,
         "State database, table unsubscribed_recipient": 1,

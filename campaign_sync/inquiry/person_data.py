@@ -177,7 +177,9 @@ def _in_crm(sources: Sources, person: SearchedPerson) -> Iterator[Row]:
             for event in events:
                 yield {"record": str(record), "opt_in_id": opt_in_id, **vars(event)}
     for mandator, frame in sources.suppressions.items():
-        for row in frame.to_dict("records"):
+        ids = {record.entity_id for record in person.records}
+        likely = frame[frame["address"].isin(person.addresses) | frame["entity_id"].isin(ids)].astype("object")
+        for row in likely.where(likely.notna(), None).to_dict("records"):
             if person.in_row([row["address"]], Entity.from_parts(row["entity_type"], row["entity_id"])):
                 yield {"suppressed_in": mandator, **{str(name): value for name, value in row.items()}}
 

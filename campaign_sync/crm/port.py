@@ -29,6 +29,9 @@ SELECTION_COLUMNS = (
 )
 """What every selected row carries, before the columns that the list's attributes ask for."""
 
+CONSENTING_COLUMNS = ("entity_type", "entity_id", "email", "consent_at")
+"""Columns of `CrmSnapshot.consenting`, as in a selection."""
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -182,10 +185,11 @@ class CrmSnapshot(Protocol):
         that are withdrawn: any of them can be from us.
         """
 
-    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
+    def consenting(self, opt_in_id: str) -> Iterator[pd.DataFrame]:
         """Return everybody with an address whose consent for this opt-in is granted now, by the rule of `select`.
 
-        Yields `entity_type:entity_id`, the address as the CRM spells it, and the time of the consent that decides.
+        Frames of some thousand people with `CONSENTING_COLUMNS`: the address as the CRM spells it, and the time of the
+        consent that decides (`datetime64[us, UTC]`). None of them is missing.
         """
 
     def entities_with(self, address: str) -> list[Entity]:

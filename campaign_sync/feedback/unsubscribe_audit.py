@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from campaign_sync.config import MandatorSettings
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.address_columns import usable_addresses
 from campaign_sync.domain.consent import VENDOR_SOURCE_PREFIX
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import ConsentRef
@@ -196,10 +196,11 @@ def _addresses(consenting: Consenting) -> list[str]:
 def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[ConsentRef]]:
     """Return, by usable address, the consents of everybody who has granted this opt-in."""
     by_address: defaultdict[str, set[ConsentRef]] = defaultdict(set)
-    for key, email, _ in snapshot.consenting(opt_in_id):
-        if address := usable_address(email):
-            entity_type, _, entity_id = key.partition(":")
-            by_address[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
+    for people in snapshot.consenting(opt_in_id):
+        columns = (people["entity_type"], people["entity_id"], usable_addresses(people["email"]))
+        for entity_type, entity_id, address in zip(*columns, strict=True):
+            if isinstance(address, str):
+                by_address[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
     return {address: frozenset(consents) for address, consents in by_address.items()}
 
 

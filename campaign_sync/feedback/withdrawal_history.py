@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
 import pandas as pd
 
@@ -21,8 +20,6 @@ from campaign_sync.domain.vanished_withdrawals import (
 )
 from campaign_sync.storage.state import State
 
-_PEOPLE_AT_A_TIME = 20_000
-
 
 @dataclass(frozen=True)
 class ConsentingPeople:
@@ -32,17 +29,13 @@ class ConsentingPeople:
     """`entity_type:entity_id`."""
     addresses: "pd.Series[str]"
     """Normalized; missing where the CRM has no usable address."""
-    consented_at: Sequence[datetime]
+    consented_at: "pd.Series[pd.Timestamp]"
 
 
 def consenting_people(crm: CrmSnapshot, opt_in_id: str) -> Iterator[ConsentingPeople]:
     """Yield everybody whose consent for an opt-in is granted now, in chunks of some thousand people."""
-    people = iter(crm.consenting(opt_in_id))
-    while chunk := list(islice(people, _PEOPLE_AT_A_TIME)):
-        keys, emails, consented_at = zip(*chunk, strict=True)
-        yield ConsentingPeople(
-            pd.Series(keys, dtype="str"), usable_addresses(pd.Series(emails, dtype="str")), consented_at
-        )
+    for people in crm.consenting(opt_in_id):
+        yield ConsentingPeople(entity_keys(people), usable_addresses(people["email"]), people["consent_at"])
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,8 @@ class WithdrawalHistory:
         if not self._absent:
             return
         pseudonym = self._state.pseudonyms.of
-        columns = (people.keys.tolist(), people.addresses.tolist(), people.consented_at)
+        moments = pd.DatetimeIndex(people.consented_at).to_pydatetime().tolist()
+        columns = (people.keys.tolist(), people.addresses.tolist(), moments)
         for key, address, consented_at in zip(*columns, strict=True):
             usable = isinstance(address, str)
             pseudonyms = pseudonym(key), pseudonym(address) if usable else None

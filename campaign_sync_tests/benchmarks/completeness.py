@@ -46,7 +46,7 @@ class TimedReader(SqlReader):
 
 WORK: dict[str, Callable[[SqlSnapshot], object]] = {
     "select": lambda crm: sum(len(frame) for frame in crm.select(Pick("marketing_list", "All"), "news", _COLUMNS)),
-    "consenting": lambda crm: sum(1 for _ in crm.consenting("news")),
+    "consenting": lambda crm: sum(map(len, crm.consenting("news"))),
     "suppression": lambda crm: len(crm.suppression("nord")),
 }
 

@@ -13,6 +13,7 @@ from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.arrow_columns import values_of
 from campaign_sync.crm.sql.engine import crm_engine, read_only
 from campaign_sync.crm.sql.reader import SqlReader
+from campaign_sync.crm.testing.reads import consenting
 from campaign_sync_tests.crm.small_crm import SmallCrm
 
 _ALPHABET = st.sampled_from('"\\,()\n\r\t\x0b\x1f NULL0.äß\u0308\u2028\ufeff\U0001f600') | st.characters(
@@ -96,7 +97,7 @@ def test_bytes_of_sqlite_are_neither_kind_nor_time_nor_address(small_sqlite: Sma
     kinds = small_sqlite.selected().set_index("entity_id")["consent_kind"]
     assert kinds.to_dict() == {"email": "granted", "kind": "not understood", "occurred_at": "not understood"}
     with small_sqlite.crm.snapshot() as snapshot:
-        assert list(snapshot.consenting("news")) == []
+        assert consenting(snapshot, "news") == []
 
 
 def test_a_key_of_bytes_is_refused(small_sqlite: SmallCrm) -> None:

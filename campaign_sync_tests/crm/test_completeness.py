@@ -42,7 +42,7 @@ def suppression(snapshot: CrmSnapshot) -> int:
 
 
 def consenting(snapshot: CrmSnapshot) -> int:
-    return len(list(snapshot.consenting("news")))
+    return sum(map(len, snapshot.consenting("news")))
 
 
 READS = [

@@ -10,6 +10,7 @@ import pytest
 
 from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, Pick
 from campaign_sync.crm.sql import schema
+from campaign_sync.crm.testing.reads import consenting
 from campaign_sync.domain.consent import (
     GRANTING,
     UNDATED,
@@ -158,7 +159,7 @@ def test_all_readings_of_consents_follow_the_rule_of_the_domain(small: SmallCrm)
     }
     assert ended[ConsentKind.UNCLEAR] & of_unknown_kind <= unclear <= ended[ConsentKind.UNCLEAR]
     with small.crm.snapshot() as snapshot:
-        assert {entity for entity, *_ in snapshot.consenting("news")} == {
+        assert {entity for entity, *_ in consenting(snapshot, "news")} == {
             f"contact:{entity_id}" for entity_id, event in deciding.items() if event and event.kind in GRANTING
         }
         for entity_id, as_understood in effective.items():

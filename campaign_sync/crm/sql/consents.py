@@ -1,16 +1,19 @@
 """Who has ended, granted or unclear consents: the database finds the events, `domain.consent` decides."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select
 
-from campaign_sync.crm.sql.arrow_columns import group_starts, take, values_of, without_outer_blanks
+from campaign_sync.crm.port import CONSENTING_COLUMNS
+from campaign_sync.crm.sql.arrow_columns import Column, group_starts, take, without_outer_blanks
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
@@ -22,6 +25,7 @@ from campaign_sync.crm.sql.consent_table import (
     require_same_keys,
 )
 from campaign_sync.crm.sql.reader import AnyRow
+from campaign_sync.domain.arrow_text import text_column
 from campaign_sync.domain.consent import (
     GRANTING,
     UNDATED,
@@ -33,7 +37,8 @@ from campaign_sync.domain.consent import (
 from campaign_sync.domain.consent_columns import KINDS
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.instant import parse_instant
-from campaign_sync.domain.instant_columns import as_datetimes
+from campaign_sync.domain.instant_columns import Instants, as_datetimes
+from campaign_sync.domain.suppression import Mask
 from campaign_sync.domain.text import normalize_text
 
 _ENDING = (ConsentKind.WITHDRAWN, ConsentKind.UNCLEAR)
@@ -125,13 +130,16 @@ class ConsentReader:
         opt_ins = {None, *self._table.ids_by_key(mandator).values()}
         return [consent for consent in self.unclear_people if consent.opt_in_id in opt_ins]
 
-    def granted(self, opt_in_id: str) -> Iterator[tuple[Entity, str, datetime]]:
-        """Yield entity, address as stored and time of consent of everybody whose consent is granted now."""
+    def granted(self, opt_in_id: str) -> Iterator[pd.DataFrame]:
+        """Yield everybody whose consent is granted now, in chunks; columns `CONSENTING_COLUMNS`."""
         key, unclear = self._table.unique_key(opt_in_id), self._newest_unclear(opt_in_id)
+        deciding = [
+            column for column in self._table.columns if column.name in ("id", "entity_id", "kind", "occurred_at")
+        ]
         for entity_type in EntityType:
             people, events = self._table.people(entity_type), self._table.source
             query = (
-                select(*[people.c.id.label("key"), self._reader.without_bytes(people.c.email), *self._table.columns])
+                select(*[people.c.id.label("key"), self._reader.without_bytes(people.c.email), *deciding])
                 .join_from(people, events, events.c.entity_id == people.c.id)
                 .where(self._table.about([key], [entity_type]), people.c.email.is_not(None))
                 .order_by(people.c.id)
@@ -142,19 +150,24 @@ class ConsentReader:
                 starts = np.zeros(len(keys), dtype=np.intp)
                 starts[group_starts(keys)[1:]] = 1
                 decided = self._table.decisions(np.cumsum(starts), columns)
-                granting = np.flatnonzero(np.isin(decided.kinds, _GRANTING))
-                rows = decided.rows[granting]
-                ids, addresses = (values_of(take(column, rows)) for column in (without_outer_blanks(keys), emails))
-                for entity_id, email, granted_at in zip(
-                    ids, addresses, as_datetimes(decided.moments[granting]), strict=True
-                ):
-                    entity = Entity(entity_type, entity_id)
-                    if (
-                        granted_at
-                        and isinstance(email, str)
-                        and not (entity in unclear and unclear[entity] >= granted_at)
-                    ):
-                        yield entity, email, granted_at
+                granting = np.flatnonzero(np.isin(decided.kinds, _GRANTING) & ~np.isnat(decided.moments))
+                ids, addresses = (
+                    take(column, decided.rows[granting]) for column in (without_outer_blanks(keys), emails)
+                )
+                moments = decided.moments[granting]
+                counts = _are_texts(addresses) & ~_ended_later(entity_type, ids, moments, unclear)
+                frame = pd.DataFrame(
+                    {
+                        "entity_type": text_column(
+                            pa.repeat(pa.scalar(entity_type.value, pa.large_string()), len(ids))
+                        ),
+                        "entity_id": text_column(ids),
+                        "email": text_column(_only_texts(addresses)),
+                        "consent_at": pd.DatetimeIndex(moments).tz_localize("UTC"),
+                    },
+                    columns=list(CONSENTING_COLUMNS),
+                )
+                yield frame if counts.all() else frame[counts].reset_index(drop=True)
 
     def _newest_unclear(self, opt_in_id: str) -> dict[Entity, datetime]:
         """Return the time of the newest unclear event that may be about this opt-in, by entity."""
@@ -215,3 +228,31 @@ class ConsentReader:
         return case(
             *((table.names_type([entity_type]), table.people(entity_type).c.email) for entity_type in EntityType)
         ).label("email")
+
+
+def _are_texts(values: Column) -> Mask:
+    """Return which addresses are texts: one that isn't UTF-8 is none, nor is a number."""
+    if isinstance(values, pa.Array):
+        valid: Mask = values.is_valid().to_numpy(zero_copy_only=False)
+        return valid
+    return np.fromiter((isinstance(value, str) for value in values), np.bool_, len(values))
+
+
+def _only_texts(values: Column) -> pa.Array:
+    if isinstance(values, pa.Array):
+        return values
+    return pa.array([value if isinstance(value, str) else None for value in values], pa.large_string())
+
+
+def _ended_later(entity_type: EntityType, ids: pa.Array, moments: Instants, unclear: Mapping[Entity, datetime]) -> Mask:
+    """Return which people have an unclear event that isn't older than their consent."""
+    if not unclear:
+        return np.zeros(len(ids), np.bool_)
+    ended = (unclear.get(Entity(entity_type, entity_id)) for entity_id in ids.to_pylist())
+    return np.array(
+        [
+            at is not None and granted_at is not None and at >= granted_at
+            for at, granted_at in zip(ended, as_datetimes(moments), strict=True)
+        ],
+        dtype=np.bool_,
+    )

@@ -208,9 +208,9 @@ class SqlSnapshot:
                 by_entity[Entity(entity_type, str(row.id).strip())] = text_of_email
         return by_entity
 
-    def consenting(self, opt_in_id: str) -> Iterator[tuple[str, str, datetime]]:
+    def consenting(self, opt_in_id: str) -> Iterator[pd.DataFrame]:
         """Return everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
-        return ((str(entity), email, at) for entity, email, at in self._consents.granted(opt_in_id))
+        return self._consents.granted(opt_in_id)
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """Return an entity's consent events by opt-in, oldest first. See `CrmSnapshot.consents`."""
@@ -309,7 +309,7 @@ class SqlSnapshot:
 
 
 class FrozenSnapshot(SqlSnapshot):
-    """Reads the suppressions of a mandator once, not for every list: the data doesn't change meanwhile."""
+    """Reads a mandator's suppressions and counts an opt-in's events once: the data doesn't change meanwhile."""
 
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
@@ -317,8 +317,18 @@ class FrozenSnapshot(SqlSnapshot):
             self._suppressed[mandator] = super().suppression(mandator)
         return self._suppressed[mandator].copy(deep=False)  # pandas copies what is written to
 
+    def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
+        """Return how well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
+        if opt_in_id not in self._counts:
+            self._counts[opt_in_id] = super().consent_rows(opt_in_id)
+        return self._counts[opt_in_id]
+
     @cached_property
     def _suppressed(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    @cached_property
+    def _counts(self) -> dict[str, ConsentEventCounts]:
         return {}
 
 

@@ -1,12 +1,14 @@
 """What the conformance tests read of a CRM, in short."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 import pandas as pd
 
-from campaign_sync.crm.port import SELECTION_COLUMNS, CrmSnapshot, Pick
+from campaign_sync.crm.port import CONSENTING_COLUMNS, SELECTION_COLUMNS, CrmSnapshot, Pick
 from campaign_sync.crm.testing.under_test import EVERYBODY, NEWS, CrmUnderTest
 from campaign_sync.domain.consent import GRANTING
+from campaign_sync.domain.suppression import entity_keys
 
 
 def select(
@@ -34,9 +36,19 @@ def granted(under_test: CrmUnderTest, opt_in_id: str = NEWS) -> set[str]:
         frame = _whole(snapshot.select(EVERYBODY, opt_in_id, []))
         selected = frame[frame["consent_kind"].isin([kind.value for kind in GRANTING])]
         keys = set(selected["entity_type"] + ":" + selected["entity_id"])
-        consenting = {key for key, _, _ in snapshot.consenting(opt_in_id)}
-    assert keys == consenting, "the selection and `consenting` disagree about who consents"
+        agreeing = {key for key, _, _ in consenting(snapshot, opt_in_id)}
+    assert keys == agreeing, "the selection and `consenting` disagree about who consents"
     return set(selected["entity_id"])
+
+
+def consenting(snapshot: CrmSnapshot, opt_in_id: str) -> list[tuple[str, str, datetime]]:
+    """Return `entity_type:entity_id`, address and time of consent of everybody whom `consenting` yields."""
+    people: list[tuple[str, str, datetime]] = []
+    for frame in snapshot.consenting(opt_in_id):
+        assert [*frame.columns] == [*CONSENTING_COLUMNS]
+        moments = [at.to_pydatetime() for at in frame["consent_at"]]
+        people += zip(entity_keys(frame).tolist(), frame["email"].tolist(), moments, strict=True)
+    return people
 
 
 def read_everything(snapshot: CrmSnapshot, rows: int) -> Iterator[object]:

@@ -18,6 +18,7 @@ from campaign_sync.crm.dataverse.source import DataverseSource
 from campaign_sync.crm.mirror.source import Withdrawal
 from campaign_sync.crm.port import CrmError, CrmNeeds, CrmSetupError
 from campaign_sync.crm.testing import NEWS, NOON, OFFERS, PRESS
+from campaign_sync.crm.testing.reads import consenting
 from campaign_sync.crm.web_api.answer import Answer
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import Bounce, BounceKind, Unsubscribe
@@ -182,7 +183,7 @@ def test_a_consent_given_on_a_form_after_the_unsubscribe_is_kept_and_its_person_
     assert crm.record_unsubscribes([unsubscribe(0)]).unmatched == ()
     assert bool(dataverse.writes) is not is_kept
     with crm.snapshot([NEWS]) as snapshot:
-        assert list(snapshot.consenting(NEWS)) == []
+        assert consenting(snapshot, NEWS) == []
 
 
 def history_settings(url: str, **changes: object) -> DataverseSettings:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from campaign_sync.crm.port import Crm, CrmError, CrmSnapshot, Pick
 from campaign_sync.crm.sql.adapter import SqlCrm
+from campaign_sync.crm.testing.reads import consenting
 from campaign_sync.domain.consent import ConsentWords
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync_tests.crm.mirror.copied_crm import copied
@@ -107,7 +108,7 @@ READS: dict[str, Callable[[CrmSnapshot], object]] = {
     "guests": lambda snapshot: sorted(map(repr, (member for chunk in snapshot.members(GUESTS) for member in chunk))),
     "nord": lambda snapshot: sorted(map(repr, frame([snapshot.suppression("nord")]))),
     "sued": lambda snapshot: sorted(map(repr, frame([snapshot.suppression("sued")]))),
-    "consenting": lambda snapshot: list(snapshot.consenting("news")),
+    "consenting": lambda snapshot: consenting(snapshot, "news"),
     "counts": lambda snapshot: snapshot.consent_rows("news"),
     "holders": lambda snapshot: snapshot.entities_with("Anna@example.org"),
     "history": lambda snapshot: snapshot.consents(Entity(EntityType.CONTACT, "c1")),

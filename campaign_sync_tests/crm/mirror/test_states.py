@@ -7,6 +7,7 @@ import pytest
 
 from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import CrmError, Pick
+from campaign_sync.crm.testing.reads import consenting
 from campaign_sync.domain.consent import ConsentWords, OptIn
 from campaign_sync.domain.consent_state import UNDATED_GRANT
 from campaign_sync.domain.entity import EntityType
@@ -92,7 +93,7 @@ def test_a_state_of_neither_is_no_event(tmp_path: Path) -> None:
 
 def test_an_undated_grant_is_older_than_every_withdrawal(tmp_path: Path) -> None:
     with crm_of(source(state("c1", "granted")), tmp_path).snapshot() as snapshot:
-        assert [at for _, _, at in snapshot.consenting("News")] == [UNDATED_GRANT]
+        assert [at for _, _, at in consenting(snapshot, "News")] == [UNDATED_GRANT]
 
 
 @pytest.mark.parametrize("kind", ["opted out", "yes"])

@@ -61,7 +61,7 @@ LABELS: Final = frozenset({
     Message("asked about"), Message("missing in the CRM"), Message("consenting here, unsubscribed at the vendor"),
     Message("left another opt-in, unsubscribed at the vendor"), Message("newly found on the blocklist"),
     Message("withdrawn in the CRM only"), Message("unsubscribed at the vendor"), Message("entries of the blocklist"),
-    Message("consenting here"), Message("released"), Message("lists"), Message("lists changed"),
+    Message("consenting here"), Message("lists"), Message("lists changed"),
     Message("lists not checked"), Message("lists ready"), Message("joined"), Message("left"), Message("page"),
     # Purging.
     Message("ticks"), Message("runs"), Message("runs without events"), Message("snapshots"), Message("imports"),

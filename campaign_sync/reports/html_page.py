@@ -1,11 +1,6 @@
 """The page of a report: one HTML file without scripts that loads nothing."""
 
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
-
 from campaign_sync.domain.message import Language
-from campaign_sync.domain.printable_text import printable
 from campaign_sync.reports.check_findings import feedback_findings
 from campaign_sync.reports.contacts import contacts
 from campaign_sync.reports.daily_report import ListReport, Report
@@ -15,6 +10,7 @@ from campaign_sync.reports.localization import UNKNOWN, Localizer
 from campaign_sync.reports.opt_out_figures import opt_out_figures
 from campaign_sync.reports.planned_mailings import mailing_table, next_mailing
 from campaign_sync.reports.reason_figures import reason_figures
+from campaign_sync.reports.templates import fill_template
 from campaign_sync.reports.terms import terms
 from campaign_sync.reports.view_models import Page, Table
 
@@ -22,11 +18,7 @@ from campaign_sync.reports.view_models import Page, Table
 def render(report: Report, language: Language) -> str:
     """Return the report as an HTML page."""
     localizer = Localizer(language, report.zone)
-    template = (files("campaign_sync.reports") / "page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(page=report_page(report, localizer), _=localizer.gettext)
-    # Jinja escapes markup; a name must not reverse the direction of the text beside it, either.
-    return printable(html)
+    return fill_template("page.html.j2", localizer, page=report_page(report, localizer))
 
 
 def report_page(report: Report, localizer: Localizer) -> Page:

@@ -4,15 +4,14 @@ from datetime import datetime
 from email.message import EmailMessage
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from campaign_sync.config import Configuration, EmailSettings
-from campaign_sync.domain.printable_text import printable, printable_line
+from campaign_sync.domain.printable_text import printable_line
 from campaign_sync.reports.daily_report import Report
 from campaign_sync.reports.headline import severity
 from campaign_sync.reports.html_page import report_page
 from campaign_sync.reports.localization import Localizer, gettext_noop
 from campaign_sync.reports.publication import mail_language
+from campaign_sync.reports.templates import fill_template
 from campaign_sync.reports.view_models import Page
 from campaign_sync.smtp import new_message, send_mail
 from campaign_sync.storage.report_mails import ReportMail
@@ -115,16 +114,6 @@ def _subject(report: Report, localizer: Localizer, *, is_update: bool) -> str:
 def _fill(message: EmailMessage, page: Page, localizer: Localizer, link: str | None) -> None:
     background, border, ink = HEADLINE_COLOURS[page.severity]
     values = {"page": page, "link": link, "background": background, "border": border, "ink": ink}
-    environment = Environment(
-        loader=PackageLoader("campaign_sync.reports", ""),
-        autoescape=select_autoescape(["html.j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text, html = (
-        printable(environment.get_template(name).render(_=localizer.gettext, **values))
-        for name in ("mail.txt.j2", "mail.html.j2")
-    )
+    text, html = (fill_template(name, localizer, **values) for name in ("mail.txt.j2", "mail.html.j2"))
     message.set_content(text)
     message.add_alternative(html, subtype="html")

@@ -7,7 +7,10 @@ from campaign_sync.reports.localization import Localizer, gettext_noop
 _TERMS: Final = (
     (
         gettext_noop("Ready"),
-        gettext_noop("The list was filled and proven today, or at most 12 hours ago, and no check of that has failed."),
+        gettext_noop(
+            "The list was filled and proven today, or at most 12 hours ago, the CRM knows the opt-outs of the last "
+            "day, and no check has failed."
+        ),
     ),
     (
         gettext_noop("Opt-in"),

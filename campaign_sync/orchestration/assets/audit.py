@@ -138,7 +138,10 @@ def audit_asset(builder: AssetBuilder, mandator: str, settings: MandatorSettings
                         description=apart
                         if result.consenting_still or result.released
                         else Message("CRM and vendor agree"),
-                        metadata={"consenting here": result.consenting_still, "released": result.released},
+                        metadata={
+                            "consenting here": result.consenting_still,
+                            "withdrawn in the CRM only": result.released,
+                        },
                     ),
                 )
             ],

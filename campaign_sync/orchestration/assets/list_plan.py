@@ -43,15 +43,15 @@ def list_plan_asset(builder: AssetBuilder, configuration: Configuration, setting
             settings.language,
             Message(
                 "What a replacement of “{display_name}” of {mandator_display_name} would do at the moment at which "
-                "this was materialized. Materialize it to see it for now; it changes no list. By itself only a run "
-                "does it that waits for an approval.",
+                "this plan was made. *Materialize* makes one for now; it changes no list. A run that waits for an "
+                "approval makes one by itself.",
                 display_name=settings.display_name,
                 mandator_display_name=settings.mandator_display_name,
             ),
             Message(
                 "people who would join, leave or change, compared with its last proof or with what was read back of "
-                "it, and the rows that would be sent. A plan that would be refused is green all the same: `verdict` "
-                "says it."
+                "it, and the rows that would be sent. A plan that would be refused is green all the same: its verdict "
+                "says so."
             ),
             Message(
                 "vendor, CRM or state couldn't be read. The run's error says what to correct. The list isn't concerned."

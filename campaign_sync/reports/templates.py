@@ -1,0 +1,27 @@
+"""The Jinja templates of reports: pages and mails."""
+
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from campaign_sync.domain.printable_text import printable
+from campaign_sync.reports.localization import Localizer
+
+
+def fill_template(name: str, localizer: Localizer, **values: object) -> str:
+    """Return what a template makes of values, in one language.
+
+    Jinja escapes markup; a name must not reverse the direction of the text beside it, either.
+    """
+    return printable(_environment().get_template(name).render(_=localizer.gettext, **values))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("campaign_sync.reports", ""),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

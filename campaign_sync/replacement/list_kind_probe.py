@@ -40,9 +40,11 @@ def expected_list_kind(settings: ListSettings, lists: RecipientListStates) -> Ch
     """Return what is known of the list's kind before `probe_list_kind` finds it out, which changes the list."""
     if settings.mandator_settings.canary_address is None:
         return CheckOutcome(NAME, True, _VOUCHED)
-    known = lists.kind(settings.recipient_list_id)
-    so_far = f"so far it was shown to be {known}" if known else "no canary has shown it yet"
-    return known_opt_in_list(settings, lists) or CheckOutcome(NAME, True, f"the run finds it out by a canary; {so_far}")
+    if opt_in_list := known_opt_in_list(settings, lists):
+        return opt_in_list
+    if lists.kind(settings.recipient_list_id):
+        return CheckOutcome(NAME, True, Message("a canary has shown it to be a regular list; the run tries that again"))
+    return CheckOutcome(NAME, True, Message("no canary has shown it yet; the run finds it out"))
 
 
 def probe_list_kind(

@@ -47,10 +47,10 @@ def test_keys_messages_and_tables_are_translated_and_everything_else_is_not() ->
         },
         "de",
     )
-    rejections = shown.pop("Ausgesonderte")
+    rejections = shown.pop("Abgelehnte")
     assert shown == {
         "vom CRM genannt": 5,
-        "ausgesondert: blocklisted": 1,
+        "abgelehnt: blocklisted": 1,
         "Menschen in Künstler": 4,
         "dagster/row_count": 5,
         "Urteil": "würde laufen",

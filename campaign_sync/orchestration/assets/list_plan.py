@@ -86,12 +86,15 @@ def list_plan_asset(builder: AssetBuilder, configuration: Configuration, setting
 
 def plan_metadata(plan: ListPlan) -> dict[str, Any]:
     """Return what the asset's page shows; numbers are plotted over all plans."""
-    refusing = [plan.problem] if plan.problem else []
-    refusing += [
-        join_messages(": ", [check.outcome.name, check.outcome.summary]) for check in plan.checks if check.refuses
-    ]
+    # A check that both the snapshot and the preflight make is named once, by what the latter finds.
+    refusing = {
+        check.outcome.name: join_messages(": ", [check.outcome.name, check.outcome.summary])
+        for check in plan.checks
+        if check.refuses
+    }
+    problems = [plan.problem] if plan.problem else []
     beginning = Message("would wait for an approval") if plan.needs_approval else Message("would be refused")
-    refused = join_messages("; ", [beginning, *dict.fromkeys(refusing)])
+    refused = join_messages("; ", [beginning, *problems, *refusing.values()])
     counts = {"picked": plan.picked, "selected": plan.selected, "rows to send": plan.rows, "in list now": plan.in_list}
     metadata = {
         **({"plan": plan.id} if plan.id else {}),

@@ -20,6 +20,7 @@ from campaign_sync.cli.error_handling import (
     CONFIGURATION_WRONG,
     NOTHING_WRONG,
     SOMETHING_FAILED,
+    SOMETHING_PENDING,
     CommandError,
     Terminal,
 )
@@ -307,6 +308,49 @@ def why(
     else:
         print_why(configuration, who, Terminal())
     refuse_broken(configuration, "it isn't shown whether this person is in their lists")
+
+
+@app.command()
+def erase(
+    who: Annotated[
+        list[str] | None, typer.Argument(metavar="[WHO]...", help="Addresses, or records of the CRM like contact:4711.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Why, such as the number of the request. It names no person.")
+    ] = None,
+    batch: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Erase also those whom the lines of this file name.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show whom it would erase.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Remove what earlier erasures left pending.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Show all erasures. They name no person.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove people from every place, and keep them suppressed by keyed hashes. Exit code 3 if something is pending."""
+    from campaign_sync.cli.erase import erase_people, list_erasures, print_erasures, read_batch, retry_erasures
+
+    people = [*(who or []), *(read_batch(batch) if batch else [])]
+    if sum([bool(people), retry, show]) != 1:
+        raise CommandError("name whom to erase, or a file of them with --batch; or use --retry or --list alone")
+    if people and not dry_run and not (reason and reason.strip()):
+        raise CommandError("an erasure needs a --reason, such as the number of the request; it names no person")
+    if people and not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
+        raise CommandError("without a terminal to ask at, an erasure needs --yes")
+    configuration = load_configuration()
+    refuse_other_revision(configuration)
+    console = console_for(as_json)
+    if show:
+        document = list_erasures(configuration)
+    elif retry:
+        document = retry_erasures(configuration)
+    else:
+        document = erase_people(configuration, people, (reason or "").strip(), console, dry_run=dry_run, confirmed=yes)
+    if as_json:
+        print_document(document)
+    else:
+        print_erasures(document, console)
+    raise typer.Exit(SOMETHING_PENDING if document.pending else NOTHING_WRONG)
 
 
 @app.command()

@@ -170,6 +170,17 @@ class PlanApproval(DocumentPart):
     reason: str
 
 
+class SnapshotRedaction(DocumentPart):
+    """What the erasure of a person changed in a snapshot."""
+
+    erasure_id: str
+    redacted_at: datetime
+    rows: int
+    """How many rows were removed."""
+    sha256_before: str
+    sha256_after: str
+
+
 class Proof(DocumentPart):
     """A proof of a list, and the snapshot that was proven."""
 
@@ -182,6 +193,8 @@ class Proof(DocumentPart):
     consents_of: datetime | None
     approval: PlanApproval | None
     """Null if the replacement needed no approval of a plan."""
+    redactions: tuple[SnapshotRedaction, ...]
+    """The erasures since, oldest first. The list was proven with the rows that they removed."""
 
 
 class ListRejection(DocumentPart):
@@ -349,12 +362,47 @@ class InquiriesDocument(Document):
     inquiries: tuple[InquiryEntry, ...]
 
 
+class ErasedPlace(DocumentPart):
+    """One place where data of people is kept."""
+
+    place: str
+    state: Literal["done", "nothing", "pending", "theirs", "by age"]
+    """Whether it was removed; wasn't there; is removed later; is for others to remove; goes by its age."""
+    rows: int
+    """How many rows, or files, were removed there."""
+    note: str | None
+    """What has to be known or done."""
+
+
+class ErasureResult(DocumentPart):
+    """One erasure. It names no person."""
+
+    id: str
+    erased_at: datetime
+    asked_by: str
+    reason: str
+    done_at: datetime | None
+    """Null while something is pending."""
+    places: tuple[ErasedPlace, ...]
+
+
+class ErasureDocument(Document):
+    """What `erase` did."""
+
+    dry_run: bool
+    pending: bool
+    """Whether something remains to be removed: exit code 3."""
+    erasures: tuple[ErasureResult, ...]
+    """Those of this call and earlier ones that were pending; with `--list`, all."""
+
+
 SCHEMAS: Mapping[str, str] = {
     "alarms": "AlarmsDocument",
     "apply": "RunDocument",
     "check": "CheckDocument",
     "check --instance": "InstanceDocument",
     "diff": "DiffDocument",
+    "erase": "ErasureDocument",
     "feedback sample": "SampleDocument",
     "feedback unread": "UnreadDocument",
     "inquiries": "InquiriesDocument",

@@ -18,9 +18,9 @@ from campaign_sync.config import ConfigurationError, UnavailableError
 from campaign_sync.domain.printable_text import printable
 from campaign_sync.errors import CampaignSyncError
 
-NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG = 0, 1, 2
+NOTHING_WRONG, SOMETHING_FAILED, CONFIGURATION_WRONG, SOMETHING_PENDING = 0, 1, 2, 3
 """Exit codes: all is well; some list was refused or failed; the configuration, a secret or Dagster's instance can't be
-used."""
+used; an erasure isn't done everywhere yet."""
 
 
 class Terminal(Console):

@@ -12,6 +12,7 @@ from campaign_sync.cli.documents import (
     PersonInList,
     PlanApproval,
     Proof,
+    SnapshotRedaction,
     Suppression,
 )
 from campaign_sync.domain.consent import UNDATED, ConsentEvent, precedence_key
@@ -71,6 +72,16 @@ def _proof(proven: ProvenList) -> Proof:
         people_of=proven.people_of,
         consents_of=proven.consents_of,
         approval=PlanApproval(**vars(proven.approval)) if proven.approval else None,
+        redactions=tuple(
+            SnapshotRedaction(
+                erasure_id=redaction.erasure_id,
+                redacted_at=redaction.redacted_at,
+                rows=redaction.rows,
+                sha256_before=redaction.digest_before,
+                sha256_after=redaction.digest_after,
+            )
+            for redaction in proven.redactions
+        ),
     )
 
 

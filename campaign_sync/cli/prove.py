@@ -156,6 +156,9 @@ def _proof_lines(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
         )
     yield "file", proven.file
     yield "sha256", proven.digest
+    for redaction in proven.redactions:
+        count = f"{redaction.rows} row{'s were' if redaction.rows > 1 else ' was'} erased"
+        yield "", f"{count} {local(redaction.redacted_at)}; before that the sha256 was {redaction.digest_before}"
 
 
 def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[str]:

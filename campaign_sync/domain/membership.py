@@ -27,6 +27,8 @@ class ProvenReplacement:
     """The time of the proof before this one; None for the first proof."""
     retried_after: datetime | None = None
     """When an earlier attempt of the same run failed."""
+    erased: int = 0
+    """How many recipients that it counted were erased since: the snapshot doesn't have their rows any more."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def list_members(
     uncertain = keys.isin(_people(rejections, lambda rejection: rejection.spans(proven))) & ~rejected
     # The proof counted the list, so the number of missing rows is known even if their keys aren't.
     candidates = int(uncertain.sum())
-    missing = candidates if proven.in_list is None else len(snapshot) - int(rejected.sum()) - proven.in_list
+    in_list = None if proven.in_list is None else proven.in_list - proven.erased
+    missing = candidates if in_list is None else len(snapshot) - int(rejected.sum()) - in_list
     if missing <= 0:
         return Members(snapshot[~rejected])
     if missing >= candidates:

@@ -12,6 +12,8 @@ import dagster as dg
 
 from campaign_sync.config import Configuration
 from campaign_sync.domain.retention import PastRun, removable_runs
+from campaign_sync.erasure.places import PlaceState
+from campaign_sync.erasure.removal import Removal
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.orchestration.dagster_history import (
     delete_run,
@@ -29,6 +31,9 @@ from campaign_sync.storage.state import State
 
 RUNS_AT_ONCE = 100
 """How many runs lose their events in one transaction, and after how many progress is logged."""
+
+ERASED_WITHIN = timedelta(days=1)
+"""How long an erasure may be pending: by then every list was replaced once."""
 
 _OVERLAP = timedelta(days=1)
 """How far the events of runs are purged again: a run may have been changed after it ended, or needed until now."""
@@ -65,6 +70,7 @@ class Purge:
         frames: the file storage.
         now: the moment by which ages are counted, in UTC.
         log: takes what is done.
+        own_run: the run that purges; None where none does.
     """
 
     configuration: Configuration
@@ -75,10 +81,13 @@ class Purge:
     frames: FileStorage
     now: datetime
     log: Callable[[str], None] = logging.getLogger(__name__).info
+    own_run: str | None = None
 
     def everything(self) -> Purged:
         """Purge all kinds. What can't be purged is among the problems."""
         purged, limits = Purged(), self.configuration.retention
+        with purged.step("erasures"):
+            self._erasures(purged)
         with purged.step("runs and events"):
             self._runs(purged)
         with purged.step("events without a run"):
@@ -99,6 +108,18 @@ class Purge:
         with purged.step("names"):
             purged.counts.update(data.remove_names())
         return purged
+
+    def _erasures(self, purged: Purged) -> None:
+        """Remove what erasures left pending. It is a problem once it has been pending for a day."""
+        reports = Removal(self.configuration, self.state, self.frames, self.own_run).attempt()
+        purged.counts["erasures"] += sum(not report.is_pending for report in reports)
+        for report in reports:
+            if report.is_pending and report.erasure.erased_at < self.now - ERASED_WITHIN:
+                places = ", ".join(place.place for place in report.places if place.state is PlaceState.PENDING)
+                purged.problems.append(
+                    f"erasure {report.erasure.id} of {report.erasure.erased_at:%Y-%m-%d} is pending ({places}); "
+                    "`campaign-sync erase --list` says why"
+                )
 
     def _runs(self, purged: Purged) -> None:
         limits = self.configuration.retention

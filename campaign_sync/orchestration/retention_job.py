@@ -61,6 +61,7 @@ def retention_job(
             files.open(),
             datetime.now(UTC),
             context.log.info,
+            context.run_id,
         ).everything()
         context.add_output_metadata(labelled(purged.counts, configuration.language))
         context.log.info(", ".join(f"{kind}: {count}" for kind, count in purged.counts.items()))

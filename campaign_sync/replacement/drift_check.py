@@ -106,17 +106,20 @@ class DriftCheck:
         columns = ReadColumns(settings, proven.id_attribute, proven.address_attribute)
         vendor, list_id = self.vendor(), settings.recipient_list_id
         in_list = vendor.recipients.count(list_id)
-        people = self._people(settings, proven)
+        people, erased = self._people(settings, proven)
         digests = row_digests(people.rows, columns.snapshot_columns)
         start = self.place(max(in_list - PAGE_ROWS, 0) + 1)
-        unexpected = count_unexpected_rows(columns, vendor, digests, start, PAGE_ROWS)
-        if not needs_full_read_back(len(people.rows), known.read_back, in_list, unexpected):
+        unexpected = max(count_unexpected_rows(columns, vendor, digests, start, PAGE_ROWS) - erased, 0)
+        if not needs_full_read_back(len(people.rows) + erased, known.read_back, in_list, unexpected):
             return known.after_check(in_list, None, self.now())
-        reading = self._read(columns, vendor, people, digests)
+        reading = self._read(columns, vendor, people, digests, erased)
         return known.after_check(reading.in_list, reading, self.now())
 
-    def _people(self, settings: ListSettings, proven: Replacement) -> Members:
-        """Return the people who were sent and not rejected."""
+    def _people(self, settings: ListSettings, proven: Replacement) -> tuple[Members, int]:
+        """Return the people who were sent and not rejected, and how many more were erased since.
+
+        These may be in the list until it is replaced.
+        """
         sent = next(
             replacement
             for replacement in self.state.replacement_history.proven(settings.mandator, settings.name)
@@ -128,9 +131,11 @@ class DriftCheck:
                 "the attributes that are sent were configured otherwise when the list was proven; its next replace "
                 "makes it comparable again"
             )
-        return list_members(snapshot, sent, self.state.replacement_history.rejected_rows(sent))
+        return list_members(snapshot, sent, self.state.replacement_history.rejected_rows(sent)), sent.erased
 
-    def _read(self, columns: ReadColumns, vendor: Optimizely, people: Members, digests: RowDigests) -> ReadBack:
+    def _read(
+        self, columns: ReadColumns, vendor: Optimizely, people: Members, digests: RowDigests, erased: int
+    ) -> ReadBack:
         """Read all of the list; once more in one piece where people seem to be missing, for pages may overlap."""
         settings = columns.settings
         for in_one_piece in (False, True):
@@ -141,12 +146,12 @@ class DriftCheck:
             missing = people.rows[entity_keys(people.rows).isin(proof.missing_keys)]
             departed = self._departed(settings, vendor, missing)
             reading = ReadBack(
-                proven=len(people.rows),
+                proven=len(people.rows) + erased,
                 in_list=len(contents),
                 missing=len(missing) - departed,
                 departed=departed,
                 changed=proof.changed,
-                unexpected=max(len(contents) - (len(people.rows) - len(missing)), 0),
+                unexpected=max(len(contents) - (len(people.rows) - len(missing)) - erased, 0),
             )
             if not reading.missing and not reading.changed:
                 break

@@ -11,6 +11,7 @@ from campaign_sync.domain.approval import Approval
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.membership import BEFORE_THE_SNAPSHOT, ProvenReplacement, Rejection
 from campaign_sync.domain.propagation import ReplacementTimes
+from campaign_sync.storage.redactions import RedactedKind, Redaction, read_redactions
 from campaign_sync.storage.replacements import ReplacementState
 from campaign_sync.storage.tables import approval, rejection, replace, snapshot
 
@@ -30,6 +31,8 @@ class ProvenList(ProvenReplacement):
     """The moments that a copy or a delivery of the CRM showed; None where the CRM itself was read."""
     approval: Approval | None
     """What the replacement relied on, for the list or for its size; None if it needed no approval of a plan."""
+    redactions: tuple[Redaction, ...] = ()
+    """How the file was replaced after erasures, oldest first."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class ReplacementHistory:
         proven: list[ProvenList] = []
         unproven = {}
         with self._engine.connect() as connection:
-            for row in connection.execute(query):
+            rows = connection.execute(query).all()
+            of_list = select(snapshot.c.id).where(snapshot.c.mandator == mandator, snapshot.c.list == name)
+            redactions = read_redactions(connection, RedactedKind.SNAPSHOT, of_list)
+            for row in rows:
                 ended_at = row.finished_at or row.started_at
                 if row.state != ReplacementState.PROVEN:
                     unproven[row.run_id] = ended_at
@@ -94,6 +100,8 @@ class ReplacementHistory:
                         approval=Approval(row.plan_id, row.approved_by, row.approved_at, row.reason)
                         if row.plan_id
                         else None,
+                        erased=sum(redaction.members for redaction in redactions.get(row.id, ())),
+                        redactions=tuple(redactions.get(row.id, ())),
                     )
                 )
         return proven[::-1]
@@ -115,6 +123,14 @@ class ReplacementHistory:
                 if row.list in times:
                     times[row.list].append(ReplacementTimes(row.created_at, row.finished_at or row.started_at))
         return times
+
+    def proven_by(self, snapshot_id: str) -> ProvenList | None:
+        """Return the newest replacement that ended in a proof of this snapshot; None where there is none."""
+        is_it = (replace.c.snapshot_id == snapshot_id) & (replace.c.state == ReplacementState.PROVEN)
+        with self._engine.connect() as connection:
+            row = connection.execute(select(*replace.c["mandator", "list"]).where(is_it).limit(1)).first()
+        proofs = self.proven(*row) if row else []
+        return next((proven for proven in proofs if proven.snapshot_id == snapshot_id), None)
 
     def sent(self, mandator: str, since: datetime, until: datetime) -> list[SentList]:
         """Return every replacement of that time that changed a list of the mandator, oldest first."""

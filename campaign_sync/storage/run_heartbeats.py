@@ -49,6 +49,10 @@ class RunHeartbeats:
         """Return the runs whose process is gone, or which sent no heartbeat in the further time that they got."""
         return [row.run_id for row in read_owners(self._engine, run_alive).dead]
 
+    def living(self) -> list[str]:
+        """Return the runs that have begun and not ended, and whose process may be alive."""
+        return [row.run_id for row in read_owners(self._engine, run_alive).living]
+
     def expect(self, run_ids: Collection[str]) -> None:
         """Let runs without a heartbeat count as dead unless they send one within `STALLED_AFTER` and `LIFETIME`.
 

@@ -15,6 +15,8 @@ from campaign_sync.storage.consent_memory import RememberedConsents
 from campaign_sync.storage.consent_observations import ConsentObservations
 from campaign_sync.storage.crm_write_backs import WriteBacks
 from campaign_sync.storage.database import open_database
+from campaign_sync.storage.erased_rows import ErasedRows
+from campaign_sync.storage.erasure_places import ErasurePlaces
 from campaign_sync.storage.erasures import Erasures
 from campaign_sync.storage.expired_rows import ExpiredRows
 from campaign_sync.storage.feedback_imports import FeedbackImports
@@ -27,7 +29,9 @@ from campaign_sync.storage.list_drifts import ListDrifts
 from campaign_sync.storage.list_plans import ListPlans
 from campaign_sync.storage.list_unsubscribes import ListUnsubscribes
 from campaign_sync.storage.locks import ListLocks
+from campaign_sync.storage.people_links import PeopleLinks
 from campaign_sync.storage.recipient_lists import RecipientListStates
+from campaign_sync.storage.redactions import Redactions
 from campaign_sync.storage.refused_withdrawals import RefusedWithdrawals
 from campaign_sync.storage.replacement_history import ReplacementHistory
 from campaign_sync.storage.replacements import Rejections, Replacements, Snapshots
@@ -103,6 +107,10 @@ class State:
         self.report_mails = ReportMails(self._engine)
         self.gauges = Gauges(self._engine)
         self.expired_rows = ExpiredRows(self._engine)
+        self.erasure_places = ErasurePlaces(self._engine)
+        self.erased_rows = ErasedRows(self._engine)
+        self.redactions = Redactions(self._engine)
+        self.people_links = PeopleLinks(self._engine, lambda value: self.pseudonyms.of(value))
         self.erasures = Erasures(self._engine, erasure_key, files)
         self.inquiries = Inquiries(self._engine, lambda value: self.pseudonyms.of(value))
 

@@ -28,3 +28,36 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("erasure_id", "digest"),
     )
+    op.create_table(
+        "erasure_place",
+        sa.Column("erasure_id", sa.String(length=36), nullable=False),
+        sa.Column("place", sa.String(length=160), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("erasure_id", "place"),
+    )
+    op.create_table(
+        "erased_pseudonym",
+        sa.Column("erasure_id", sa.String(length=36), nullable=False),
+        sa.Column("pseudonym", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("erasure_id", "pseudonym"),
+    )
+    op.create_table(
+        "redaction",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("erasure_id", sa.String(length=36), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("owner_id", sa.String(length=36), nullable=False),
+        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("members", sa.Integer(), nullable=False),
+        sa.Column("file_before", sa.Text(), nullable=False),
+        sa.Column("digest_before", sa.String(length=64), nullable=False),
+        sa.Column("file_after", sa.Text(), nullable=False),
+        sa.Column("digest_after", sa.String(length=64), nullable=False),
+        sa.Column("redacted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_redaction_erasure_id", "redaction", ["erasure_id"])
+    op.create_index("ix_redaction_owner_id", "redaction", ["owner_id"])

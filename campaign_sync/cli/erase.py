@@ -1,0 +1,181 @@
+"""`campaign-sync erase`: the erasure of people, and what is left of them in each place."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from campaign_sync.cli.documents import ErasedPlace, ErasureDocument, ErasureResult
+from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.cli.output import plain_table, print_success, print_warning
+from campaign_sync.cli.user import user_and_host
+from campaign_sync.config import Configuration
+from campaign_sync.crm.open import open_crm
+from campaign_sync.domain.erasure import Erasure
+from campaign_sync.erasure.person_search import FoundPerson, find_person
+from campaign_sync.erasure.removal import ErasureReport, Removal
+from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.open import open_state
+from campaign_sync.storage.state import State
+
+
+def read_batch(path: Path) -> list[str]:
+    """Return the people of a batch file: one in each line; blank lines and those that begin with # don't count.
+
+    Raises:
+        CommandError: it can't be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it isn't UTF-8"
+        raise CommandError(f"{path} (--batch) can't be read: {reason}") from None
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def erase_people(
+    configuration: Configuration,
+    people: Sequence[str],
+    reason: str,
+    console: Console,
+    *,
+    dry_run: bool,
+    confirmed: bool,
+) -> ErasureDocument:
+    """Erase people: from then on they are suppressed, and are removed from all places as far as that is possible now.
+
+    Args:
+        configuration: of everything.
+        people: addresses or records.
+        reason: why; it names no person.
+        console: shows what was found.
+        dry_run: whether only to show whom it would erase.
+        confirmed: whether not to ask.
+
+    Raises:
+        InvalidPersonError: an entry of `people` is neither an address nor a record. Nothing was changed.
+        ErasureKeyError: the key of erasures isn't usable. Nothing was changed.
+        CrmError, FileStorageError: the people can't be found completely. Nothing was changed.
+        StateError: the state database can't be used.
+    """
+    queries = [PersonQuery.parse(who) for who in people]
+    with open_state(configuration) as state:
+        files = FileStorage(configuration.storage.frames)
+        key = state.erasures.key()
+        crm = open_crm(configuration, state.consent_memory(read_only=True))
+        with console.status("Searching the CRM and all snapshots …"), crm.snapshot() as snapshot:
+            persons = [find_person(query, snapshot, state.people_links, files) for query in queries]
+        for person in persons:
+            _print_person(person, console)
+        if dry_run:
+            return ErasureDocument(dry_run=True, pending=False, erasures=())
+        if not confirmed:
+            _confirm(len(persons))
+        now, recorded = datetime.now(UTC), set[str]()
+        for person in persons:
+            subjects = key.subjects(person.addresses, map(str, person.records))
+            erasure = Erasure(str(uuid4()), now, user_and_host(), reason, key.probe, subjects)
+            pseudonyms = {state.pseudonyms.of(text) for text in (*person.addresses, *map(str, person.records))}
+            state.erased_rows.note_pseudonyms(erasure.id, pseudonyms)
+            state.erasures.record(erasure)
+            recorded.add(erasure.id)
+        return _removed(configuration, state, files)
+
+
+def retry_erasures(configuration: Configuration) -> ErasureDocument:
+    """Remove what earlier erasures left pending.
+
+    Raises:
+        ErasureKeyError, StateError, FileStorageError: what is pending can't be found.
+    """
+    with open_state(configuration) as state:
+        return _removed(configuration, state, FileStorage(configuration.storage.frames))
+
+
+def list_erasures(configuration: Configuration) -> ErasureDocument:
+    """Return all erasures. They name no person.
+
+    Raises:
+        StateError: the state database can't be used.
+    """
+    with open_state(configuration) as state:
+        return _document(Removal(configuration, state, FileStorage(configuration.storage.frames)).reports())
+
+
+def print_erasures(document: ErasureDocument, console: Console) -> None:
+    """Print what is left of the people of erasures in each place."""
+    if document.dry_run:
+        console.print(Text("Nothing was changed: --dry-run."))
+        return
+    if not document.erasures:
+        console.print(Text("No erasure is recorded, or nothing is pending."))
+    for erasure in document.erasures:
+        status = f"done {erasure.done_at:%Y-%m-%d %H:%M} UTC" if erasure.done_at else "pending"
+        table = plain_table(
+            "place", "state", "rows", "note", title=f"{erasure.id}, {erasure.erased_at:%Y-%m-%d %H:%M} UTC, {status}"
+        )
+        for place in erasure.places:
+            table.add_row(Text(place.place), Text(place.state), str(place.rows or ""), Text(place.note or ""))
+        console.print(table)
+    if document.pending:
+        print_warning(
+            console, "What is pending is tried again by the retention job, and by `campaign-sync erase --retry`"
+        )
+    elif document.erasures:
+        print_success(console, "Nothing of them is left in places of ours; they stay suppressed by keyed hashes")
+
+
+def _removed(configuration: Configuration, state: State, files: FileStorage) -> ErasureDocument:
+    return _document(Removal(configuration, state, files).attempt())
+
+
+def _document(reports: Sequence[ErasureReport]) -> ErasureDocument:
+    return ErasureDocument(
+        dry_run=False,
+        pending=any(report.is_pending for report in reports),
+        erasures=tuple(
+            ErasureResult(
+                id=report.erasure.id,
+                erased_at=report.erasure.erased_at,
+                asked_by=report.erasure.asked_by,
+                reason=report.erasure.reason,
+                done_at=report.done_at,
+                places=tuple(
+                    ErasedPlace(place=place.place, state=place.state.value, rows=place.rows, note=place.note)
+                    for place in report.places
+                ),
+            )
+            for report in reports
+        ),
+    )
+
+
+def _print_person(person: FoundPerson, console: Console) -> None:
+    """Print whom a query means, with addresses: only for the user who asked for this very person."""
+    console.print(Text(person.query.text, "bold"))
+    console.print(Text(f"addresses: {', '.join(sorted(person.addresses)) or 'none'}"))
+    console.print(Text(f"records: {', '.join(sorted(map(str, person.records))) or 'none'}"))
+    if not person.is_known:
+        print_warning(console, "No record of this person is known; make sure that the address is written right")
+    if person.shared:
+        print_warning(
+            console,
+            f"{person.shared} of their addresses belong to other records in the CRM now, and aren't erased; erase such "
+            "an address by itself if it is theirs alone",
+        )
+    if person.former_holders:
+        records = ", ".join(map(str, person.former_holders))
+        print_warning(
+            console,
+            f"{records} had this address once and has another now, and isn't erased; erase it by itself if meant",
+        )
+
+
+def _confirm(people: int) -> None:
+    subject = "this person" if people == 1 else f"these {people} people"
+    typer.confirm(f"Erase {subject}? That can't be undone", abort=True, err=True)

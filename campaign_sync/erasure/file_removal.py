@@ -1,0 +1,264 @@
+"""The removal of erased people from the file storage."""
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from campaign_sync.domain.erasure import Erasure
+from campaign_sync.domain.membership import list_members
+from campaign_sync.erasure.places import (
+    FEEDBACK,
+    LAST_RUN,
+    RESPONSES,
+    SENT_PEOPLE,
+    SNAPSHOTS,
+    UNFINISHED,
+    PlaceOutcome,
+)
+from campaign_sync.erasure.redacted_content import (
+    Note,
+    RedactedContent,
+    redact_csv,
+    redact_frame,
+    redact_raw,
+    redaction_notes,
+    replace_subjects,
+    with_note,
+)
+from campaign_sync.erasure.subjects import ErasedSubjects
+from campaign_sync.storage import expired_files
+from campaign_sync.storage.files import RAW, FileStorage, FileStorageError, LostFileError
+from campaign_sync.storage.redactions import RecordedFile, RedactedKind, Redaction
+from campaign_sync.storage.state import State
+
+_NOTES = "redactions"
+"""The key of a manifest that says which files its file has replaced."""
+
+_SUPPRESSION = {"kind", "since", "source"}
+"""Columns by which a stored suppression frame is recognized."""
+
+
+@dataclass(frozen=True)
+class FileRemoval:
+    """Removes erased people from all files of the storage.
+
+    A file whose digest is recorded is written anew under another name, then recorded, then the old one is removed.
+    Wherever this ends, every reader finds what is recorded.
+
+    Args:
+        files: the file storage.
+        state: has what is recorded of the files.
+        subjects: who was erased.
+        kept_words: texts in feedback that name no person.
+        now: the current time.
+    """
+
+    files: FileStorage
+    state: State
+    subjects: ErasedSubjects
+    kept_words: Collection[str]
+    now: datetime
+
+    def all(self) -> Iterator[PlaceOutcome]:
+        """Yield what was done in each place."""
+        yield self._snapshots()
+        yield self._rows_as_received(FEEDBACK, "feedback", RedactedKind.FEEDBACK)
+        yield self._responses()
+        yield self._last_run()
+        yield self._sent_people()
+        yield self._unfinished()
+
+    def _snapshots(self) -> PlaceOutcome:
+        outcome = PlaceOutcome(SNAPSHOTS)
+        with outcome.attempt():
+            recorded = {
+                name: entry
+                for kind in (RedactedKind.SNAPSHOT, RedactedKind.PLAN)
+                for name, entry in self.state.redactions.files(kind).items()
+            }
+            names = [name for name in self.files.names(expired_files.SNAPSHOTS) if name.endswith(".parquet")]
+            for entry in self._restored(recorded, names, lambda name: redaction_notes(self.files.read_document(name))):
+                recorded[entry.file] = entry
+            for name in names:
+                with outcome.attempt():
+                    self._redact_recorded(name, recorded.get(name), outcome, self._redacted_frame)
+        return outcome
+
+    def _redacted_frame(self, name: str, content: bytes) -> RedactedContent | None:
+        with _readable(name):
+            return redact_frame(content, self.subjects)
+
+    def _restored(
+        self, recorded: Mapping[str, RecordedFile], names: Sequence[str], notes_of: Callable[[str], Sequence[Note]]
+    ) -> list[RecordedFile]:
+        """Record again which files replaced those that a restored, older state database has on record."""
+        lost = {name: entry for name, entry in recorded.items() if name not in set(names)}
+        again = []
+        for name in names if lost else ():
+            notes = [] if name in recorded else list(notes_of(name))
+            while notes and ((former := lost.get(notes[0]["file"])) is None or former.digest != notes[0]["digest"]):
+                del notes[0]
+            if not notes:
+                continue
+            former = lost[notes[0]["file"]]
+            digest = hashlib.sha256(self.files.read_document(name)).hexdigest()
+            steps = [*((note["file"], note["digest"]) for note in notes), (name, digest)]
+            entries = [
+                Redaction(
+                    erasure_id, former.kind, former.owner_id, rows, members, *steps[number], *steps[number + 1],
+                    datetime.fromisoformat(note["redacted_at"]),
+                )
+                for number, note in enumerate(notes)
+                for erasure_id, rows, members in note["erasures"]
+            ]  # fmt: skip
+            again.append(RecordedFile(former.kind, former.owner_id, name, digest))
+            self.state.redactions.replace(former, again[-1], entries)
+        return again
+
+    def _redact_recorded(
+        self,
+        name: str,
+        recorded: RecordedFile | None,
+        outcome: PlaceOutcome,
+        redact: Callable[[str, bytes], RedactedContent | None],
+    ) -> None:
+        content = self.files.read_document(name)
+        redacted = redact(name, content)
+        if redacted is None:
+            return
+        digest = hashlib.sha256(content).hexdigest()
+        if recorded and recorded.digest != digest:
+            raise FileStorageError(f"{name} in storage.frames isn't what was written there; restore it, or remove it")
+        members = self._members(recorded, content, redacted) if recorded else Counter()
+        counts = [(erasure.id, rows, members[erasure]) for erasure, rows in redacted.rows.items()]
+        note: Note = {"file": name, "digest": digest, "redacted_at": self.now.isoformat(), "erasures": counts}
+        write = self._write_frame if name.endswith(".parquet") else self._write_rows
+        new = write(name, redacted.content, note)
+        if recorded:
+            owner = (recorded.kind, recorded.owner_id)
+            entries = [
+                Redaction(erasure_id, *owner, rows, in_list, name, digest, *new, self.now)
+                for erasure_id, rows, in_list in counts
+            ]
+            self.state.redactions.replace(recorded, RecordedFile(*owner, *new), entries)
+        self.files.remove_rows(name)
+        outcome.rows.update(redacted.rows)
+
+    def _members(self, recorded: RecordedFile, content: bytes, redacted: RedactedContent) -> Counter[Erasure]:
+        """Return how many of the erased rows were in the list that was last proven by the snapshot."""
+        history = self.state.replacement_history
+        proven = history.proven_by(recorded.owner_id) if recorded.kind is RedactedKind.SNAPSHOT else None
+        if proven is None:
+            return Counter()
+        frame = pd.read_parquet(io.BytesIO(content), columns=["entity_type", "entity_id"])
+        in_list = set(list_members(frame, proven, history.rejected_rows(proven)).rows.index)
+        return Counter(erasure for position, erasure in redacted.matches if position in in_list)
+
+    def _write_frame(self, name: str, redacted: bytes, note: Note) -> tuple[str, str]:
+        path, content = PurePosixPath(name), with_note(redacted, note)
+        time = path.stem.rpartition("-")[0] or path.stem
+        new = f"{path.parent}/{time}-{uuid4().hex[:8]}.parquet"
+        self.files.write_document(new, content)
+        return new, hashlib.sha256(content).hexdigest()
+
+    def _write_rows(self, name: str, content: bytes, note: Note) -> tuple[str, str]:
+        path, digest = PurePosixPath(name), hashlib.sha256(content).hexdigest()
+        new = f"{path.parent}/{path.stem.rpartition('-')[0]}-{digest[:12]}"
+        manifest = self._manifest(name)
+        notes = [*manifest.get(_NOTES, []), note]
+        self.files.write_document(f"{new}{path.suffix}", content)
+        about = {**manifest, "sha256": digest, _NOTES: notes}
+        self.files.write_document(f"{new}.json", json.dumps(about, indent=2).encode())
+        return f"{new}{path.suffix}", digest
+
+    def _manifest(self, name: str) -> dict[str, Any]:
+        try:
+            manifest: dict[str, Any] = json.loads(
+                self.files.read_document(str(PurePosixPath(name).with_suffix(".json")))
+            )
+        except (FileStorageError, ValueError):  # an unfinished file has none
+            return {}
+        return manifest
+
+    def _rows_as_received(self, place: str, folder: str, kind: RedactedKind) -> PlaceOutcome:
+        outcome = PlaceOutcome(place)
+        with outcome.attempt():
+            recorded = self.state.redactions.files(kind)
+            names = [name for name in self.files.names(folder) if name.endswith((".csv", RAW))]
+            for entry in self._restored(recorded, names, lambda name: self._manifest(name).get(_NOTES, [])):
+                recorded[entry.file] = entry
+            for name in names:
+                with outcome.attempt():
+                    self._redact_recorded(name, recorded.get(name), outcome, self._redacted_rows)
+        return outcome
+
+    def _redacted_rows(self, name: str, content: bytes) -> RedactedContent | None:
+        with _readable(name):
+            if name.endswith(RAW):
+                return redact_raw(content, self.subjects)
+            return redact_csv(content, self.subjects, self.kept_words)
+
+    def _responses(self) -> PlaceOutcome:
+        outcome = self._rows_as_received(RESPONSES, "responses", RedactedKind.RESPONSES)
+        with outcome.attempt():
+            for name in self.files.names("responses"):
+                if name.endswith(".parquet"):
+                    self._redact_in_place(name, outcome)
+        return outcome
+
+    def _last_run(self) -> PlaceOutcome:
+        outcome = PlaceOutcome(LAST_RUN)
+        with outcome.attempt():
+            for name in self.files.names("assets"):
+                if name.endswith(".parquet"):
+                    self._redact_in_place(name, outcome)
+        return outcome
+
+    def _redact_in_place(self, name: str, outcome: PlaceOutcome) -> None:
+        """Replace a file whose digest isn't recorded."""
+        with outcome.attempt(), _readable(name):
+            content = self.files.read_document(name)
+            is_suppression = set(pd.read_parquet(io.BytesIO(content)).columns) >= _SUPPRESSION
+            redacted = (replace_subjects if is_suppression else redact_frame)(content, self.subjects)
+            if redacted:
+                self.files.write_document(name, redacted.content)
+                outcome.rows.update(redacted.rows)
+
+    def _sent_people(self) -> PlaceOutcome:
+        """Remove the index of whom each snapshot has: it is made again from the snapshots."""
+        outcome = PlaceOutcome(SENT_PEOPLE)
+        with outcome.attempt():
+            for name in self.files.names(expired_files.SENT_PEOPLE):
+                self.files.remove_frame(name)
+                outcome.rows.update(self.subjects.erasures)
+        return outcome
+
+    def _unfinished(self) -> PlaceOutcome:
+        """Remove what processes left that died while they wrote; none is running now."""
+        outcome = PlaceOutcome(UNFINISHED)
+        with outcome.attempt():
+            for name in self.files.unfinished():
+                self.files.remove_frame(name)
+                outcome.rows.update(self.subjects.erasures)
+        return outcome
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Turn the error of a file that isn't what its name says into one sentence."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if isinstance(error, LostFileError):
+            raise
+        raise FileStorageError(f"{name} in storage.frames can't be read; restore it, or remove it") from None

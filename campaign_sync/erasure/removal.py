@@ -1,0 +1,211 @@
+"""The removal of erased people from all places, and what is left to do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from campaign_sync.config import Configuration
+from campaign_sync.config.crm_files import FilesSettings
+from campaign_sync.crm.mirror.retention import remove_copies
+from campaign_sync.crm.mirror.shared_file import copies_lock
+from campaign_sync.domain.erasure import Erasure, ErasureKey
+from campaign_sync.erasure.file_removal import FileRemoval
+from campaign_sync.erasure.places import (
+    CRM_COPIES,
+    FEEDBACK,
+    LAST_RUN,
+    LIST_PREFIX,
+    RESPONSES,
+    SENT_PEOPLE,
+    SNAPSHOTS,
+    STATE,
+    UNFINISHED,
+    PlaceOutcome,
+    PlaceReport,
+    PlaceState,
+    standing_places,
+)
+from campaign_sync.erasure.subjects import ErasedSubjects
+from campaign_sync.storage.erased_rows import SubjectLookup
+from campaign_sync.storage.erasure_places import RecordedPlace
+from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.state import State
+
+_CLEARED = (SNAPSHOTS, FEEDBACK, RESPONSES, LAST_RUN, SENT_PEOPLE, UNFINISHED, STATE, CRM_COPIES)
+
+
+@dataclass(frozen=True)
+class ErasureReport:
+    """An erasure, and what is left of the person in each place."""
+
+    erasure: Erasure
+    done_at: datetime | None
+    places: Sequence[PlaceReport]
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something remains to be removed."""
+        return self.done_at is None
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Removes the people of all pending erasures from all places. Each attempt does what it can.
+
+    Nothing is touched while runs are under way: they read these files, and write others. From the moment on that an
+    erasure is recorded the person is suppressed, whatever is pending.
+
+    Args:
+        configuration: of everything.
+        state: the state database, opened with the key of erasures.
+        files: the file storage.
+        own_run: the run that does this, if it is one.
+    """
+
+    configuration: Configuration
+    state: State
+    files: FileStorage
+    own_run: str | None = None
+
+    def attempt(self) -> list[ErasureReport]:
+        """Remove what is pending, and return the report of each erasure that was pending.
+
+        Raises:
+            ErasureKeyError: who was erased can't be recognized.
+            StateError, FileStorageError: the erasures can't be read.
+        """
+        self.state.erasures.synchronize()
+        pending = self.state.erasures.pending()
+        if not pending:
+            return []
+        key = self.state.erasures.key()
+        before = {(entry.erasure_id, entry.place): entry for entry in self._recorded(pending)}
+        now = datetime.now(UTC)
+        for outcome in self._outcomes(key, pending, now):
+            places = [self._place(erasure, outcome, before, now) for erasure in pending]
+            self.state.erasure_places.record(places)
+        for erasure in pending:
+            self._record_others(erasure, now)
+            places = self._recorded([erasure])
+            if not any(place.state == PlaceState.PENDING for place in places):
+                self.state.erasures.mark_done(erasure.id, now)
+        return self.reports({erasure.id for erasure in pending})
+
+    def reports(self, erasure_ids: set[str] | None = None) -> list[ErasureReport]:
+        """Return what is recorded of these erasures, or of all."""
+        recorded = [
+            entry for entry in self.state.erasures.all() if erasure_ids is None or entry.erasure.id in erasure_ids
+        ]
+        places = self._recorded([entry.erasure for entry in recorded])
+        return [
+            ErasureReport(
+                entry.erasure,
+                entry.done_at,
+                [
+                    PlaceReport(place.place, PlaceState(place.state), place.rows, place.note)
+                    for place in sorted(places, key=_order)
+                    if place.erasure_id == entry.erasure.id
+                ],
+            )
+            for entry in recorded
+        ]
+
+    def _outcomes(self, key: ErasureKey, pending: Sequence[Erasure], now: datetime) -> Iterator[PlaceOutcome]:
+        if running := self._running():
+            several = "runs are" if len(running) > 1 else "a run is"
+            problem = f"{several} under way ({', '.join(running)}), so nothing was touched; it is tried again every day"
+            yield from (PlaceOutcome(place, problem=problem) for place in _CLEARED)
+            return
+        subjects = ErasedSubjects(key, pending)
+        yield from FileRemoval(self.files, self.state, subjects, self._kept_words, now).all()
+        yield self._copies(pending)
+        yield self._state(key, subjects, pending)
+
+    def _running(self) -> list[str]:
+        """Return the other runs that are under way."""
+        return [run_id for run_id in self.state.heartbeats.living() if run_id != self.own_run]
+
+    @property
+    def _kept_words(self) -> frozenset[str]:
+        """Texts in rows of feedback that name no person."""
+        lists = (
+            recipient_list
+            for mandator in self.configuration.mandators.values()
+            for recipient_list in mandator.lists.values()
+        )
+        return frozenset(recipient_list.opt_in_id for recipient_list in lists)
+
+    def _copies(self, pending: Sequence[Erasure]) -> PlaceOutcome:
+        """Remove the copies of the CRM. The next run makes them again, without the person once the CRM has none."""
+        outcome, folder = PlaceOutcome(CRM_COPIES), Path(self.configuration.storage.crm_copies)
+        with outcome.attempt():
+            if not any(folder.glob("*.sqlite")) and not any(folder.glob(".*.part")):
+                return outcome
+            with copies_lock(folder):
+                try:
+                    remove_copies(folder)
+                    for unfinished in folder.glob(".*.part"):
+                        unfinished.unlink(missing_ok=True)
+                except OSError as error:
+                    reason = error.strerror or type(error).__name__
+                    raise FileStorageError(f"{folder} (storage.crm_copies) can't be cleared: {reason}") from None
+            outcome.rows.update(pending)
+        return outcome
+
+    def _state(self, key: ErasureKey, subjects: ErasedSubjects, pending: Sequence[Erasure]) -> PlaceOutcome:
+        outcome, lookup = (
+            PlaceOutcome(STATE),
+            SubjectLookup(subjects.of_recipient_id, subjects.of_record, subjects.token_of_address, key),
+        )
+        with outcome.attempt():
+            outcome.rows = self.state.erased_rows.remove(lookup, pending)
+            self.state.erased_rows.compact()
+        return outcome
+
+    def _place(
+        self,
+        erasure: Erasure,
+        outcome: PlaceOutcome,
+        before: dict[tuple[str, str], RecordedPlace],
+        now: datetime,
+    ) -> RecordedPlace:
+        earlier = before.get((erasure.id, outcome.place))
+        rows = outcome.rows[erasure] + (earlier.rows if earlier else 0)
+        state = PlaceState.PENDING if outcome.problem else PlaceState.DONE if rows else PlaceState.NOTHING
+        return RecordedPlace(erasure.id, outcome.place, state, rows, now, outcome.problem)
+
+    def _record_others(self, erasure: Erasure, now: datetime) -> None:
+        """Record the lists at the vendor that still have the person, and the places that we can't clear."""
+        reports = standing_places(crm_delivers_files=isinstance(self.configuration.crm, FilesSettings))
+        lists = {
+            f"{LIST_PREFIX}{changed.mandator}/{changed.list}": changed
+            for changed in self.state.redactions.changed_lists(erasure.id)
+        }
+        for place, changed in lists.items():
+            mandator = self.configuration.mandators.get(changed.mandator)
+            if mandator and changed.list in mandator.lists:
+                command = f"campaign-sync run {changed.mandator} --list {changed.list}"
+                note = f"the vendor's list has the person until its next replacement; not to wait for it: `{command}`"
+                reports.append(PlaceReport(place, PlaceState.PENDING, 1, note))
+            else:
+                note = f"this list ({changed.recipient_list_id}) isn't replaced any more: remove the recipient there"
+                reports.append(PlaceReport(place, PlaceState.THEIRS, 1, note))
+        reports += [
+            PlaceReport(entry.place, PlaceState.DONE, entry.rows)
+            for entry in self._recorded([erasure])
+            if entry.place.startswith(LIST_PREFIX) and entry.place not in lists
+        ]
+        self.state.erasure_places.record(
+            [RecordedPlace(erasure.id, report.place, report.state, report.rows, now, report.note) for report in reports]
+        )
+
+    def _recorded(self, erasures: Sequence[Erasure]) -> list[RecordedPlace]:
+        return self.state.erasure_places.of([erasure.id for erasure in erasures])
+
+
+def _order(place: RecordedPlace) -> tuple[int, str]:
+    """Return the order in which places are shown: ours, lists, then those of others."""
+    if place.place in _CLEARED:
+        return _CLEARED.index(place.place), ""
+    return len(_CLEARED) + (not place.place.startswith(LIST_PREFIX)), place.place

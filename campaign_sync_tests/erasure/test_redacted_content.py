@@ -1,0 +1,133 @@
+"""The content of files without erased people."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign_sync.domain.erasure import Erasure, ErasureKey
+from campaign_sync.erasure.redacted_content import (
+    Note,
+    redact_csv,
+    redact_frame,
+    redact_raw,
+    redaction_notes,
+    replace_subjects,
+    with_note,
+)
+from campaign_sync.erasure.subjects import ErasedSubjects
+from campaign_sync.storage.csv_rows import CsvRows, csv_rows
+
+KEY = ErasureKey("k" * 32)
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+GONE = "quentin.zyxwutz@bücher.example"
+ERASURE = Erasure("e1", NOW, "officer@host", "request 7", KEY.probe, KEY.subjects([GONE], ["contact:4711"]))
+SUBJECTS = ErasedSubjects(KEY, [ERASURE])
+STORED = "quentin.zyxwutz@xn--bcher-kva.example"
+
+
+def parquet(**columns: object) -> bytes:
+    output = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(output, index=False)
+    return output.getvalue()
+
+
+def csv_text(*rows: list[str]) -> bytes:
+    return b"".join(CsvRows(rows).pieces)
+
+
+def test_rows_of_erased_people_leave_a_snapshot_unless_their_consent_is_newer() -> None:
+    content = parquet(
+        recipient_id=[STORED, "anna@example.org", "new@example.org", STORED],
+        entity_type=["contact", "contact", "contact", "lead"],
+        entity_id=["1", "4712", "4711", "9"],
+        consent_at=pd.to_datetime([NOW - timedelta(days=1), NOW, NOW, NOW + timedelta(days=1)], utc=True),
+        **{"list:Name": ["Zyxwutz", "Anna", "Zyxwutz", "Z."]},
+    )
+    redacted = redact_frame(content, SUBJECTS)
+
+    assert redacted is not None
+    assert redacted.matches == [(0, ERASURE), (2, ERASURE)]
+    left = pd.read_parquet(io.BytesIO(redacted.content))
+    assert left["entity_id"].tolist() == ["4712", "9"]
+    assert left.dtypes.tolist() == pd.read_parquet(io.BytesIO(content)).dtypes.tolist()
+    assert b"Zyxwutz" not in redacted.content
+    assert redact_frame(redacted.content, SUBJECTS) is None
+
+
+def test_a_frame_says_which_files_it_replaced() -> None:
+    first: Note = {"file": "first", "digest": "1", "redacted_at": NOW.isoformat(), "erasures": [("e1", 2, 1)]}
+    second: Note = {**first, "file": "second", "digest": "2"}
+    twice = with_note(with_note(parquet(a=["x"]), first), second)
+
+    assert [(note["file"], note["digest"]) for note in redaction_notes(twice)] == [("first", "1"), ("second", "2")]
+    assert pd.read_parquet(io.BytesIO(twice))["a"].tolist() == ["x"]
+
+
+def test_a_suppression_frame_keeps_its_rows_with_hashes() -> None:
+    content = parquet(
+        kind=["bounce", "unsubscribe"],
+        address=[STORED, "anna@example.org"],
+        entity_type=[None, "contact"],
+        entity_id=[None, "4712"],
+        opt_in_id=[None, None],
+        since=pd.to_datetime([NOW, NOW], utc=True),
+        source=["x", "y"],
+    )
+    redacted = replace_subjects(content, SUBJECTS)
+
+    assert redacted is not None
+    left = pd.read_parquet(io.BytesIO(redacted.content))
+    assert left["address"].tolist() == [SUBJECTS.token_of_address(STORED), "anna@example.org"]
+    assert b"zyxwutz" not in redacted.content
+
+
+def test_a_row_as_received_keeps_its_times_and_numbers() -> None:
+    rows = [
+        ["recipient", "time", "mailing"],
+        [GONE.upper(), "1764201600000", "300123", "Zyxwutz", "hard", "newsletter-nord"],
+        ["anna@example.org", "2026-11-27T04:00:00Z", "4711", "Anna"],
+        ["", "2026-11-27", "5", f"550 <{GONE}> unknown"],
+        ["", "2026-11-27", "5", "Contact", "4711"],
+        ["", "2026-11-27", "5", "lead", "4711"],
+    ]
+    redacted = redact_csv(csv_text(*rows), SUBJECTS, {"newsletter-nord"})
+
+    assert redacted is not None
+    token = SUBJECTS.token_of_address(GONE)
+    assert list(csv_rows(redacted.content)) == [
+        rows[0],
+        [token, "1764201600000", "300123", "", "hard", "newsletter-nord"],
+        rows[2],
+        ["", "2026-11-27", "5", ""],
+        ["", "2026-11-27", "5", "Contact", ""],
+        rows[5],
+    ]
+    assert redact_csv(redacted.content, SUBJECTS, ()) is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16", "utf-16-be"])
+def test_a_file_that_cant_be_read_keeps_the_lines_of_others(encoding: str) -> None:
+    line = f"{GONE};Zyxwutz;4711;2026-11-27\r\n"
+    others = "anna@example.org;Anna;4711;2026-11-27\r\n"
+    content = (others + line + others).encode(encoding)
+    redacted = redact_raw(content, SUBJECTS)
+
+    assert redacted is not None
+    text = redacted.content.decode(encoding)
+    assert text.splitlines(keepends=True)[::2] == [others, others]
+    assert "xxxxxxx;xxxx;2026-11-27" in text
+    assert redact_raw(redacted.content, SUBJECTS) is None
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_without_erased_people_stay_as_they_are(content: bytes) -> None:
+    assert redact_raw(content, SUBJECTS) is None
+
+
+@given(st.lists(st.lists(st.text(max_size=12), min_size=1, max_size=4), max_size=5))
+def test_rows_without_erased_people_stay_as_they_are(rows: list[list[str]]) -> None:
+    assert redact_csv(csv_text(*rows), SUBJECTS, ()) is None

@@ -1,0 +1,111 @@
+"""`campaign-sync erase`: a person is gone from every place, stays suppressed, and proofs still work."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from campaign_sync.crm.sql import schema
+from campaign_sync_tests.erasure.leftovers import leftovers
+from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, epoch_ms, running_installation
+from campaign_sync_tests.terminal import run as run_in_terminal
+from campaign_sync_tests.test_json import document
+
+ADDRESS = "Quentin.Zyxwutz@mail.example.net"
+STORED = ADDRESS.lower()
+RECORD = "contact:xq7-4711"
+TEXTS = (ADDRESS, "Zyxwutz", "xq7-4711", RECORD)
+REMOVED = {
+    "snapshots and plans",
+    "feedback as received",
+    "frames of the last run",
+    "state database",
+}
+STAYS = "person1@example.org"
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    with running_installation(tmp_path, two_lists=False) as running:
+        running.environment["ERASURE_KEY"] = "a key of erasures that is long enough"
+        running.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
+        running.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")
+        yield running
+
+
+def command(installation: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Execute `campaign-sync` with the configuration as it is now."""
+    assert installation.configuration
+    environment = ENVIRONMENT | installation.environment | {"COLUMNS": "250"}
+    return run_in_terminal(arguments, installation.folder, environment)
+
+
+def erase(installation: Installation, *arguments: str, exit_code: int) -> dict[str, dict[str, Any]]:
+    """Erase people, and return what was printed of the last erasure, by place."""
+    done = command(installation, "erase", *arguments, "--json")
+    erasures = document("erase", done, exit_code)["erasures"]
+    return {place["place"]: place for place in erasures[-1]["places"]} if erasures else {}
+
+
+def delete_from_crm(installation: Installation) -> None:
+    with installation.crm() as crm:
+        for table, column in (
+            (schema.marketing_list_member, "entity_id"),
+            (schema.consent_event, "entity_id"),
+            (schema.contact, "id"),
+        ):
+            crm.execute(delete(table).where(table.c[column] == "xq7-4711"))
+
+
+@pytest.mark.smoke
+def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2)), "Zyxwutz"]
+    installation.vendor.publish(NORD, "getUnsubscribes", [left])
+    installation.consent("xq7-4711", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(hours=1))
+    assert command(installation, "run", "nord").returncode == 0
+    assert STORED in installation.addresses()
+    assert leftovers(installation.folder, TEXTS) != []
+    delete_from_crm(installation)
+    backup = tmp_path_factory.mktemp("backup") / "state.db"
+    shutil.copy(installation.folder / "state.db", backup)
+
+    shown = command(installation, "erase", STORED, "--dry-run")
+    assert (shown.returncode, RECORD in shown.stdout, STORED in shown.stdout) == (0, True, True), shown
+    places = erase(installation, STORED, "--reason", "request 7", "--yes", exit_code=3)
+    assert {name for name, place in places.items() if place["state"] == "pending"} == {"list nord/newsletter"}
+    assert {name for name, place in places.items() if place["state"] == "done"} == REMOVED
+    assert leftovers(installation.folder, TEXTS) == []
+
+    installation.run(assets=[("nord", "list_drift")])
+    with installation.state() as state:
+        proven = state.replacement_history.proven("nord", "newsletter")[0]
+        last = state.replacements.last_proven("nord", "newsletter")
+        assert last is not None
+        drift = state.list_drifts.of("nord", "newsletter", last.id)
+    assert (proven.in_list, proven.erased, drift.in_list, drift.read_back) == (6, 1, 6, None)
+    (redaction,) = proven.redactions
+    assert f"the sha256 was {redaction.digest_before}" in command(installation, "prove", STAYS).stdout
+    assert (installation.folder / "frames" / redaction.file_after).exists()
+
+    installation.day()
+    assert STORED not in installation.addresses()
+    assert erase(installation, "--retry", exit_code=0)["list nord/newsletter"]["state"] == "done"
+
+    shutil.copy(backup, installation.folder / "state.db")
+    for side_file in ("state.db-wal", "state.db-shm"):
+        (installation.folder / side_file).unlink(missing_ok=True)
+    erase(installation, "--retry", exit_code=3)
+    assert leftovers(installation.folder, TEXTS) == []
+    with installation.state() as state:
+        again = state.replacement_history.proven("nord", "newsletter")[-1]
+    assert (again.file, again.erased, again.redactions) == (redaction.file_after, 1, (redaction,))
+    installation.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")  # the CRM's backup is older, too
+    installation.day()
+    assert STORED not in installation.addresses()

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, create_model
 
+from campaign_sync.config.attribute_docstrings import DescribingJsonSchema, attribute_docstrings
 from campaign_sync.config.crm_adapters import adapter_names, load_adapter
 from campaign_sync.config.field_types import ENVIRONMENT_REFERENCE, FILE_REFERENCE, REFERENCE
 from campaign_sync.config.models import Configuration
@@ -23,7 +24,7 @@ def configuration_schema() -> dict[str, Any]:
     Raises:
         AdapterError: an installed adapter can't be imported.
     """
-    schema = _with_installed_adapters().model_json_schema()
+    schema = _with_installed_adapters().model_json_schema(schema_generator=DescribingJsonSchema)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     for section in (schema, *schema["$defs"].values()):
         section["properties"] = {name: _with_references(value) for name, value in section.get("properties", {}).items()}
@@ -33,7 +34,7 @@ def configuration_schema() -> dict[str, Any]:
 
 def _with_installed_adapters() -> type[Configuration]:
     models: Any = reduce(or_, [load_adapter(name).settings for name in adapter_names()])
-    description = Configuration.model_fields["crm"].description
+    description = attribute_docstrings(Configuration)["crm"]
     return create_model(
         Configuration.__name__,
         __base__=Configuration,

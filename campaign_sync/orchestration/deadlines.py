@@ -76,12 +76,7 @@ def freshness_policy(settings: MandatorSettings, now: datetime) -> dg.FreshnessP
         return None
     if settings.deadline is None:
         return dg.FreshnessPolicy.time_window(fail_window=rule.max_age)
-    return _freshness_by_cron(settings.deadline, rule.max_age, settings.timezone)
-
-
-@lru_cache(maxsize=8)  # slow, and the same for many mandators
-def _freshness_by_cron(set_times: str, max_age: timedelta, timezone: str) -> dg.FreshnessPolicy:
-    return dg.FreshnessPolicy.cron(set_times, max_age, timezone)
+    return dg.FreshnessPolicy.cron(settings.deadline, rule.max_age, settings.timezone)
 
 
 def planned_pause(settings: MandatorSettings, now: datetime) -> timedelta:

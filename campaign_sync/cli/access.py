@@ -25,6 +25,8 @@ from campaign_sync.storage.private_files import create_private_folder, write_ato
 VERSION = 1
 """Of the JSON: counts up if something is removed, renamed or gets another meaning."""
 
+_COLUMNS_ON_PAPER = 8
+
 
 def write_access(configuration: Configuration, who: str, folder: Path | None, console: Console) -> Path:
     """Write everything that is stored of a person into a folder, and print in which places it was. Return the folder.
@@ -101,14 +103,22 @@ def _introduction(data: PersonData, now: datetime) -> Iterator[Message]:
 
 
 def _section(place: Place) -> PageSection:
-    tables = [_table(list(rows)) for _, rows in groupby(place.rows, key=tuple)]
+    tables = [table for _, rows in groupby(place.rows, key=tuple) for table in _tables(list(rows))]
     return PageSection(place.title, tables, Message("kept: {kept}", kept=place.kept), place.notes)
 
 
-def _table(rows: Sequence[Row]) -> PageTable:
-    """Return rows with the same columns as a table, without the columns that have no value."""
+def _tables(rows: Sequence[Row]) -> Iterator[PageTable]:
+    """Yield rows with the same columns as a table, or each as a table of its values if they don't fit on paper.
+
+    Columns that have no value are left out.
+    """
     columns = [name for name in rows[0] if not all(_is_missing(row[name]) for row in rows)]
-    return PageTable(columns, [[_cell(row[name]) for name in columns] for row in rows])
+    if len(columns) <= _COLUMNS_ON_PAPER:
+        yield PageTable(columns, [[_cell(row[name]) for name in columns] for row in rows])
+        return
+    for row in rows:
+        values = [(name, _cell(row[name])) for name in columns if not _is_missing(row[name])]
+        yield PageTable(values[0], values[1:])
 
 
 def _is_missing(value: object) -> bool:

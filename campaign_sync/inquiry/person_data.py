@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Any
@@ -259,7 +260,7 @@ def _without_repetitions(rows: Sequence[Row]) -> list[Row]:
     collapsed = []
     for (folder, _), equal in groupby(sorted(rows, key=lambda row: (*list_and_row(row), row["file"])), list_and_row):
         same = list(equal)
-        times = [PurePosixPath(row["file"]).name[:16] for row in same]
+        times = [_written_at(row["file"]) for row in same]
         about = {key: value for key, value in same[0].items() if key != "file"}
         collapsed.append(
             {
@@ -270,7 +271,16 @@ def _without_repetitions(rows: Sequence[Row]) -> list[Row]:
                 **about,
             }
         )
-    return sorted(collapsed, key=lambda row: (row["list"], row["first"]))
+    return sorted(collapsed, key=lambda row: (row["list"], str(row["first"])))
+
+
+def _written_at(name: str) -> datetime | str:
+    """Return the time in the name of a file; its name if it has none."""
+    name = PurePosixPath(name).name
+    try:
+        return datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return name
 
 
 def _notes(person: SearchedPerson, frozen: Sequence[Row]) -> Iterator[Message]:

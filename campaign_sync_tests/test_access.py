@@ -101,3 +101,14 @@ def test_all_places_are_searched_and_nothing_of_others_is_written(installation: 
     assert (again.returncode, unknown.returncode, unknown.stdout) == (2, 1, "")
     assert "exists" in again.stderr
     assert "unknown@" not in unknown.stderr
+
+    installation.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
+    assert installation.configuration
+    key = "0123456789abcdef" * 4
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ERASURE_KEY", key)
+        erased = campaign_sync(installation.folder, "erase", PERSON, "--reason", "request 7", "--yes")
+        assert erased.returncode == 0, erased.stdout
+        left = places(installation, PERSON, "afterwards")
+    assert {name for name, rows in left.items() if rows} == {"CRM", "State database, table inquiry"}
+    assert sorted(row["command"] for row in left["State database, table inquiry"]) == ["access", "access", "erase"]

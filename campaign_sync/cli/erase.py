@@ -11,6 +11,7 @@ from rich.text import Text
 
 from campaign_sync.cli.documents import ErasedPlace, ErasureDocument, ErasureResult
 from campaign_sync.cli.error_handling import CommandError
+from campaign_sync.cli.inquiries import record_inquiry
 from campaign_sync.cli.output import plain_table, print_success, print_warning
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
@@ -67,6 +68,8 @@ def erase_people(
     with open_state(configuration) as state:
         files = FileStorage(configuration.storage.frames)
         key = state.erasures.key()
+        for query in queries:
+            record_inquiry(state, "erase", query)
         crm = open_crm(configuration, state.consent_memory(read_only=True))
         with console.status("Searching the CRM and all snapshots …"), crm.snapshot() as snapshot:
             persons = [find_person(query, snapshot, state.people_links, files) for query in queries]

@@ -1,7 +1,7 @@
 """Erased people: known by keyed hashes only, so that they stay suppressed without being stored."""
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from campaign_sync.domain.address import former_recipient_id, usable_address
 from campaign_sync.domain.arrow_text import iter_chunks, text_column
+from campaign_sync.domain.entity import EntityType
 
 KEY_LENGTH: Final = 32
 """How many characters the configured key has at least."""
@@ -172,6 +173,25 @@ class Erased:
         if self.key is None:
             raise ValueError("there are no erasures, so there is no key")
         return self.key.of_record(record)
+
+    def hide_cells(self, row: Sequence[str | None]) -> Sequence[str | None]:
+        """Return a row with tokens for addresses of erased people, and then without ids of erased records."""
+        tokens = [self._token_in(cell) for cell in row]
+        if not any(tokens):
+            return row
+        return [
+            token or (None if cell and self._is_record_id(cell) else cell)
+            for token, cell in zip(tokens, row, strict=True)
+        ]
+
+    def _token_in(self, cell: str | None) -> str | None:
+        if not cell or "@" not in cell:
+            return None
+        forms = filter(None, (usable_address(cell), former_recipient_id(cell)))
+        return next((token for form in forms if (token := self.address_token(form)) != form), None)
+
+    def _is_record_id(self, cell: str) -> bool:
+        return any(self.record_token(f"{kind}:{cell.strip()}") in self.times for kind in EntityType)
 
     def hide(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame with columns `address`, `entity_type` and `entity_id`, with tokens for erased people.

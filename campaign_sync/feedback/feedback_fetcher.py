@@ -1,4 +1,4 @@
-"""Fetching of feedback: it is stored as it came, before anything parses it."""
+"""Fetching of feedback: it is stored as it came, but for addresses of erased people, before anything parses it."""
 
 import hashlib
 from collections import defaultdict
@@ -18,6 +18,7 @@ from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.delivered_files.open import open_file_source
 from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window, plan_windows
+from campaign_sync.feedback.erased_feedback import hide_rows, hide_text
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import ClosedLoop, ClosedLoopReader
@@ -114,6 +115,7 @@ class FeedbackFetcher:
             return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
         salvaged = salvage_csv(content, separator, name=file.name)
         about = {**self._about(reader, file.name), "trouble": salvaged.trouble}
+        content = hide_text(content, self.state.erasures.erased())
         kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
         return self._note(reader, window, len(salvaged.rows) + salvaged.unread, kept, delivery)
 
@@ -150,6 +152,7 @@ class FeedbackFetcher:
         journal.forget(lost)
 
     def _keep_rows(self, reader: str, window: Window, rows: CsvRows, origin: str) -> tuple[str, str]:
+        rows = hide_rows(rows, self.state.erasures.erased())
         names = column_names(rows, self.settings.feedback.readers_by_name[reader].layout(self.settings.zone))
         folder = f"feedback/{self.mandator}/{reader}"
         return self.frames.write_rows(folder, window, rows, self._about(reader, origin), names)

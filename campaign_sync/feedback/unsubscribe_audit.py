@@ -10,6 +10,7 @@ from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address_columns import usable_addresses
 from campaign_sync.domain.consent import VENDOR_SOURCE_PREFIX
 from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.erasure import Erased
 from campaign_sync.domain.feedback import ConsentRef
 from campaign_sync.domain.suppression import SuppressionKind
 from campaign_sync.domain.vendor_sources import AUDIT_SOURCE
@@ -69,7 +70,7 @@ class UnsubscribeAudit:
         opt_outs, vendor = self.opt_outs, self.vendor
         with opt_outs.crm.snapshot() as snapshot:
             consenting = {
-                opt_in_id: _consenting(snapshot, opt_in_id)
+                opt_in_id: _consenting(snapshot, opt_in_id, opt_outs.state.erasures.erased())
                 for opt_in_id in sorted(set(self.settings.opt_ins_of_lists.values()))
             }
             withdrawn = _withdrawn_by_vendor(snapshot, opt_outs.mandator)
@@ -193,13 +194,16 @@ def _addresses(consenting: Consenting) -> list[str]:
     return sorted(set().union(*consenting.values()))
 
 
-def _consenting(snapshot: CrmSnapshot, opt_in_id: str) -> dict[str, frozenset[ConsentRef]]:
-    """Return, by usable address, the consents of everybody who has granted this opt-in."""
+def _consenting(snapshot: CrmSnapshot, opt_in_id: str, erased: Erased) -> dict[str, frozenset[ConsentRef]]:
+    """Return, by usable address, the consents of everybody who has granted this opt-in, but for erased people."""
     by_address: defaultdict[str, set[ConsentRef]] = defaultdict(set)
     for people in snapshot.consenting(opt_in_id):
-        columns = (people["entity_type"], people["entity_id"], usable_addresses(people["email"]))
-        for entity_type, entity_id, address in zip(*columns, strict=True):
-            if isinstance(address, str):
+        columns = (people["entity_type"], people["entity_id"], usable_addresses(people["email"]), people["consent_at"])
+        for entity_type, entity_id, address, consent_at in zip(*columns, strict=True):
+            if not isinstance(address, str):
+                continue
+            erased_at = erased.at(address=address, record=f"{entity_type}:{entity_id}") if erased else None
+            if erased_at is None or consent_at > erased_at:
                 by_address[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
     return {address: frozenset(consents) for address, consents in by_address.items()}
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.port import Crm
+from campaign_sync.domain.erasure import Erased
 from campaign_sync.domain.feedback import ConsentRef, Unsubscribe
 from campaign_sync.domain.vendor_sources import LIVE_LIST_SOURCE
 from campaign_sync.feedback.crm_withdrawals import record_withdrawals, unsubscribes_of
@@ -54,8 +55,9 @@ class VendorOptOuts:
         Raises:
             CrmError, FileStorageError, StateError: one of them fails.
         """
-        remembered = self.state.unsubscribed_recipients
-        recorded = remembered.known(self.mandator)
+        remembered, erased = self.state.unsubscribed_recipients, self.state.erasures.erased()
+        asked = {*asked, *left} if erased else asked
+        recorded = _with_addresses(remembered.known(self.mandator), asked, erased)
         pending = {opt_out.recipient_id for opt_out in remembered.pending(self.mandator)}
         unknown = set(left) - recorded
         # The time is kept if the run dies before the CRM has the withdrawals.
@@ -63,7 +65,7 @@ class VendorOptOuts:
         if not await_rows:
             opt_outs = [self._opt_out(recipient, since[recipient], source) for recipient in sorted(unknown)]
             remembered.mark_known(self.mandator, unknown - self._withdraw(opt_outs), seen_at)
-        remembered.remove(self.mandator, recorded.intersection(asked) - set(left))
+        remembered.remove(self.mandator, _with_tokens(recorded.intersection(asked) - set(left), erased))
         return unknown - pending if await_rows else unknown
 
     def record_of_list(
@@ -89,15 +91,17 @@ class VendorOptOuts:
         Raises:
             CrmError, StateError: one of them can't be reached.
         """
-        remembered = self.state.list_unsubscribes
-        known = remembered.known(self.mandator, list_id)
+        remembered, erased = self.state.list_unsubscribes, self.state.erasures.erased()
+        asked = {*asked, *left} if erased else asked
+        known = _with_addresses(remembered.known(self.mandator, list_id), asked, erased)
         new = set(left) - known
         # The time is kept if the run dies before the CRM has the withdrawals.
         since = remembered.record_pending(self.mandator, list_id, new, seen_at)
         opt_outs = [self._opt_out(recipient, since[recipient], source, left[recipient]) for recipient in sorted(new)]
         remembered.mark_known(self.mandator, list_id, set(left) - self._write(opt_outs), seen_at)
         recorded = known | remembered.pending(self.mandator, list_id)
-        remembered.remove(self.mandator, list_id, recorded.intersection(asked) - set(left))
+        off = _with_tokens(recorded.intersection(asked) - set(left), erased)
+        remembered.remove(self.mandator, list_id, off)
         return new
 
     def withdraw_overdue(self, feedback: FeedbackSettings) -> int:
@@ -140,3 +144,12 @@ class VendorOptOuts:
         """Write withdrawals to the CRM. Return the recipients of whom it refused any."""
         result, _ = record_withdrawals(self.crm, self.state, opt_outs)
         return {unsubscribe.address for unsubscribe in unsubscribes_of(result.refused)}
+
+
+def _with_addresses(known: set[str], addresses: Iterable[str], erased: Erased) -> set[str]:
+    """Return the known recipients, with those of the addresses that are known by the token of an erased person."""
+    return known.union(address for address in addresses if erased.address_token(address) in known) if erased else known
+
+
+def _with_tokens(addresses: set[str], erased: Erased) -> set[str]:
+    return addresses.union(map(erased.address_token, addresses))

@@ -10,6 +10,7 @@ from campaign_sync.crm.port import Crm
 from campaign_sync.domain.feedback import Attribution, CrmEntry, RawRow, ReportedConsent, Unsubscribe
 from campaign_sync.feedback.crm_withdrawals import record_withdrawals
 from campaign_sync.feedback.earlier_attributions import EarlierAttributions, attribute_unsubscribes
+from campaign_sync.feedback.erased_feedback import without_erased
 from campaign_sync.feedback.identification import identify_consents
 from campaign_sync.feedback.mailing_lists import MailingRecipientLists
 from campaign_sync.feedback.pending_feedback import PendingFeedback
@@ -78,7 +79,8 @@ class FeedbackWriteBack:
             CrmError, FileStorageError, OptimizelyError, StateError: one of them fails. Repeat the call; nothing is
                 written twice.
         """
-        before = self.state.feedback_imports.unmatched(self.mandator)
+        stored, erased = self.state.feedback_imports.unmatched(self.mandator), self.state.erasures.erased()
+        pending, before, hidden = without_erased(pending, stored, erased, lambda: self.crm, self.mandator)
         bounces = [*pending.bounces, *before.bounces]
         known = self.state.write_backs.already_written(bounces)
         new_bounces = [bounce for bounce in bounces if bounce not in known]
@@ -93,7 +95,10 @@ class FeedbackWriteBack:
             [bounce for bounce in new_bounces if bounce.address in bounced_unmatched],
             with_all_opt_ins_left([replace(unsubscribe, consents=frozenset()) for unsubscribe in left_over]),
         )
-        self.state.feedback_imports.commit(self.mandator, pending.read, before, unmatched, datetime.now(UTC))
+        everything = UnmatchedFeedback(
+            [*unmatched.bounces, *hidden.bounces], [*unmatched.unsubscribes, *hidden.unsubscribes]
+        )
+        self.state.feedback_imports.commit(self.mandator, pending.read, stored, everything, datetime.now(UTC))
         given_up = VendorOptOuts(self.mandator, self.crm, self.state, self.frames).withdraw_overdue(self.feedback)
         return WriteBackSummary(
             withdrawn.written + bounced.written,

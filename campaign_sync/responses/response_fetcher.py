@@ -8,6 +8,7 @@ from uuid import uuid4
 from campaign_sync.config import MandatorSettings
 from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window
+from campaign_sync.feedback.erased_feedback import hide_rows
 from campaign_sync.feedback.feedback_fetcher import read_new_windows
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.storage.csv_rows import CsvRows
@@ -47,6 +48,7 @@ class ResponseFetcher:
     def _keep(self, reader: str, window: Window, rows: CsvRows) -> ImportWindow:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
         configured = self.settings.responses.reader(reader) if self.settings.responses else None
+        rows = hide_rows(rows, self.state.erasures.erased())
         names = column_names(rows, configured.layout(self.settings.zone)) if configured else []
         name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
         now, span = datetime.now(UTC), (window.since, window.until)

@@ -135,11 +135,12 @@ def suppression_asset(
             silences = find_silent_readers(mandator, feedback, database.feedback_imports, optimizely, now)
             to_crm, to_absence = measure_delays(mandator, settings.lists, database, utc_now)
             report(Progress(mandator, "suppression_state", "suppressed", len(frame), len(frame)))
+            hidden = database.erasures.erased().hide(frame)
             note_rows(len(frame))
         by_kind = frame["kind"].value_counts()
         return dg.MaterializeResult(
             data_version=seen_in(context),
-            value=FrameHandover(frame),
+            value=FrameHandover(hidden),
             metadata=labelled(
                 {
                     **column_schema(frame, _COLUMNS, settings.language),

@@ -19,6 +19,7 @@ from campaign_sync.reports.mail import mail_report
 from campaign_sync.reports.publication import publish, report_link
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 
 
@@ -95,7 +96,7 @@ def _gather(configuration: Configuration, mandator: str, frames: FileStorage) ->
             (attempts or {}).values(),
             lambda: opened.enter_context(connect_mandator(configuration, mandator)),
         )
-    with State(configuration.storage.state_url.get_secret_value()) as state:
+    with open_state(configuration) as state:
         unfinished_day = reported_day(known_day(configuration, mandator, state))
         return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts, unfinished_day, mailings)
 

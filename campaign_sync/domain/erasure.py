@@ -146,6 +146,11 @@ class Erased:
         times = [self.times[token] for token in tokens if token in self.times]
         return max(times).to_pydatetime() if times else None
 
+    def ends(self, consent_at: datetime, address: str, record: str) -> bool:
+        """Return whether a consent of this time counts no more, as its address or record was erased since."""
+        erased_at = self.at(address=address, record=record) if self.times else None
+        return erased_at is not None and consent_at <= erased_at
+
     def address_token(self, address: str) -> str:
         """Return what replaces an address: its token if it was erased, else the address."""
         if not self.times or self.key is None:
@@ -168,11 +173,13 @@ class Erased:
         """Return `record_token` of every record; missing ones stay missing."""
         return _mapped(records, self.record_token) if self.times else records
 
-    def record_digest(self, record: str) -> str:
-        """Return the hash of a record `entity_type:entity_id`. Raise ValueError without erasures."""
-        if self.key is None:
-            raise ValueError("there are no erasures, so there is no key")
-        return self.key.of_record(record)
+    def rejected_record(self, record: str) -> str:
+        """Return the `entity_type:entity_id` by which a rejection would name a record that was erased.
+
+        It has the hash as its id; without any erasure it is the record itself.
+        """
+        kind = record.partition(":")[0]
+        return f"{kind}:{self.key.of_record(record)}" if self.times and self.key else record
 
     def hide_cells(self, row: Sequence[str | None]) -> Sequence[str | None]:
         """Return a row with tokens for addresses of erased people, and then without ids of erased records."""

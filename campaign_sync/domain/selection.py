@@ -80,8 +80,8 @@ def split_by_consent(selected: pd.DataFrame, suppressed: Suppressed, excluded: E
     kept = reason.isna()
     rejected = selected.loc[~kept, ["entity_type", "entity_id"]].astype("str")
     if erased.any():
-        digests = [suppressed.erased.record_digest(key) for key in entity_keys(selected[erased])]
-        rejected.loc[erased[~kept], "entity_id"] = digests
+        records = map(suppressed.erased.rejected_record, entity_keys(selected[erased]))
+        rejected.loc[erased[~kept], "entity_id"] = [record.partition(":")[2] for record in records]
     return Split(
         rows=selected[kept]
         .drop(columns=UNREADABLE, errors="ignore")

@@ -117,14 +117,14 @@ def without_erased(
 
 
 def _new_people(crm: Crm, mandator: str, erased: Erased, tokens: set[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    by_token: dict[str, str] = {}
     with crm.snapshot() as snapshot:
         for opt_in_id in snapshot.opt_in_ids(mandator):
             for people in consenting_people(snapshot, opt_in_id):
                 columns = (people.addresses.tolist(), erased.address_tokens(people.addresses).tolist())
-                found |= {
+                by_token |= {
                     token: address
                     for address, token, consented_at in zip(*columns, people.consented_at, strict=True)
                     if token in tokens and consented_at > erased.times[token]
                 }
-    return found
+    return by_token

@@ -200,10 +200,7 @@ def _consenting(snapshot: CrmSnapshot, opt_in_id: str, erased: Erased) -> dict[s
     for people in snapshot.consenting(opt_in_id):
         columns = (people["entity_type"], people["entity_id"], usable_addresses(people["email"]), people["consent_at"])
         for entity_type, entity_id, address, consent_at in zip(*columns, strict=True):
-            if not isinstance(address, str):
-                continue
-            erased_at = erased.at(address=address, record=f"{entity_type}:{entity_id}") if erased else None
-            if erased_at is None or consent_at > erased_at:
+            if isinstance(address, str) and not erased.ends(consent_at, address, f"{entity_type}:{entity_id}"):
                 by_address[address].add(ConsentRef(Entity(EntityType(entity_type), entity_id), opt_in_id))
     return {address: frozenset(consents) for address, consents in by_address.items()}
 

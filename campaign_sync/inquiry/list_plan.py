@@ -14,6 +14,7 @@ from campaign_sync.crm.port import Crm, CrmError
 from campaign_sync.domain.approval import CHECK_NAME as APPROVAL
 from campaign_sync.domain.approval import with_other_remedy
 from campaign_sync.domain.checks import SIZE, CheckContext, CheckOutcome, entity_counts
+from campaign_sync.domain.erasure import Erased
 from campaign_sync.domain.membership import Rejection, list_members
 from campaign_sync.domain.message import Message, join_messages
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
@@ -324,7 +325,9 @@ class ListPlanner:
             proven_at=proof.proven.proven_at if proof and members is not None else None,
             joined=len(different.joined),
             refused_before=_refused_before(proof, different.joined) if proof else {},
-            left=_departures(different.left, rejected, rows, was_proven=proof is not None),
+            left=_departures(
+                different.left, rejected, rows, self.state.erasures.erased(), was_proven=proof is not None
+            ),
             changed=different.changed,
             changed_attributes=different.changed_columns,
         )
@@ -372,15 +375,18 @@ def _refused_before(proof: _Proof, joined: Collection[str]) -> dict[str, int]:
     return dict(Counter(map(describe_reason, by_vendor.values())).most_common())
 
 
-def _departures(left: Sequence[str], rejected: pd.DataFrame, rows: pd.DataFrame, *, was_proven: bool) -> dict[str, int]:
+def _departures(
+    left: Sequence[str], rejected: pd.DataFrame, rows: pd.DataFrame, erased: Erased, *, was_proven: bool
+) -> dict[str, int]:
     """Return how many leave, by reason."""
     if not left:
         return {}
     keys = entity_keys(rejected)
-    concerned = keys.isin(set(left))
+    hidden = {erased.rejected_record(key): key for key in left}
+    concerned = keys.isin({*left, *hidden})
     of_leavers = zip(keys[concerned], rejected["stage"][concerned], rejected["reason"][concerned], strict=True)
     why: dict[str, str] = {
-        key: join_messages(": ", [stage, describe_reason(reason)]) for key, stage, reason in of_leavers
+        hidden.get(key, key): join_messages(": ", [stage, describe_reason(reason)]) for key, stage, reason in of_leavers
     }
     staying = entity_keys(rows)
     why |= dict.fromkeys(staying[staying.isin(set(left))], TWICE)

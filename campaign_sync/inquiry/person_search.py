@@ -208,9 +208,11 @@ class _PersonSearch:
         )
 
     def _memberships(self, entity: Entity | None, entry: _ListStates) -> tuple[ListMembership, ListMembership]:
-        people = [entity] if entity else []
+        hidden = Entity.parse(self._erased.rejected_record(str(entity))) if entity else None
+        people = {person for person in (entity, hidden) if person}
         settings, history = entry.settings, self._state.replacement_history
-        rejections = history.rejections(settings.mandator, settings.name, people).get(str(entity), [])
+        by_record = history.rejections(settings.mandator, settings.name, people)
+        rejections = [rejection for of_person in by_record.values() for rejection in of_person]
 
         def membership(state: ListState) -> ListMembership:
             row = state.rows.get(str(entity))

@@ -68,10 +68,11 @@ def compare_proofs(
     before, after = _choose_proofs(proofs, days, zone, f"{mandator}/{name}")
     (old, _), (new, keys_after) = _members(archive, before), _members(archive, after)
     difference = compare_lists(old.rows, new.rows)
-    rejections = archive.state.replacement_history.explanations(after)
+    rejections, erased = archive.state.replacement_history.explanations(after), archive.state.erasures.erased()
 
     def why(key: str) -> str:
-        rejection = absence_reason(rejections.get(key, []), after, in_snapshot=key in keys_after)
+        own = [*rejections.get(key, []), *rejections.get(erased.rejected_record(key), [])]
+        rejection = absence_reason(own, after, in_snapshot=key in keys_after)
         if rejection is None:
             return NOT_SELECTED
         return join_messages(": ", [rejection.stage, describe_reason(rejection.reason)])

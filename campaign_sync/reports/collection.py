@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.domain.asset_names import recipient_list_page
 from campaign_sync.domain.checks import SIZE
+from campaign_sync.domain.erasure import NO_ERASURES, Erased
 from campaign_sync.domain.feedback_age import WARN_AFTER
 from campaign_sync.domain.membership import absence_reason, list_members
 from campaign_sync.domain.propagation import Delays
@@ -28,6 +29,7 @@ from campaign_sync.reports.daily_report import (
     ReportedProof,
     UnfinishedDay,
 )
+from campaign_sync.storage.errors import ErasureKeyError
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.replacement_history import ProvenList
 from campaign_sync.storage.replacements import Replacement, ReplacementState
@@ -216,10 +218,19 @@ class _ListCollector:
         old_keys, new_keys = set(entity_keys(old.rows)), set(entity_keys(new.rows))
         rejections, in_snapshot = history.explanations(newest), set(entity_keys(snapshots[1]))
         left: Counter[str] = Counter()
+        erased = self._erased() if old_keys - new_keys - rejections.keys() else NO_ERASURES
         for key in old_keys - new_keys:
-            rejection = absence_reason(rejections.get(key, []), newest, in_snapshot=key in in_snapshot)
+            own = [*rejections.get(key, []), *rejections.get(erased.rejected_record(key), [])]
+            rejection = absence_reason(own, newest, in_snapshot=key in in_snapshot)
             left[rejection.reason if rejection else NOT_PICKED] += 1
         return Movement(before.proven_at, len(new_keys - old_keys), dict(left), old.uncertain + new.uncertain)
+
+    def _erased(self) -> Erased:
+        """Return the erased people. Without their key no list is replaced, so that there is nothing new to explain."""
+        try:
+            return self._state.erasures.erased()
+        except (ErasureKeyError, FileStorageError):
+            return NO_ERASURES
 
     def _is_running(self, entry: Replacement) -> bool:
         return not entry.state.has_ended and entry.recipient_list_id in self._view.locks.living

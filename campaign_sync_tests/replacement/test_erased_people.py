@@ -10,6 +10,9 @@ from sqlalchemy import delete, select
 
 from campaign_sync.cli.run import problems
 from campaign_sync.domain.erasure import Erasure
+from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.inquiry.person_search import report_memberships
+from campaign_sync.inquiry.sources import open_sources
 from campaign_sync.storage.erasure_tables import erasure, erasure_subject, metadata
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.tables import rejection
@@ -75,6 +78,13 @@ def test_erased_people_get_into_no_list_again_until_they_consent_anew(installati
     assert installation.addresses() == ADDRESSES[1:]
     ((stage, record),) = rejected(installation)
     assert (stage, len(record)) == ("selection", 32)
+    with open_sources(installation.configuration) as sources:
+        (report,) = report_memberships(sources, PersonQuery.parse("contact:c1"))
+        (newsletter,) = [entry for entry in report.lists if entry.settings.mandator == "nord"]
+        reason = newsletter.now.rejections.reason
+        assert reason
+        assert reason.reason == "erased"
+        assert [entry.reason for entry in newsletter.suppression_reasons] == ["unsubscribed", "erased"]
     with installation.state() as restored:
         assert {past.id for past in restored.erasures.pending()} == {"contact:c1", "contact:c2"}
     assert_not_stored(installation, ERASED)

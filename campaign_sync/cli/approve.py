@@ -24,6 +24,6 @@ def approve(
     settings = list_settings(configuration, mandator, name)
     with State(configuration.storage.state_url.get_secret_value()) as state:
         approved = approve_plan(state, settings, plan_id, f"shell: {user_and_host()}", reason, datetime.now(UTC))
-    console.print(Text(f"Plan {approved.plan_id} of {mandator}/{name} is approved by {approved}"))
-    console.print(Text(what_follows(settings, approved.plan_id)))
+    console.print(Text(f"Plan {approved.plan_id} of {mandator}/{name} is approved by {approved}"), soft_wrap=True)
+    console.print(Text(what_follows(settings, approved.plan_id)), soft_wrap=True)
     console.print(Text("It holds until the list is proven, or its settings or those of the CRM change."))

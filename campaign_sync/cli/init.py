@@ -18,6 +18,7 @@ from campaign_sync.config.references import ExternalValue
 from campaign_sync.crm.adapter import CrmAdapter
 from campaign_sync.crm.outline import Choice, CrmOutline
 from campaign_sync.distribution import manual_page
+from campaign_sync.domain.printable_text import printable_line
 from campaign_sync.domain.text import normalize_text
 
 MOST_PICKS = 100
@@ -132,14 +133,15 @@ def configuration_text(name: str, section: Mapping[str, object], outline: CrmOut
 
 
 def _lines(name: str, section: Mapping[str, object], outline: CrmOutline) -> Iterator[str]:
-    yield f"# What {name} has, by campaign-sync init on {date.today()}. Lines with {_CHOICE} are choices: remove the"  # noqa: DTZ011
-    yield f"# {_CHOICE} of those that apply. Replace what is in CAPITALS. Then: campaign-sync check"
+    yield f"# What the CRM ({name}) has, by campaign-sync init on {date.today()}. Lines with {_CHOICE}"  # noqa: DTZ011
+    yield f"# are choices: remove the {_CHOICE} of those that apply. Replace what is in CAPITALS."
+    yield "# Then: campaign-sync check"
     yield "optimizely:"
     yield f"  base_url: {_OPTIMIZELY}"
     yield "crm:"
     for key, value in {**section, **outline.settings}.items():
         yield f"  {key}: {_flow(value)}"
-    yield from (f"  # {_flow(remark)}" for remark in outline.remarks)
+    yield from (f"  # {printable_line(remark)}" for remark in outline.remarks)
     yield from _choices("  ", outline.options)
     if outline.bounces:
         yield "  bounce:"

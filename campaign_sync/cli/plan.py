@@ -128,7 +128,7 @@ def _print_id(plan: ListPlan, console: Console) -> None:
     if plan.id:
         console.print(Text(f"Stored as plan {plan.id}.{' A run needs its approval:' if plan.needs_approval else ''}"))
         if plan.needs_approval:
-            console.print(Text(f"  {approving_command(settings, plan.id)}"))
+            console.print(Text(f"  {approving_command(settings, plan.id)}"), soft_wrap=True)
             console.print(
                 Text(f"or the job {approval_job_name(settings.mandator, prefix=settings.prefix)} in Dagster's UI.")
             )

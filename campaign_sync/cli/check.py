@@ -306,11 +306,10 @@ def _check_key_attributes(settings: ListSettings, vendor: Optimizely, findings: 
 def _check_approval(settings: ListSettings, vendor: Optimizely, state: State | None, findings: _Findings) -> None:
     """Say where a replacement would be refused until a plan is approved."""
     if settings.recipient_list.approval == "always":
-        findings.add(
-            _place(settings),
-            None,
-            "approval is always: every run stores a plan and waits until a person approves it; then it is applied",
-        )
+        by_itself = settings.mandator_settings.automation.repair
+        then = "then it is applied" if by_itself else "then `campaign-sync apply PLAN` has to be run: repair is off"
+        summary = f"approval is always: every run stores a plan and waits until a person approves it; {then}"
+        findings.add(_place(settings), None, summary)
         return
     if state:
         record = read_list_record(settings, state)

@@ -98,9 +98,9 @@ def approval_job(configuration: Configuration, mandator: str) -> dg.JobDefinitio
         description=asset_description(
             settings.language,
             Message(
-                "Approves a plan of a list of {mandator}: its next replacement may do what the plan shows, and where "
-                "every replacement has to be approved, it begins by itself. Materialize the list's plan, or take the "
-                "one of a run that waits for it; read it, and launch this job with the plan's id and a reason.",
+                "Approves a plan of a list of {mandator}: its next replacement may do what the plan shows; the "
+                "run of this job says what follows. Materialize the list's plan, or take the one of a run that waits "
+                "for it; read it, and launch this job with the plan's id and a reason.",
                 mandator=settings.display_name(mandator),
             ),
             Message("none; the run shows who approved which plan, and why."),

@@ -134,10 +134,12 @@ def name_plan(outcomes: Sequence[CheckOutcome], settings: ListSettings, plan_id:
 def what_follows(settings: ListSettings, plan_id: str) -> str:
     """Return what follows the approval of a plan of the list."""
     if settings.recipient_list.approval == "always":
-        return Message(
-            "Dagster's daemon applies the plan within minutes; without one, run {command}.",
-            command=f"`campaign-sync apply {plan_id}`",
-        )
+        command = f"`campaign-sync apply {plan_id}`"
+        if not settings.mandator_settings.automation.repair:
+            return Message(
+                "It isn't applied by itself, since automation.repair is off: run {command}.", command=command
+            )
+        return Message("Dagster's daemon applies the plan within minutes; without one, run {command}.", command=command)
     return Message("The next run of the list may do what the plan shows.")
 
 

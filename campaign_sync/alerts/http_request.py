@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import requests
 from pydantic import SecretStr
 
 
@@ -23,6 +22,8 @@ def send_request(
     Raises:
         UnavailableError: the URL can't be read.
     """
+    import requests  # only here: few requests are sent
+
     try:
         with requests.request(
             method,

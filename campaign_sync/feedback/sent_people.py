@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from campaign_sync.domain.recipient import RECIPIENT_ID
@@ -86,6 +85,8 @@ class SentPeople:
 
     def to_parquet(self, probe: int) -> bytes:
         """Return the content of a file. `probe` is the hash of `_PROBE`."""
+        from pyarrow import parquet  # here and below: for runs alone
+
         about = {
             "probe": str(probe),
             "snapshots": json.dumps([[digest, at.isoformat()] for digest, at in self.snapshots.items()]),
@@ -96,13 +97,15 @@ class SentPeople:
         )
         table = pa.table({"person": pa.array(self.people), "snapshots": rows}).replace_schema_metadata(about)
         content = io.BytesIO()
-        pq.write_table(table, content, compression="zstd", use_dictionary=False)
+        parquet.write_table(table, content, compression="zstd", use_dictionary=False)
         return content.getvalue()
 
     @classmethod
     def from_parquet(cls, content: bytes, probe: int) -> "SentPeople":
         """Return the index in a file; an empty one where its hashes were made by another key."""
-        table = pq.read_table(io.BytesIO(content)).combine_chunks()
+        from pyarrow import parquet
+
+        table = parquet.read_table(io.BytesIO(content)).combine_chunks()
         about = table.schema.metadata
         if about[b"probe"] != str(probe).encode():
             return cls.empty()

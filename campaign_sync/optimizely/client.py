@@ -7,7 +7,6 @@ from campaign_sync.config import Configuration
 from campaign_sync.optimizely.concurrency import ConcurrencyLimiter
 from campaign_sync.optimizely.services import Blacklist, ClosedLoop, Mailings, RecipientLists, Recipients, Unsubscribes
 from campaign_sync.optimizely.session import Session
-from campaign_sync.optimizely.transport import Transport
 
 _SLOW_SHARE = 0.5
 """An answer that takes this share of the timeout counts as a sign that the vendor is overloaded."""
@@ -53,6 +52,8 @@ def connect(
         CredentialsError: the vendor rejects the user.
         TransientError: the vendor can't be reached.
     """
+    from campaign_sync.optimizely.transport import Transport  # requests is for calls alone
+
     transport = Transport(base_url, parallel_calls=parallel_calls, timeout_seconds=timeout_seconds, ca_file=ca_file)
     limiter = ConcurrencyLimiter(parallel_calls, timeout_seconds * _SLOW_SHARE)
     session = Session(transport, mandator_id, username, password, limiter)

@@ -22,11 +22,11 @@ from campaign_sync.optimizely.errors import (
     from_fault,
 )
 from campaign_sync.optimizely.row_reader import RowReader, RowSink, SinkT
-from campaign_sync.optimizely.transport import Reply, Transport
 from campaign_sync.telemetry.spans import attempt_number, call_span
 
 if TYPE_CHECKING:
     from campaign_sync.optimizely.service_definition import ServiceDefinition
+    from campaign_sync.optimizely.transport import Transport
 
 LIFETIME_SECONDS = 15 * 60.0
 """The age at which a session is renewed. The vendor ends it after 20 minutes, and doesn't document whether calls
@@ -51,7 +51,7 @@ class Session:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: "Transport",
         mandator_id: int,
         username: str,
         password: str,
@@ -300,6 +300,8 @@ class Session:
         rows_asked_for: int = 0,
         sink: RowSink | None = None,
     ) -> Any:
+        from campaign_sync.optimizely.transport import Reply  # requests is for calls alone
+
         definition = self.definition(service)
         operation = definition.operation(operation_name)
         reader = RowReader(sink) if sink else None

@@ -15,7 +15,6 @@ from campaign_sync.orchestration.names import mandators_by_value, name_in_dagste
 from campaign_sync.orchestration.own_runs import OwnDefinitions, location_of
 from campaign_sync.orchestration.resource_parameters import with_resources
 from campaign_sync.orchestration.resources import FilesResource, StateResource
-from campaign_sync.orchestration.retention import Purge
 
 NAME = "campaign_sync_retention"
 """Name of the job and of its schedule, without a prefix."""
@@ -52,6 +51,8 @@ def retention_job(
     @dg.op(name=name_in_dagster("campaign_sync_purge", prefix=configuration.prefix), out=dg.Out(dg.Nothing))
     @with_resources(configuration.prefix)
     def purge(context: dg.OpExecutionContext, state: StateResource, files: FilesResource) -> None:
+        from campaign_sync.orchestration.retention import Purge  # what erases people is for runs alone
+
         purged = Purge(
             configuration,
             own,

@@ -79,14 +79,13 @@ def erase_people(
             return ErasureDocument(dry_run=True, pending=False, erasures=())
         if not confirmed:
             _confirm(len(persons))
-        now, recorded = datetime.now(UTC), set[str]()
+        now = datetime.now(UTC)
         for person in persons:
             subjects = key.subjects(person.addresses, map(str, person.records))
             erasure = Erasure(str(uuid4()), now, user_and_host(), reason, key.probe, subjects)
             pseudonyms = {state.pseudonyms.of(text) for text in (*person.addresses, *map(str, person.records))}
             state.erased_rows.note_pseudonyms(erasure.id, pseudonyms)
             state.erasures.record(erasure)
-            recorded.add(erasure.id)
         return _removed(configuration, state, files)
 
 

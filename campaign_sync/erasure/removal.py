@@ -30,6 +30,7 @@ from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.erased_rows import SubjectLookup
 from campaign_sync.storage.erasure_places import RecordedPlace
 from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.redactions import ChangedList
 from campaign_sync.storage.state import State
 
 _CLEARED = (SNAPSHOTS, FEEDBACK, RESPONSES, LAST_RUN, SENT_PEOPLE, UNFINISHED, STATE, CRM_COPIES)
@@ -183,8 +184,7 @@ class Removal:
             for changed in self.state.redactions.changed_lists(erasure.id)
         }
         for place, changed in lists.items():
-            mandator = self.configuration.mandators.get(changed.mandator)
-            if mandator and changed.list in mandator.lists:
+            if self._is_replaced(changed):
                 command = f"campaign-sync run {changed.mandator} --list {changed.list}"
                 note = f"the vendor's list has the person until its next replacement; not to wait for it: `{command}`"
                 reports.append(PlaceReport(place, PlaceState.PENDING, 1, note))
@@ -199,6 +199,12 @@ class Removal:
         self.state.erasure_places.record(
             [RecordedPlace(erasure.id, report.place, report.state, report.rows, now, report.note) for report in reports]
         )
+
+    def _is_replaced(self, changed: ChangedList) -> bool:
+        """Return whether the configuration has a list, as far as it can be read."""
+        mandator = self.configuration.mandators.get(changed.mandator)
+        is_broken = changed.mandator in self.configuration.broken_mandators
+        return is_broken or (mandator is not None and changed.list in mandator.lists)
 
     def _recorded(self, erasures: Sequence[Erasure]) -> list[RecordedPlace]:
         return self.state.erasure_places.of([erasure.id for erasure in erasures])

@@ -44,6 +44,7 @@ class Step:
     part: str | None
     rows: int | None
     digest: str | None
+    """Of what is sent, keyed."""
     outcome: StepOutcome | None
     detail: str | None
     begun_at: datetime
@@ -92,10 +93,19 @@ class _StepEnd:
 
 
 class StepLog:
-    """The steps of one replacement. Safe to use from many threads at once."""
+    """The steps of one replacement. Safe to use from many threads at once.
 
-    def __init__(self, engine: Engine, replace_id: str, now: Callable[[], datetime]) -> None:
-        self._engine, self._replace_id, self._now = engine, replace_id, now
+    Args:
+        engine: the state database.
+        replace_id: the replacement.
+        now: returns the current time.
+        keyed: returns what is stored instead of a digest, which may be of a single person's row.
+    """
+
+    def __init__(
+        self, engine: Engine, replace_id: str, now: Callable[[], datetime], keyed: Callable[[str], str]
+    ) -> None:
+        self._engine, self._replace_id, self._now, self._keyed = engine, replace_id, now, keyed
         self._lock = threading.Lock()
         self._planned: set[int] = set()
         self._ended: list[_StepEnd] = []
@@ -168,7 +178,7 @@ class StepLog:
             connection.execute(
                 replace_step.insert(),
                 [
-                    {**begun, "number": number, "part": part, "rows": rows, "digest": digest}
+                    {**begun, "number": number, "part": part, "rows": rows, "digest": digest and self._keyed(digest)}
                     for number, (part, rows, digest) in zip(numbers, calls, strict=True)
                 ],
             )

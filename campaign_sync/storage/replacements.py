@@ -1,6 +1,7 @@
 """Snapshots, replacements of recipient lists, and rejections."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -151,20 +152,25 @@ class Snapshots:
 
 
 class Replacements:
-    """All replacements, with their steps."""
+    """All replacements, with their steps.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Args:
+        engine: the state database.
+        keyed: returns what is stored instead of the digest of a step.
+    """
+
+    def __init__(self, engine: Engine, keyed: Callable[[str], str]) -> None:
+        self._engine, self._keyed = engine, keyed
 
     def start(self, entry: Replacement) -> StepLog:
         """Record that a replacement was admitted and begins. Return the log of its steps."""
         with self._engine.begin() as connection:
             connection.execute(replace.insert().values(**vars(entry)))
-        return StepLog(self._engine, entry.id, lambda: datetime.now(UTC))
+        return StepLog(self._engine, entry.id, lambda: datetime.now(UTC), self._keyed)
 
     def steps(self, replace_id: str) -> list[Step]:
         """Return the steps of a replacement."""
-        return StepLog(self._engine, replace_id, lambda: datetime.now(UTC)).all()
+        return StepLog(self._engine, replace_id, lambda: datetime.now(UTC), self._keyed).all()
 
     def begin_changes(self, replace_id: str, *, clears: bool, incomplete_since: datetime) -> None:
         """Record that the list will be changed, and since when it is incomplete, even by an earlier replacement."""

@@ -96,7 +96,7 @@ class State:
         self.snapshots = Snapshots(self._engine)
         self.replacement_history = ReplacementHistory(self._engine)
         self.report_queries = ReportQueries(self._engine)
-        self.replacements = Replacements(self._engine)
+        self.replacements = Replacements(self._engine, lambda digest: self.pseudonyms.keyed_digest(digest))
         self.rejections = Rejections(self._engine)
         self.locks = ListLocks(self._engine)
         self.recipient_lists = RecipientListStates(self._engine)

@@ -1,8 +1,10 @@
 """`campaign-sync erase`: a person is gone from every place, stays suppressed, and proofs still work."""
 
 import shutil
+import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,14 @@ import pytest
 from sqlalchemy import delete
 
 from campaign_sync.crm.sql import schema
+from campaign_sync.erasure.places import PlaceState
+from campaign_sync.erasure.removal import Removal
+from campaign_sync.storage.erased_rows import ErasedRows
+from campaign_sync.storage.erasure_places import ErasurePlaces
+from campaign_sync.storage.erasures import Erasures
+from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.open import open_state
+from campaign_sync.storage.redactions import RedactedKind, Redactions
 from campaign_sync_tests.erasure.leftovers import leftovers
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, epoch_ms, running_installation
 from campaign_sync_tests.terminal import run as run_in_terminal
@@ -35,6 +45,9 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         running.environment["ERASURE_KEY"] = "a key of erasures that is long enough"
         running.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
         running.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")
+        left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2))]
+        running.vendor.publish(NORD, "getUnsubscribes", [left])
+        running.consent("xq7-4711", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(hours=1))
         yield running
 
 
@@ -66,9 +79,6 @@ def delete_from_crm(installation: Installation) -> None:
 def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     installation: Installation, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2)), "Zyxwutz"]
-    installation.vendor.publish(NORD, "getUnsubscribes", [left])
-    installation.consent("xq7-4711", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(hours=1))
     assert command(installation, "run", "nord").returncode == 0
     assert STORED in installation.addresses()
     assert leftovers(installation.folder, TEXTS) != []
@@ -94,8 +104,11 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     assert f"the sha256 was {redaction.digest_before}" in command(installation, "prove", STAYS).stdout
     assert (installation.folder / "frames" / redaction.file_after).exists()
 
+    installation.leave(STORED)  # the vendor repeats its rows
+    installation.vendor.publish(NORD, "getOutBounces", [[STORED, epoch_ms(datetime.now(UTC))]])
     installation.day()
     assert STORED not in installation.addresses()
+    assert leftovers(installation.folder, TEXTS) == []
     assert erase(installation, "--retry", exit_code=0)["list nord/newsletter"]["state"] == "done"
 
     shutil.copy(backup, installation.folder / "state.db")
@@ -109,3 +122,63 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     installation.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")  # the CRM's backup is older, too
     installation.day()
     assert STORED not in installation.addresses()
+
+
+class _Killed(BaseException):
+    """The process ends."""
+
+
+def test_a_removal_that_is_killed_at_any_point_goes_on(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.day()
+    delete_from_crm(installation)
+    installation.settings["storage"]["crm_copies"] = str(installation.folder / "copies")
+    copy = installation.folder / "copies" / "people.sqlite"
+    copy.parent.mkdir()
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.executescript(f"CREATE TABLE person (email TEXT); INSERT INTO person VALUES ('{ADDRESS}')")
+    configuration = installation.configuration
+    with open_state(configuration) as state, state.heartbeats.keep_alive("another-run"):
+        places = erase(installation, RECORD, "--reason", "request 8", "--yes", exit_code=3)
+    assert {place["state"] for name, place in places.items() if name in REMOVED} == {"pending"}
+    assert "another-run" in places["state database"]["note"]
+    assert leftovers(installation.folder, TEXTS) != []
+
+    calls: Iterator[int] = iter(())
+
+    def count(method: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            if next(calls, None) == 0:
+                raise _Killed
+            return method(*arguments)
+
+        return counted
+
+    for part, name in (
+        (FileStorage, "write_document"),
+        (FileStorage, "remove_rows"),
+        (Redactions, "replace"),
+        (ErasedRows, "remove"),
+        (ErasedRows, "compact"),
+        (ErasurePlaces, "record"),
+        (Erasures, "mark_done"),
+    ):
+        monkeypatch.setattr(part, name, count(getattr(part, name)))
+    files, kills = FileStorage(configuration.storage.frames), 0
+    with open_state(configuration) as state:
+        while True:
+            calls = iter(range(kills, -1, -1))
+            try:
+                reports = Removal(configuration, state, files).attempt()
+            except _Killed:
+                kills += 1
+                for kind in RedactedKind:
+                    for recorded in state.redactions.files(kind).values():
+                        assert files.is_intact(recorded.file, recorded.digest)
+            else:
+                break
+    assert kills > 10
+    (report,) = reports
+    assert [place.place for place in report.places if place.state is PlaceState.PENDING] == ["list nord/newsletter"]
+    assert leftovers(installation.folder, TEXTS) == []

@@ -47,7 +47,7 @@ def test_answers_are_counted_of_calls_that_got_one(database_url: str) -> None:
         attempt(database_url, NOON, "run")
         attempt(database_url, NOON - timedelta(days=40), "old")
         (entry,) = state.report_queries.replacements("nord", "newsletter", NOON - HOUR)
-        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON, str)
         with log.step(CLEAR):
             pass
         for codes in ([0] * 998 + [2] * 2, [0] * 998 + [2] * 2, [7]):

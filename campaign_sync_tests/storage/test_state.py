@@ -230,7 +230,7 @@ def test_a_list_is_cleared_by_a_step_of_its_replacement_or_of_the_one_it_resumes
     with State(database_url) as state:
         first = start_replacement(state)
         assert not state.replacements.cleared_for(first)
-        log = StepLog(create_engine(database_url), first.id, lambda: NOON)
+        log = StepLog(create_engine(database_url), first.id, lambda: NOON, str)
         with pytest.raises(TransientError), log.step(CLEAR):
             raise TransientError("lost", outcome_unknown=True)
         assert not state.replacements.cleared_for(first)
@@ -254,7 +254,7 @@ def test_an_error_of_the_database_does_not_quote_the_row(database_url: str) -> N
 def test_a_step_is_written_before_and_after_its_call_with_its_outcome(database_url: str) -> None:
     with State(database_url) as state:
         entry = start_replacement(state)
-        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON, str)
         with log.step("clear") as notes:
             assert state.replacements.steps(entry.id)[0].outcome is None
             notes.add("0 rows")
@@ -275,7 +275,7 @@ def test_a_step_is_written_before_and_after_its_call_with_its_outcome(database_u
 def test_planned_calls_are_written_before_the_first_and_marked_if_never_made(database_url: str) -> None:
     with State(database_url) as state:
         entry = start_replacement(state)
-        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON, str)
         numbers = log.plan_calls("addAll3", [PlannedCall(f"{part} of 3", 5, "d") for part in (1, 2, 3)])
         assert [(step.part, step.outcome) for step in state.replacements.steps(entry.id)] == [
             ("1 of 3", None),
@@ -298,7 +298,7 @@ def test_planned_calls_are_written_before_the_first_and_marked_if_never_made(dat
 def test_ends_of_calls_that_could_not_be_written_are_written_later(database_url: str) -> None:
     with State(database_url) as state:
         entry = start_replacement(state)
-        log = StepLog(create_engine(database_url), entry.id, lambda: NOON)
+        log = StepLog(create_engine(database_url), entry.id, lambda: NOON, str)
         (number,) = log.plan_calls("addAll3", [PlannedCall("1 of 1", 5, "d")])
         with log.planned_call(number):
             pass

@@ -97,8 +97,13 @@ class Purge:
                 purged.counts["ticks"] += remove_ticks(
                     self.instance, self._own.automations, self.location, self.now - limits.ticks
                 )
-        data = ExpiredData(self.configuration, self.state, self.frames, self.now)
-        for mandator in (*self.configuration.mandators, *data.gone):
+        data, mandators = (
+            ExpiredData(self.configuration, self.state, self.frames, self.now),
+            [*self.configuration.mandators],
+        )
+        with purged.step("removed mandators"):
+            mandators += data.gone
+        for mandator in mandators:
             with purged.step(f"files of {mandator}"):
                 purged.counts.update(data.remove_files(mandator))
             with purged.step(f"rows of {mandator}"):

@@ -97,10 +97,8 @@ class Purge:
                 purged.counts["ticks"] += remove_ticks(
                     self.instance, self._own.automations, self.location, self.now - limits.ticks
                 )
-        data, mandators = (
-            ExpiredData(self.configuration, self.state, self.frames, self.now),
-            [*self.configuration.mandators],
-        )
+        data = ExpiredData(self.configuration, self.state, self.frames, self.now)
+        mandators = list(self.configuration.mandators)
         with purged.step("removed mandators"):
             mandators += data.gone
         for mandator in mandators:

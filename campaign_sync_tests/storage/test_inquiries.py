@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import create_engine, select
 
+from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.storage.person_rows import PersonRows
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import inquiry
+from campaign_sync_tests.storage.test_replacement_history import reject
 
 NOON, DAY = datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(days=1)
 ANNA = "anna@example.org"
@@ -32,6 +35,13 @@ def test_inquiries_name_who_asked_and_their_subject_by_a_keyed_pseudonym_only(da
         assert ANNA not in stored
         assert "4711" not in stored
         assert state.pseudonyms.of(ANNA) in stored
+
+        reject(database_url, "4711", "vendor", NOON, NOON)
+        reject(database_url, "4712", "vendor", NOON, NOON)
+        tokens = {ANNA, state.pseudonyms.of(ANNA)}
+        rows = PersonRows.open(database_url).find(tokens, [Entity(EntityType.CONTACT, "4711")])
+        assert {name: len(of_table) for name, of_table in rows.items()} == {"inquiry": 1, "rejection": 1}
+        assert PersonRows.open(database_url).find(set(), []) == {}
 
         assert state.expired_rows.remove_inquiries(NOON - 30 * DAY) == 1
         assert state.inquiries.about([ANNA]) == []

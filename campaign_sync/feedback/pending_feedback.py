@@ -19,6 +19,7 @@ from campaign_sync.domain.feedback_rows import (
     looks_like_a_header,
     parse_rows,
 )
+from campaign_sync.domain.message import Message
 from campaign_sync.domain.vendor_sources import BOUNCE_SOURCE, UNSUBSCRIBE_SOURCE
 from campaign_sync.feedback.imported_rows import ImportedRowReader
 from campaign_sync.storage.feedback_imports import FeedbackImport, RowCounts
@@ -163,8 +164,7 @@ def _read(
     """Parse an import. Return its row counts, and whether a header shows that the columns are there."""
     reader = settings.feedback.reader(fetched.reader)
     if reader is None:
-        why = "the reader isn't configured any more"
-        _add_unread(pending, raw, fetched, fetched.rows, why)
+        _add_unread(pending, raw, fetched, fetched.rows, Message("the reader isn't configured any more"))
         return RowCounts(0, fetched.rows, stale=fetched.of_a_file), False
     try:
         imported = raw.of(fetched)
@@ -173,7 +173,7 @@ def _read(
             raise
         understood, unparsed = fetched.understood_rows or 0, fetched.misfit_rows or 0
         pending.lost[fetched.reader] += unparsed
-        _add_unread(pending, raw, fetched, unparsed, "the file they were kept in is gone")
+        _add_unread(pending, raw, fetched, unparsed, Message("the file they were kept in is gone"))
         return RowCounts(understood, unparsed, fetched.newest_event), False
     parsed = parse_rows(imported.rows, reader.layout(settings.zone), fetched.until)
     unclear = [row.position for row in parsed.rows if not _is_understood(pending, fetched, row, reader)]
@@ -222,8 +222,13 @@ def _add_unread(
 
 
 def _missing_value(position: int, fetched: FeedbackImport) -> str:
-    wanted = "address, time or category" if fetched.kind is FeedbackKind.BOUNCES else "address or time"
-    return f"no {wanted} where the layout says; the first is row {position} (from 0) of {fetched.file}"
+    is_bounce = fetched.kind is FeedbackKind.BOUNCES
+    return Message(
+        "no {values} where the layout says; the first is row {row} of {file}",
+        values=Message("address, time or category") if is_bounce else Message("address or time"),
+        row=position + 1,
+        file=fetched.file,
+    )
 
 
 def _find_delivered_again(pending: PendingFeedback, raw: ImportedRowReader, imports: Sequence[FeedbackImport]) -> None:

@@ -139,7 +139,7 @@ class CrmSnapshot(Protocol):
         """Return the CRM's spelling of these records; missing ones are absent. Case matters."""
 
     def select(
-        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
+        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 20_000
     ) -> Iterator[pd.DataFrame]:
         """Return all people of a pick, whether they consented or not, each with the consent event that decides now.
 

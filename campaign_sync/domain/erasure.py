@@ -1,7 +1,8 @@
 """Erased people: known by keyed hashes only, so that they stay suppressed without being stored."""
 
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +26,9 @@ _DOMAIN: Final = "@erased.invalid"
 domain that will never exist (RFC 2606)."""
 
 _DIGEST_BYTES = 16
+
+_ADDRESS = re.compile(r"[^\s@\"',;:<>()\[\]|\\=]+@[^\s@\"',;:<>()\[\]|\\=]*\w")
+"""What may be an address within other text, such as the answer of a mail server."""
 
 
 class SubjectKind(StrEnum):
@@ -181,24 +185,34 @@ class Erased:
         kind = record.partition(":")[0]
         return f"{kind}:{self.key.of_record(record)}" if self.times and self.key else record
 
-    def hide_cells(self, row: Sequence[str | None]) -> Sequence[str | None]:
-        """Return a row with tokens for addresses of erased people, and then without ids of erased records."""
-        tokens = [self._token_in(cell) for cell in row]
-        if not any(tokens):
+    def hide_cells(self, row: Sequence[str | None], read: Collection[int]) -> Sequence[str | None]:
+        """Return a row of the vendor's with tokens for addresses of erased people.
+
+        Of a row with any, ids of erased records are removed as well, and texts in columns that aren't read.
+
+        Args:
+            row: as received.
+            read: the positions of the columns that are read; none if unknown.
+        """
+        cells = [self.hide_addresses(cell) if cell and "@" in cell else cell for cell in row]
+        if cells == list(row):
             return row
         return [
-            token or (None if cell and self._is_record_id(cell) else cell)
-            for token, cell in zip(tokens, row, strict=True)
+            None if cell and cell == before and self._names_person(cell, is_read=position in read or not read) else cell
+            for position, (cell, before) in enumerate(zip(cells, row, strict=True))
         ]
 
-    def _token_in(self, cell: str | None) -> str | None:
-        if not cell or "@" not in cell:
-            return None
-        forms = filter(None, (usable_address(cell), former_recipient_id(cell)))
+    def hide_addresses(self, text: str) -> str:
+        """Return a text with tokens for the addresses of erased people in it."""
+        return self._token_of(text) or _ADDRESS.sub(lambda match: self._token_of(match[0]) or match[0], text)
+
+    def _token_of(self, text: str) -> str | None:
+        forms = filter(None, (usable_address(text), former_recipient_id(text)))
         return next((token for form in forms if (token := self.address_token(form)) != form), None)
 
-    def _is_record_id(self, cell: str) -> bool:
-        return any(self.record_token(f"{kind}:{cell.strip()}") in self.times for kind in EntityType)
+    def _names_person(self, cell: str, *, is_read: bool) -> bool:
+        is_text = not is_read and any(letter.isalpha() for letter in cell)
+        return is_text or any(self.record_token(f"{kind}:{cell.strip()}") in self.times for kind in EntityType)
 
     def hide(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame with columns `address`, `entity_type` and `entity_id`, with tokens for erased people.

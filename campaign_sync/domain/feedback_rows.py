@@ -225,6 +225,16 @@ def column_names(rows: Iterable[Row], layout: Layout) -> list[str | None]:
     return [places.get(position) for position in range(max(places, default=-1) + 1)]
 
 
+def read_positions(rows: Iterable[Row], layout: Layout) -> frozenset[int]:
+    """Return the positions of all columns that are read in any of the rows; none where no header row fits."""
+    headers = _Headers(layout)
+    positions = set((headers.places or {}).values())
+    for row in rows:
+        if headers.accept(row):
+            positions |= set((headers.places or {}).values())
+    return frozenset(positions)
+
+
 class _Headers:
     """Recognizes header rows, and keeps the positions of the columns of the rows below them."""
 

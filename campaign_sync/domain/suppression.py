@@ -7,8 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import iter_chunks
+from campaign_sync.domain.arrow_text import iter_chunks, to_arrow
 from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.erasure import NO_ERASURES, Erased
 from campaign_sync.domain.rejection import Reason
@@ -150,6 +152,9 @@ def among(column: "pd.Series[str]", known: Collection[str]) -> Mask:
     """Return which texts are known. The time doesn't depend on how many are known, so frames can be passed in parts."""
     if not known:
         return np.zeros(len(column), dtype=np.bool_)
+    if len(known) <= len(column):  # of more, Arrow would make its own set for each part
+        mask: Mask = pc.is_in(to_arrow(column), pa.array(list(known), pa.large_string())).to_numpy()
+        return mask
     masks = [
         np.fromiter(map(known.__contains__, chunk.to_pylist()), np.bool_, len(chunk)) for chunk in iter_chunks(column)
     ]

@@ -1,6 +1,5 @@
 """Feedback about erased people: it brings none of them back, and counts for a new person as it does for everybody."""
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,21 +8,27 @@ from typing import Self
 from campaign_sync.crm.port import Crm
 from campaign_sync.domain.erasure import Erased, is_token
 from campaign_sync.domain.feedback import Bounce, Unsubscribe
+from campaign_sync.domain.feedback_rows import Layout, read_positions
 from campaign_sync.feedback.pending_feedback import PendingFeedback
 from campaign_sync.feedback.withdrawal_history import consenting_people
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
 from campaign_sync.storage.unmatched_feedback import UnmatchedFeedback
 
-_ADDRESS = re.compile(r"[^\s\"',;<>()|]+@[^\s\"',;<>()|]+")
 
+def hide_rows(rows: CsvRows, erased: Erased, layout: Layout | None) -> CsvRows:
+    """Return rows as received, but those of erased people with a token, and without what isn't read of them.
 
-def hide_rows(rows: CsvRows, erased: Erased) -> CsvRows:
-    """Return rows as received, but with tokens for the addresses of erased people, and without their records."""
+    Args:
+        rows: as received.
+        erased: everybody who was erased.
+        layout: the columns that are read; None if unknown.
+    """
     if not erased:
         return rows
+    read = read_positions(rows, layout) if layout else ()
     hidden = CsvRows()
     for piece in rows.pieces:
-        hidden.add(erased.hide_cells(row) for row in csv_rows(piece))
+        hidden.add(erased.hide_cells(row, read) for row in csv_rows(piece))
     return hidden
 
 
@@ -32,7 +37,7 @@ def hide_text(content: bytes, erased: Erased) -> bytes:
     if not erased:
         return content
     text = content.decode("utf-8", "surrogateescape")
-    return _ADDRESS.sub(lambda match: erased.hide_cells([match[0]])[0] or "", text).encode("utf-8", "surrogateescape")
+    return erased.hide_addresses(text).encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)

@@ -152,8 +152,9 @@ class FeedbackFetcher:
         journal.forget(lost)
 
     def _keep_rows(self, reader: str, window: Window, rows: CsvRows, origin: str) -> tuple[str, str]:
-        rows = hide_rows(rows, self.state.erasures.erased())
-        names = column_names(rows, self.settings.feedback.readers_by_name[reader].layout(self.settings.zone))
+        layout = self.settings.feedback.readers_by_name[reader].layout(self.settings.zone)
+        rows = hide_rows(rows, self.state.erasures.erased(), layout)
+        names = column_names(rows, layout)
         folder = f"feedback/{self.mandator}/{reader}"
         return self.frames.write_rows(folder, window, rows, self._about(reader, origin), names)
 

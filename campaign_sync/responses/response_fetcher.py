@@ -48,8 +48,9 @@ class ResponseFetcher:
     def _keep(self, reader: str, window: Window, rows: CsvRows) -> ImportWindow:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
         configured = self.settings.responses.reader(reader) if self.settings.responses else None
-        rows = hide_rows(rows, self.state.erasures.erased())
-        names = column_names(rows, configured.layout(self.settings.zone)) if configured else []
+        layout = configured.layout(self.settings.zone) if configured else None
+        rows = hide_rows(rows, self.state.erasures.erased(), layout)
+        names = column_names(rows, layout) if layout else []
         name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
         now, span = datetime.now(UTC), (window.since, window.until)
         kept = ImportWindow(self.mandator, reader, *span, len(rows), name, digest, self.run_id, now, str(uuid4()))

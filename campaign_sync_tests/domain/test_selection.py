@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from campaign_sync.domain.erasure import NO_ERASURES
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, REJECTION_COLUMNS, split_by_consent
-from campaign_sync.domain.suppression import Suppressed, SuppressionKind
+from campaign_sync.domain.suppression import Suppressed, SuppressionKind, among
 from campaign_sync_tests.domain.people import PERSON, crm_selection, populations, suppression, suppressions
 
 BOUNCE = {"kind": "bounce", "address": "anna@example.org"}
@@ -127,3 +127,17 @@ def test_a_frame_is_split_in_parts_as_it_is_as_a_whole(
     parts = [split_by_consent(frame[start : start + rows], suppressed) for start in range(0, max(len(frame), 1), rows)]
     pd.testing.assert_frame_equal(pd.concat([part.rows for part in parts], ignore_index=True), whole.rows)
     pd.testing.assert_frame_equal(pd.concat([part.rejections for part in parts], ignore_index=True), whole.rejections)
+
+
+TEXTS = st.sampled_from(["", "a", "ä", "a\u0308", "A", "a b", "contact:c1", "\x00"])
+
+
+@given(st.lists(TEXTS | st.none(), max_size=12), st.frozensets(TEXTS), st.integers(0, 12))
+def test_known_texts_are_found_in_a_frame_and_in_its_parts_however_many_are_known(
+    texts: list[str | None], known: frozenset[str], cut: int
+) -> None:
+    column = pd.Series(texts, dtype="str")
+    expected = [text in known for text in texts]
+    parts = (column, column[:cut], column[cut:])
+    assert [among(part, known).tolist() for part in parts] == [expected, expected[:cut], expected[cut:]]
+    assert among(column, dict.fromkeys(known, 1)).tolist() == expected

@@ -146,21 +146,30 @@ def test_an_opt_out_that_is_known_by_its_token_is_no_new_one(feedback: Feedback)
     assert feedback.state.unsubscribed_recipients.known("nord") == set()
 
 
-def test_raw_rows_have_a_token_and_no_record_and_are_read_as_before(feedback: Feedback) -> None:
+def test_raw_rows_have_a_token_and_nothing_that_is_not_read_and_are_read_as_before(feedback: Feedback) -> None:
     erased, moment = feedback.state.erasures.erased(), "2026-11-20 10:00:00"
-    header = ["recipient", "time", "entity-type", "entity-id", "name"]
+    token, header = (
+        erased.address_token(ADDRESS),
+        ["time", "recipient", "category", "entity-id", "name", "mailing", "answer"],
+    )
     rows = CsvRows(
         [
             header,
-            ["Anna@Example.org ", moment, "contact", "c1", "x"],
-            [OTHER, moment, "contact", "c2", "ü,\n"],
+            [moment, "Anna@Example.org ", "hard", "c1", "Änne", "12", "550 <ANNA@example.org>: unknown"],
+            [moment, OTHER, "hard", "c2", "ü,\n", "12", f"user={ADDRESS}."],
+            [moment, OTHER, "hard", "c2", "ü,\n", "12", "550"],
         ]
     )
-    hidden = hide_rows(rows, erased)
-    token = erased.address_token(ADDRESS)
-    assert list(hidden) == [header, [token, moment, "contact", "", "x"], [OTHER, moment, "contact", "c2", "ü,\n"]]
-    layout = Layout(recipient="recipient", time="time", time_format="%Y-%m-%d %H:%M:%S", zone=UTC)
-    parsed = parse_rows(hidden, layout, NOW + 9999 * DAY)
-    assert [row.address for row in parsed.rows] == [token, OTHER]
+    layout = Layout("recipient", "time", "category", entity_id="entity-id", time_format="%Y-%m-%d %H:%M:%S", zone=UTC)
+    hidden = hide_rows(rows, erased, layout)
+    assert list(hidden) == [
+        header,
+        [moment, token, "hard", "", "", "12", f"550 <{token}>: unknown"],
+        [moment, OTHER, "hard", "c2", "", "12", f"user={token}."],
+        [moment, OTHER, "hard", "c2", "ü,\n", "12", "550"],
+    ]
+    before, after = (parse_rows(read, layout, NOW + 9999 * DAY) for read in (rows, hidden))
+    assert [row.address for row in after.rows] == [token, OTHER]
+    assert [row.category for row in after.rows] == [row.category for row in before.rows] == ["hard", "hard"]
     raw = f"\xff;{ADDRESS};<ANNA@example.org>,{OTHER}".encode("latin-1")
     assert hide_text(raw, erased) == f"\xff;{token};<{token}>,{OTHER}".encode("latin-1")

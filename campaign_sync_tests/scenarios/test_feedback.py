@@ -380,7 +380,10 @@ def test_the_audit_imports_unsubscribes_that_no_export_has_and_reports_both_dire
 
     assert check(result, "complete").metadata["missing"].value == 1
     agreed = check(result, "agreed")
-    assert {name: value.value for name, value in agreed.metadata.items()} == {"consenting here": 1, "released": 1}
+    assert {name: value.value for name, value in agreed.metadata.items()} == {
+        "consenting here": 1,
+        "withdrawn in the CRM only": 1,
+    }
     assert ("c2", "newsletter-nord") in withdrawals(installation)
     assert ("c2", "products-nord") in withdrawals(installation)
     with installation.state() as state:

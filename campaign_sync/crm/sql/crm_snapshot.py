@@ -102,7 +102,7 @@ class SqlSnapshot:
         return named_records(lambda query: self._reader.rows(query, "looking for records"), entities)
 
     def select(
-        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 5_000
+        self, pick: Pick, opt_in_id: str, columns: Sequence[str], *, chunk_rows: int = 20_000
     ) -> Iterator[pd.DataFrame]:
         """Return all people of a pick: contacts, leads, accounts, each by id. See `CrmSnapshot.select`."""
         picked = self._picks.find(pick)

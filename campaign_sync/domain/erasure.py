@@ -2,17 +2,17 @@
 
 import hmac
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, NamedTuple, Self
 
 import pandas as pd
-import pyarrow as pa
 
 from campaign_sync.domain.address import former_recipient_id, usable_address
-from campaign_sync.domain.arrow_text import iter_chunks, text_column
+from campaign_sync.domain.arrow_text import iter_chunks
 from campaign_sync.domain.entity import EntityType
 
 KEY_LENGTH: Final = 32
@@ -91,8 +91,19 @@ class ErasureKey:
             }
         )
 
+    def digests(self, kind: SubjectKind, values: Iterable[str | None]) -> Iterator[bytes | None]:
+        """Yield the hash of each address or record, as bytes; None for None."""
+        copy = self._hmacs[kind].copy  # there may be millions, as in `domain.pseudonym`
+        for value in values:
+            if value is None:
+                yield None
+                continue
+            keyed = copy()
+            keyed.update(value.encode("utf-8", "surrogatepass"))
+            yield keyed.digest()[:_DIGEST_BYTES]
+
     def _digest(self, purpose: str, value: str) -> str:
-        keyed = self._hmacs[purpose].copy()  # there may be millions, as in `domain.pseudonym`
+        keyed = self._hmacs[purpose].copy()
         keyed.update(value.encode("utf-8", "surrogatepass"))
         return keyed.digest()[:_DIGEST_BYTES].hex()
 
@@ -171,11 +182,40 @@ class Erased:
 
     def address_tokens(self, addresses: "pd.Series[str]") -> "pd.Series[str]":
         """Return `address_token` of every address; missing ones stay missing."""
-        return _mapped(addresses, self.address_token) if self.times else addresses
+        return self._tokens(SubjectKind.ADDRESS, addresses)
 
     def record_tokens(self, records: "pd.Series[str]") -> "pd.Series[str]":
         """Return `record_token` of every record; missing ones stay missing."""
-        return _mapped(records, self.record_token) if self.times else records
+        return self._tokens(SubjectKind.RECORD, records)
+
+    def _tokens(self, kind: SubjectKind, column: "pd.Series[str]") -> "pd.Series[str]":
+        if not self.times or self.key is None:
+            return column
+        tokens: dict[int, str] = {}
+        start = 0
+        for chunk in iter_chunks(column):
+            digests = self.key.digests(kind, chunk.to_pylist())
+            tokens |= {
+                position: self._known[kind][digest]
+                for position, digest in enumerate(digests, start)
+                if digest in self._known[kind]
+            }
+            start += len(chunk)
+        if not tokens:
+            return column
+        replaced = column.astype("str").copy()
+        replaced.iloc[list(tokens)] = pd.Index(list(tokens.values()), dtype="str")
+        return replaced
+
+    @cached_property
+    def _known(self) -> dict[SubjectKind, dict[bytes | None, str]]:
+        """The tokens by what `ErasureKey.digests` returns."""
+        known: dict[SubjectKind, dict[bytes | None, str]] = {kind: {} for kind in SubjectKind}
+        for token in self.times:
+            kind = SubjectKind.ADDRESS if is_token(token) else SubjectKind.RECORD
+            digest = token.removesuffix(_DOMAIN).removeprefix(f"{ERASED_TYPE}:")
+            known[kind][bytes.fromhex(digest)] = token
+        return known
 
     def rejected_record(self, record: str) -> str:
         """Return the `entity_type:entity_id` by which a rejection would name a record that was erased.
@@ -244,11 +284,3 @@ def _token(kind: SubjectKind, digest: str) -> str:
 def is_token(address: str) -> bool:
     """Return whether a text is the token of an erased person's address."""
     return address.endswith(_DOMAIN)
-
-
-def _mapped(column: "pd.Series[str]", token: Callable[[str], str]) -> "pd.Series[str]":
-    chunks = [
-        pa.array([None if text is None else token(text) for text in chunk.to_pylist()], pa.large_string())
-        for chunk in iter_chunks(column)
-    ]
-    return text_column(pa.chunked_array(chunks, pa.large_string()), column.index)

@@ -49,7 +49,7 @@ FOLDER = Path(".campaign_sync/demo")
 DAYS = DAMAGED_ON
 """The day that is today when the demonstration begins. One of its lists is refused."""
 
-_CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo"}
+_CREDENTIALS = {"DEMO_USERNAME": "demo", "DEMO_PASSWORD": "demo", "DEMO_ERASURE_KEY": "demonstration" * 5}
 _NEXT_STEPS = NextSteps(
     again="campaign-sync demo",
     ui="`campaign-sync demo --ui`",

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -156,9 +157,11 @@ def _proof_lines(entry: PersonListReport, local: LocalTime) -> Iterator[Line]:
         )
     yield "file", proven.file
     yield "sha256", proven.digest
-    for redaction in proven.redactions:
-        count = f"{redaction.rows} row{'s were' if redaction.rows > 1 else ' was'} erased"
-        yield "", f"{count} {local(redaction.redacted_at)}; before that the sha256 was {redaction.digest_before}"
+    for digest, redactions in groupby(proven.redactions, key=lambda redaction: redaction.digest_before):
+        at_once = list(redactions)
+        rows = sum(redaction.rows for redaction in at_once)
+        count = f"{rows} row{'s were' if rows > 1 else ' was'} erased"
+        yield "", f"{count} {local(at_once[0].redacted_at)}; before that the sha256 was {digest}"
 
 
 def _since(report: PersonReport, entry: PersonListReport, local: LocalTime) -> Iterator[str]:

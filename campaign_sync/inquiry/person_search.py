@@ -29,6 +29,12 @@ from campaign_sync.storage.replacement_history import ProvenList
 SNAPSHOTS_SEARCHED = 30
 """How many snapshots of each list are searched for people whom neither the CRM nor the current lists have."""
 
+_ROW_ERASED = (
+    "rows of erased people were removed from its snapshot, and theirs may have been among them; if so, it has them "
+    "until its next replacement"
+)
+"""Why it isn't known whether a person is in a list."""
+
 
 def report_memberships(sources: Sources, query: PersonQuery) -> list[PersonReport]:
     """Return whether the people whom the query names are in each list of each mandator, and why or why not.
@@ -216,6 +222,8 @@ class _PersonSearch:
 
         def membership(state: ListState) -> ListMembership:
             row = state.rows.get(str(entity))
+            if row is None and self._may_be_erased_from(state.proven, entity):
+                state = replace(state, unreadable=_ROW_ERASED)
             in_list = row is not None and row.in_list
             sorted_rejections = explain_membership(
                 rejections, state.proven, in_snapshot=row is not None, in_list=in_list
@@ -223,6 +231,13 @@ class _PersonSearch:
             return ListMembership(state, row, sorted_rejections)
 
         return membership(entry.then), membership(entry.now)
+
+    def _may_be_erased_from(self, proven: ProvenList | None, entity: Entity | None) -> bool:
+        """Return whether a person's row may have been erased from the snapshot of a proof."""
+        erased_at = self._erased.at(record=str(entity)) if entity else None
+        return (
+            erased_at is not None and proven is not None and erased_at >= proven.proven_at and bool(proven.redactions)
+        )
 
     def _suppression_reasons(
         self, settings: ListSettings, entity: Entity | None, address: str | None, consent: ConsentEvent | None

@@ -120,8 +120,12 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
         again = state.replacement_history.proven("nord", "newsletter")[-1]
     assert (again.file, again.erased, again.redactions) == (redaction.file_after, 1, (redaction,))
     installation.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")  # the CRM's backup is older, too
+    answer = document("why", command(installation, "why", RECORD, "--json"), 0)
+    assert answer["people"][0]["lists"][0]["now"]["in_list"] is None  # of before the erasure
     installation.day()
     assert STORED not in installation.addresses()
+    answer = document("why", command(installation, "why", RECORD, "--json"), 0)
+    assert answer["people"][0]["lists"][0]["now"]["in_list"] is False
 
 
 class _Killed(BaseException):

@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from sqlalchemy import delete
 
 from campaign_sync.crm.sql import schema
 from campaign_sync.erasure.places import PlaceState
 from campaign_sync.erasure.removal import Removal
+from campaign_sync.orchestration.own_runs import OwnDefinitions
+from campaign_sync.orchestration.retention import Purge
 from campaign_sync.storage.erased_rows import ErasedRows
 from campaign_sync.storage.erasure_places import ErasurePlaces
 from campaign_sync.storage.erasures import Erasures
@@ -45,7 +48,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         running.environment["ERASURE_KEY"] = "a key of erasures that is long enough"
         running.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
         running.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")
-        left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2))]
+        left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2)), "Zyxwutz"]
         running.vendor.publish(NORD, "getUnsubscribes", [left])
         running.consent("xq7-4711", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(hours=1))
         yield running
@@ -105,7 +108,7 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     assert (installation.folder / "frames" / redaction.file_after).exists()
 
     installation.leave(STORED)  # the vendor repeats its rows
-    installation.vendor.publish(NORD, "getOutBounces", [[STORED, epoch_ms(datetime.now(UTC))]])
+    installation.vendor.publish(NORD, "getOutBounces", [[STORED, epoch_ms(datetime.now(UTC)), "Zyxwutz"]])
     installation.day()
     assert STORED not in installation.addresses()
     assert leftovers(installation.folder, TEXTS) == []
@@ -186,3 +189,11 @@ def test_a_removal_that_is_killed_at_any_point_goes_on(
     (report,) = reports
     assert [place.place for place in report.places if place.state is PlaceState.PENDING] == ["list nord/newsletter"]
     assert leftovers(installation.folder, TEXTS) == []
+    calls = iter(())
+    with dg.DagsterInstance.ephemeral() as instance, open_state(configuration) as state:
+        nothing = frozenset[Any]()
+        own, later = OwnDefinitions(nothing, nothing, nothing, nothing, nothing), datetime.now(UTC) + timedelta(days=2)
+        purged = Purge(configuration, own, instance, None, state, files, later).everything()
+    assert [problem.split(" is ")[1] for problem in purged.problems] == [
+        "pending (list nord/newsletter); `campaign-sync erase --list` says why"
+    ]

@@ -164,11 +164,11 @@ def approve_plan(
     """
     if not reason.strip():
         raise ApprovalError(
-            Message("A reason is missing; say why {list} may become what the plan shows.", list=str(settings))
+            Message("A reason is missing; say why {list} may become what the plan shows.", list=settings.reference)
         )
     if not plan_id.strip():
         raise ApprovalError(
-            Message("The id of the plan of {list} is missing; copy it from the plan.", list=str(settings))
+            Message("The id of the plan of {list} is missing; copy it from the plan.", list=settings.reference)
         )
     plan = state.list_plans.get(plan_id.strip())
     again = Message(
@@ -217,7 +217,7 @@ def approve_plan(
             Message(
                 "Run {run} is replacing {list} now; wait until that is through, then {again}.",
                 run=holder,
-                list=str(settings),
+                list=settings.reference,
                 again=again,
             )
         )

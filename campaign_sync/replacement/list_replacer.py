@@ -97,7 +97,7 @@ class ListReplacer:
             with self.state.locks.acquire(settings.recipient_list_id, self.run_id) as lock:
                 return self._replace(settings, lock, replayed, applied)
         except ListLockedError as error:
-            message = not_touched(str(settings), error.message)
+            message = not_touched(settings.reference, error.message)
             raise ReplacementRefusedError(message, retryable=True) from None
 
     def _replace(
@@ -141,7 +141,7 @@ class ListReplacer:
             if incomplete_since is None:
                 if isinstance(error, ReplacementRefusedError):
                     raise
-                why = not_touched(str(settings), _describe(error))
+                why = not_touched(settings.reference, _describe(error))
                 raise ReplacementRefusedError(why, preflight.outcomes, retryable=_is_retryable(error)) from None
             raise _incomplete(
                 settings,
@@ -346,7 +346,7 @@ def _incomplete(
     asset = AssetName(settings.mandator, AssetKind.RECIPIENT_LIST, settings.name, prefix=settings.prefix)
     message = Message(
         "{list} is INCOMPLETE since {moment} UTC: {reason:inline}. Send nothing to it, and replace it again: {command}",
-        list=str(settings),
+        list=settings.reference,
         moment=f"{since:%Y-%m-%d %H:%M:%S}",
         reason=why,
         command=f"`{again}`",

@@ -110,8 +110,13 @@ class ListSettings:
         crm = json.dumps(self.crm.content(self.schema.opt_in_id), sort_keys=True)
         return sha256(f"{settings_digest(self.recipient_list)} {crm}".encode()).hexdigest()
 
+    @property
+    def reference(self) -> Message:
+        """Its keys in the configuration, and the vendor's id."""
+        return Message("{list} (recipient list {id})", list=f"{self.mandator}/{self.name}", id=self.recipient_list_id)
+
     def __str__(self) -> str:
-        return f"{self.mandator}/{self.name} (recipient list {self.recipient_list_id})"
+        return str(self.reference)
 
 
 def settings_digest(section: RecipientListSettings) -> str:

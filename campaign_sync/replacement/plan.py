@@ -67,7 +67,7 @@ def difference(columns: ReadColumns, rows: pd.DataFrame, digests: RowDigests, co
     if not columns.id_attribute:
         raise ReplacementRefusedError(
             not_touched(
-                str(settings),
+                settings.reference,
                 Message(
                     "The list gives out no ids of the snapshot's recipients under any name that the vendor might use "
                     "for them, so people can't be taken out; set {setting} to that name, or choose another strategy",
@@ -78,7 +78,7 @@ def difference(columns: ReadColumns, rows: pd.DataFrame, digests: RowDigests, co
     if not contents.others[RECIPIENT_ID].all():
         raise ReplacementRefusedError(
             not_touched(
-                str(settings),
+                settings.reference,
                 Message(
                     "The list holds recipients to whom the vendor gives no id under the name {attribute}, so they "
                     "can't be taken out; choose another strategy",

@@ -207,7 +207,7 @@ class Preflight:
             require_passed(settings, [as_planned])
         if stored is None:
             raise ReplacementRefusedError(
-                not_touched(str(settings), Message("It has no snapshot yet; materialize its snapshot"))
+                not_touched(settings.reference, Message("It has no snapshot yet; materialize its snapshot"))
             )
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
@@ -437,7 +437,7 @@ def _require_id_attribute(settings: ListSettings, vendor: Optimizely) -> None:
     if page and not page[0][0]:
         raise ReplacementRefusedError(
             not_touched(
-                str(settings),
+                settings.reference,
                 Message(
                     "The vendor gives out no recipient ids under the name {attribute}; correct {setting}",
                     attribute=id_attribute,

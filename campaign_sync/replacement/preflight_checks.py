@@ -167,7 +167,7 @@ def refusal(settings: ListSettings, outcomes: Sequence[CheckOutcome]) -> Replace
     stopping = [outcome for outcome in outcomes if outcome.stops]
     reasons = join_messages(" · ", [join_messages(": ", [outcome.name, outcome.summary]) for outcome in stopping])
     retryable = all(outcome.name == MAILINGS for outcome in stopping)
-    return ReplacementRefusedError(not_touched(str(settings), reasons), outcomes, retryable=retryable)
+    return ReplacementRefusedError(not_touched(settings.reference, reasons), outcomes, retryable=retryable)
 
 
 def _check_snapshot_age(settings: ListSettings, frozen_at: datetime, now: datetime, replaying: bool) -> CheckOutcome:

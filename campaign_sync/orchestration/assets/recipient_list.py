@@ -186,7 +186,7 @@ def _replayed(state: StateResource, settings: ListSettings, snapshot_id: str | N
     if snapshot is None or snapshot_id not in database.replacements.proven_snapshots(settings.mandator, settings.name):
         raise ReplacementRefusedError(
             not_touched(
-                str(settings),
+                settings.reference,
                 Message(
                     "It has no proven snapshot {snapshot} to be replayed (tag {tag})",
                     snapshot=snapshot_id,
@@ -204,7 +204,7 @@ def _applied(state: StateResource, settings: ListSettings, plan_id: str | None) 
     if applied is None or (applied.plan.mandator, applied.plan.list) != (settings.mandator, settings.name):
         raise ReplacementRefusedError(
             not_touched(
-                str(settings),
+                settings.reference,
                 Message("No plan {plan} of this list is stored (tag {tag})", plan=plan_id, tag=APPLY_TAG),
             )
         )

@@ -5,7 +5,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -28,6 +27,7 @@ from campaign_sync.erasure.places import (
 from campaign_sync.erasure.redacted_content import (
     Note,
     RedactedContent,
+    readable,
     redact_csv,
     redact_frame,
     redact_raw,
@@ -37,7 +37,7 @@ from campaign_sync.erasure.redacted_content import (
 )
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage import expired_files
-from campaign_sync.storage.files import RAW, FileStorage, FileStorageError, LostFileError
+from campaign_sync.storage.files import RAW, FileStorage, FileStorageError
 from campaign_sync.storage.redactions import RecordedFile, RedactedKind, Redaction
 from campaign_sync.storage.state import State
 
@@ -87,7 +87,7 @@ class FileRemoval:
                 for name, entry in self.state.redactions.files(kind).items()
             }
             names = [name for name in self.files.names(expired_files.SNAPSHOTS) if name.endswith(".parquet")]
-            for entry in self._restored(recorded, names, lambda name: redaction_notes(self.files.read_document(name))):
+            for entry in self._restored(recorded, names, self._frame_notes):
                 recorded[entry.file] = entry
             for name in names:
                 with outcome.attempt():
@@ -95,8 +95,12 @@ class FileRemoval:
         return outcome
 
     def _redacted_frame(self, name: str, content: bytes) -> RedactedContent | None:
-        with _readable(name):
+        with readable(name):
             return redact_frame(content, self.subjects)
+
+    def _frame_notes(self, name: str) -> Sequence[Note]:
+        with readable(name):
+            return redaction_notes(self.files.read_document(name))
 
     def _restored(
         self, recorded: Mapping[str, RecordedFile], names: Sequence[str], notes_of: Callable[[str], Sequence[Note]]
@@ -203,7 +207,7 @@ class FileRemoval:
         return outcome
 
     def _redacted_rows(self, name: str, content: bytes) -> RedactedContent | None:
-        with _readable(name):
+        with readable(name):
             if name.endswith(RAW):
                 return redact_raw(content, self.subjects)
             return redact_csv(content, self.subjects, self.kept_words)
@@ -226,7 +230,7 @@ class FileRemoval:
 
     def _redact_in_place(self, name: str, outcome: PlaceOutcome) -> None:
         """Replace a file whose digest isn't recorded."""
-        with outcome.attempt(), _readable(name):
+        with outcome.attempt(), readable(name):
             content = self.files.read_document(name)
             is_suppression = set(pd.read_parquet(io.BytesIO(content)).columns) >= _SUPPRESSION
             redacted = (replace_subjects if is_suppression else redact_frame)(content, self.subjects)
@@ -251,14 +255,3 @@ class FileRemoval:
                 self.files.remove_frame(name)
                 outcome.rows.update(self.subjects.erasures)
         return outcome
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Turn the error of a file that isn't what its name says into one sentence."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        if isinstance(error, LostFileError):
-            raise
-        raise FileStorageError(f"{name} in storage.frames can't be read; restore it, or remove it") from None

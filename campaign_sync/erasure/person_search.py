@@ -10,6 +10,7 @@ from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
+from campaign_sync.erasure.redacted_content import readable
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.storage.expired_files import SNAPSHOTS
 from campaign_sync.storage.files import FileStorage
@@ -54,10 +55,11 @@ class SentPairs:
         for name in files.names(SNAPSHOTS):
             if not name.endswith(".parquet"):
                 continue
-            file = pq.ParquetFile(io.BytesIO(files.read_document(name)))
-            if not set(_COLUMNS) <= set(file.schema_arrow.names):  # rejections of a plan
-                continue
-            columns = file.read(columns=_COLUMNS)
+            with readable(name):
+                file = pq.ParquetFile(io.BytesIO(files.read_document(name)))
+                if not set(_COLUMNS) <= set(file.schema_arrow.names):  # rejections of a plan
+                    continue
+                columns = file.read(columns=_COLUMNS)
             for recipient_id, address, kind, entity_id in zip(
                 *(columns[column].to_pylist() for column in _COLUMNS), strict=True
             ):

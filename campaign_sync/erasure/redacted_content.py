@@ -4,7 +4,8 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -16,6 +17,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.erasure import Erasure
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
+from campaign_sync.storage.files import FileStorageError
 
 REDACTIONS = b"campaign_sync.redactions"
 """The key of a frame's metadata that says which file it replaces, after which erasures."""
@@ -177,3 +179,12 @@ def redact_raw(content: bytes, subjects: ErasedSubjects) -> RedactedContent | No
 
 def _hidden(word: str, subjects: ErasedSubjects) -> str:
     return "x" * len(word) if subjects.of_id(word) else word
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn the error of a file that isn't what its name says into one sentence."""
+    try:
+        yield
+    except (ValueError, OSError):
+        raise FileStorageError(f"{name} in storage.frames can't be read; restore it, or remove it") from None

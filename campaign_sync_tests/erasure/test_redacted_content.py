@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from campaign_sync.domain.erasure import Erasure, ErasureKey
 from campaign_sync.erasure.redacted_content import (
     Note,
+    readable,
     redact_csv,
     redact_frame,
     redact_raw,
@@ -20,6 +21,7 @@ from campaign_sync.erasure.redacted_content import (
 )
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
+from campaign_sync.storage.files import FileStorageError
 
 KEY = ErasureKey("k" * 32)
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -131,3 +133,9 @@ def test_any_bytes_without_erased_people_stay_as_they_are(content: bytes) -> Non
 @given(st.lists(st.lists(st.text(max_size=12), min_size=1, max_size=4), max_size=5))
 def test_rows_without_erased_people_stay_as_they_are(rows: list[list[str]]) -> None:
     assert redact_csv(csv_text(*rows), SUBJECTS, ()) is None
+
+
+def test_a_file_that_isnt_what_its_name_says_is_an_error_of_one_sentence() -> None:
+    sentence = "x.parquet in storage.frames can't be read; restore it, or remove it"
+    with pytest.raises(FileStorageError, match=sentence), readable("x.parquet"):
+        redact_frame(b"no Parquet", SUBJECTS)

@@ -47,7 +47,7 @@ def suppression_reasons(
     """
     erased_at = erased.at(address=address, record=key)
     is_erased = erased_at is not None and (consent_at is None or consent_at <= erased_at)
-    suppression = erased.hide(suppression)
+    suppression, asked = erased.hide(suppression), key
     key, address = key and erased.record_token(key), address and erased.address_token(address)
     keys = entity_keys(suppression)
     is_own = keys.eq(key or "").fillna(value=False)
@@ -62,9 +62,8 @@ def suppression_reasons(
         reason = Suppressed.of(row, opt_in_id, NO_ERASURES).reasons(person, addresses).iloc[0]
         if isinstance(reason, str):
             since, source = row["since"].iloc[0], row["source"].iloc[0]
-            reasons.append(
-                SuppressionReason(Reason(reason), _datetime(since), _text(source), _text(keys.iloc[position]))
-            )
+            whose = asked if is_own.iloc[position] else _text(keys.iloc[position])
+            reasons.append(SuppressionReason(Reason(reason), _datetime(since), _text(source), whose))
     return sorted(reasons, key=lambda reason: reason.since.timestamp() if reason.since else 0, reverse=True)
 
 

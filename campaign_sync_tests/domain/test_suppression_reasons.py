@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.erasure import NO_ERASURES
+from campaign_sync.domain.erasure import NO_ERASURES, Erased, Erasure, ErasureKey
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.domain.suppression_reasons import SuppressionReason, suppression_reasons
@@ -68,3 +68,19 @@ def test_a_suppression_reason_has_its_date_source_and_entity() -> None:
     assert suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", None, NO_ERASURES) == [bounce]
     assert suppression_reasons(known, "newsletter", "contact:1", None, JANUARY, NO_ERASURES) == []
     assert suppression_reasons(suppression([]), "newsletter", None, "anna@example.org", None, NO_ERASURES) == []
+
+
+def test_what_a_person_withdrew_before_the_erasure_is_their_own() -> None:
+    key = ErasureKey("k" * 32)
+    subjects = key.subjects(["anna@example.org"], ["contact:1"])
+    erased = Erased.of(key, [Erasure("e", MARCH, "shell", "asked", key.probe, subjects)])
+    known = suppression(
+        [{"entity_id": "1", "opt_in_id": "newsletter", "address": "anna@example.org", "since": JANUARY}]
+    )
+
+    reasons = suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", None, erased)
+
+    assert [(reason.reason, reason.entity_key) for reason in reasons] == [
+        (Reason.ERASED, None),
+        (Reason.UNSUBSCRIBED, "contact:1"),
+    ]

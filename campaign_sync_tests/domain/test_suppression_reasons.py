@@ -74,9 +74,8 @@ def test_what_a_person_withdrew_before_the_erasure_is_their_own() -> None:
     key = ErasureKey("k" * 32)
     subjects = key.subjects(["anna@example.org"], ["contact:1"])
     erased = Erased.of(key, [Erasure("e", MARCH, "shell", "asked", key.probe, subjects)])
-    known = suppression(
-        [{"entity_id": "1", "opt_in_id": "newsletter", "address": "anna@example.org", "since": JANUARY}]
-    )
+    withdrawal = {"kind": "unsubscribe", "entity_type": "contact", "entity_id": "1", "opt_in_id": "newsletter"}
+    known = suppression([{**withdrawal, "address": "anna@example.org", "since": JANUARY}])
 
     reasons = suppression_reasons(known, "newsletter", "contact:1", "anna@example.org", None, erased)
 

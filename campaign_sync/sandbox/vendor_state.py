@@ -107,7 +107,7 @@ class VendorState:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path, self.clock, self.orders = path, clock, Orders()
         self._lock = threading.RLock()
-        self._database = sqlite3.connect(path, PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
+        self._database = sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None, check_same_thread=False)
         use_write_ahead_log(self._database)
         self._database.execute("PRAGMA synchronous=OFF")  # survives a killed process, which is enough for a sandbox
         self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIBIBYTES}")

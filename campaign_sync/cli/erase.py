@@ -17,7 +17,7 @@ from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
 from campaign_sync.crm.open import open_crm
 from campaign_sync.domain.erasure import Erasure
-from campaign_sync.erasure.person_search import FoundPerson, find_person
+from campaign_sync.erasure.person_search import FoundPerson, find_people
 from campaign_sync.erasure.removal import ErasureReport, Removal
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.storage.files import FileStorage
@@ -71,8 +71,12 @@ def erase_people(
         for query in queries:
             record_inquiry(state, "erase", query)
         crm = open_crm(configuration, state.consent_memory(read_only=True))
-        with console.status("Searching the CRM and all snapshots …"), crm.snapshot() as snapshot:
-            persons = [find_person(query, snapshot, state.people_links, files) for query in queries]
+        with console.status("Searching the CRM and all snapshots …") as status, crm.snapshot() as snapshot:
+
+            def show(done: int, total: int) -> None:
+                status.update(f"Searching snapshot {done:,} of {total:,}")
+
+            persons = find_people(queries, snapshot, state.people_links, files, show)
         for person in persons:
             _print_person(person, console)
         if dry_run:

@@ -191,7 +191,7 @@ def test_a_plan_that_would_be_refused_says_why_and_what_would_change(installatio
 
     done = campaign_sync(installation.folder, "plan", "nord")
     assert done.returncode == 1
-    assert "nord/newsletter (recipient list 100000000011): would be refused" in done.stdout
+    assert "nord/newsletter (recipient list 100000000011): would wait for an approval" in done.stdout
     assert "✗ plausible_size: the list shrinks by 40 %" in done.stdout.replace("40%", "40 %")
 
 

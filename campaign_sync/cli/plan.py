@@ -96,6 +96,8 @@ def _planner(configuration: Configuration, mandator: str, *, save: bool) -> Iter
 
 def _print(plan: ListPlan, local: LocalTime, console: Console) -> None:
     verdict = Text("would be refused", "red") if plan.is_refused else Text("would run", "green")
+    if plan.needs_approval:
+        verdict = Text("would wait for an approval", "yellow")
     title = f"{plan.settings.mandator}/{plan.settings.name}"
     console.print(Text.assemble((title, "bold"), f" (recipient list {plan.settings.recipient_list_id}): ", verdict))
     if plan.problem:

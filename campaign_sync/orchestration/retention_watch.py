@@ -93,8 +93,8 @@ def retention_incidents(
             IncidentKind.FAILED if failed else IncidentKind.LATE,
             ended_at,
             Message(
-                "The job {job} didn't succeed at {moment}: not everything was removed that is older than the section "
-                "retention of the configuration says.",
+                "The job {job} didn't succeed at {moment}: not everything was removed that had to be, of what is older "
+                "than the section retention says or of people who were erased.",
                 job=job_name,
                 moment=moment(ended_at, UTC),
             )

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from campaign_sync.domain.erasure import Erasure
 from campaign_sync.domain.membership import list_members
@@ -106,7 +107,7 @@ class FileRemoval:
         self, recorded: Mapping[str, RecordedFile], names: Sequence[str], notes_of: Callable[[str], Sequence[Note]]
     ) -> list[RecordedFile]:
         """Record again which files replaced those that a restored, older state database has on record."""
-        lost = {name: entry for name, entry in recorded.items() if name not in set(names)}
+        lost = {name: recorded[name] for name in recorded.keys() - set(names)}
         again = []
         for name in names if lost else ():
             notes = [] if name in recorded else list(notes_of(name))
@@ -232,7 +233,7 @@ class FileRemoval:
         """Replace a file whose digest isn't recorded."""
         with outcome.attempt(), readable(name):
             content = self.files.read_document(name)
-            is_suppression = set(pd.read_parquet(io.BytesIO(content)).columns) >= _SUPPRESSION
+            is_suppression = set(pq.read_schema(io.BytesIO(content)).names) >= _SUPPRESSION
             redacted = (replace_subjects if is_suppression else redact_frame)(content, self.subjects)
             if redacted:
                 self.files.write_document(name, redacted.content)

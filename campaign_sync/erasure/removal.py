@@ -1,5 +1,6 @@
 """The removal of erased people from all places, and what is left to do."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,19 +99,10 @@ class Removal:
         recorded = [
             entry for entry in self.state.erasures.all() if erasure_ids is None or entry.erasure.id in erasure_ids
         ]
-        places = self._recorded([entry.erasure for entry in recorded])
-        return [
-            ErasureReport(
-                entry.erasure,
-                entry.done_at,
-                [
-                    PlaceReport(place.place, PlaceState(place.state), place.rows, place.note)
-                    for place in sorted(places, key=_order)
-                    if place.erasure_id == entry.erasure.id
-                ],
-            )
-            for entry in recorded
-        ]
+        places: defaultdict[str, list[PlaceReport]] = defaultdict(list)
+        for place in sorted(self._recorded([entry.erasure for entry in recorded]), key=_order):
+            places[place.erasure_id].append(PlaceReport(place.place, PlaceState(place.state), place.rows, place.note))
+        return [ErasureReport(entry.erasure, entry.done_at, places[entry.erasure.id]) for entry in recorded]
 
     def _outcomes(self, key: ErasureKey, pending: Sequence[Erasure], now: datetime) -> Iterator[PlaceOutcome]:
         if running := self._running():

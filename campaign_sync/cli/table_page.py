@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
 
 from campaign_sync.domain.message import Language, Message
-from campaign_sync.domain.printable_text import printable
 from campaign_sync.localization.catalogs import translate
+from campaign_sync.reports.templates import fill_template
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,8 @@ def table_page(
     def text(message: str) -> str:
         return translate(message, language)
 
-    template = (files("campaign_sync.cli") / "page.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    html = environment.from_string(template).render(
+    return fill_template(
+        "table_page.html.j2",
         language=language,
         title=text(title),
         introduction=list(map(text, introduction)),
@@ -66,4 +62,3 @@ def table_page(
             for section in sections
         ],
     )
-    return printable(html)

@@ -18,7 +18,7 @@ from campaign_sync.reports.view_models import Page, Table
 def render(report: Report, language: Language) -> str:
     """Return the report as an HTML page."""
     localizer = Localizer(language, report.zone)
-    return fill_template("page.html.j2", localizer, page=report_page(report, localizer))
+    return fill_template("page.html.j2", _=localizer.gettext, page=report_page(report, localizer))
 
 
 def report_page(report: Report, localizer: Localizer) -> Page:

@@ -114,6 +114,6 @@ def _subject(report: Report, localizer: Localizer, *, is_update: bool) -> str:
 def _fill(message: EmailMessage, page: Page, localizer: Localizer, link: str | None) -> None:
     background, border, ink = HEADLINE_COLOURS[page.severity]
     values = {"page": page, "link": link, "background": background, "border": border, "ink": ink}
-    text, html = (fill_template(name, localizer, **values) for name in ("mail.txt.j2", "mail.html.j2"))
+    text, html = (fill_template(name, _=localizer.gettext, **values) for name in ("mail.txt.j2", "mail.html.j2"))
     message.set_content(text)
     message.add_alternative(html, subtype="html")

@@ -1,19 +1,18 @@
-"""The Jinja templates of reports: pages and mails."""
+"""The Jinja templates of reports and of other pages for people, and of mails."""
 
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from campaign_sync.domain.printable_text import printable
-from campaign_sync.reports.localization import Localizer
 
 
-def fill_template(name: str, localizer: Localizer, **values: object) -> str:
-    """Return what a template makes of values, in one language.
+def fill_template(name: str, **values: object) -> str:
+    """Return what a template makes of values. One that has texts of its own needs `_`, which translates them.
 
     Jinja escapes markup; a name must not reverse the direction of the text beside it, either.
     """
-    return printable(_environment().get_template(name).render(_=localizer.gettext, **values))
+    return printable(_environment().get_template(name).render(**values))
 
 
 @cache

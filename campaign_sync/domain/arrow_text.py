@@ -1,11 +1,14 @@
 """Rules for texts, applied to whole columns: by Arrow's kernels where these agree with the rule, else by the rule."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
+
+ArrowTexts = TypeVar("ArrowTexts", pyarrow.Array, pyarrow.ChunkedArray)
 
 _CHUNK_ROWS = 65_536
 """The largest number of texts that become Python objects at the same time."""
@@ -48,6 +51,11 @@ def match_texts(column: "pd.Series[str]", pattern: str, may_match: Callable[[byt
         for chunk in iter_chunks(column)
     ]
     return pd.Series(np.concatenate(matched) if matched else np.zeros(0, dtype=bool), index=column.index)
+
+
+def is_among(column: ArrowTexts, texts: Iterable[str]) -> ArrowTexts:
+    """Return in Arrow which texts of a column are among others. Missing ones aren't."""
+    return pc.is_in(column.cast(pyarrow.large_string()), pyarrow.array(list(texts), pyarrow.large_string()))
 
 
 def to_arrow(column: "pd.Series[str]") -> pyarrow.ChunkedArray:

@@ -7,10 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import iter_chunks, to_arrow
+from campaign_sync.domain.arrow_text import is_among, iter_chunks, to_arrow
 from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.erasure import NO_ERASURES, Erased
 from campaign_sync.domain.rejection import Reason
@@ -153,7 +151,7 @@ def among(column: "pd.Series[str]", known: Collection[str]) -> Mask:
     if not known:
         return np.zeros(len(column), dtype=np.bool_)
     if len(known) <= len(column):  # of more, Arrow would make its own set for each part
-        mask: Mask = pc.is_in(to_arrow(column), pa.array(list(known), pa.large_string())).to_numpy()
+        mask: Mask = is_among(to_arrow(column), known).to_numpy()
         return mask
     masks = [
         np.fromiter(map(known.__contains__, chunk.to_pylist()), np.bool_, len(chunk)) for chunk in iter_chunks(column)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.domain.arrow_text import is_among
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.erasure.redacted_content import readable
@@ -86,10 +87,7 @@ class SentPairs:
 def _rows_with(table: pa.Table, addresses: Collection[str], ids: Collection[str]) -> list[dict[str, str | None]]:
     """Return the rows with one of these addresses, or of a record with one of these ids."""
     wanted = ((RECIPIENT_ID, addresses), (ADDRESS, addresses), ("entity_id", ids))
-    masks = [
-        pc.is_in(table[name].cast(pa.large_string()), pa.array(sorted(values), pa.large_string()))
-        for name, values in wanted
-    ]
+    masks = [is_among(table[name], values) for name, values in wanted]
     rows: list[dict[str, str | None]] = table.filter(reduce(pc.or_, masks)).to_pylist()
     return rows
 

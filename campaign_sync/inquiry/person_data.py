@@ -5,7 +5,7 @@ The CRM and the vendor hold more, which is theirs to say.
 
 import csv
 import io
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.address import former_recipient_id, usable_address
+from campaign_sync.domain.arrow_text import is_among
 from campaign_sync.domain.entity import Entity
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
@@ -28,7 +29,6 @@ from campaign_sync.inquiry.sources import Sources
 from campaign_sync.storage.csv_rows import csv_rows
 from campaign_sync.storage.expired_files import ASSETS, RESPONSES, SNAPSHOTS
 from campaign_sync.storage.files import RAW, FileStorage
-from campaign_sync.storage.person_rows import PersonRows
 from campaign_sync.storage.tables import inquiry
 
 FEEDBACK = "feedback"
@@ -187,8 +187,7 @@ def _in_crm(sources: Sources, person: SearchedPerson) -> Iterator[Row]:
 
 def _in_state(sources: Sources, person: SearchedPerson) -> Iterator[Place]:
     tokens = person.tokens(sources.state.pseudonyms.of)
-    url = sources.configuration.storage.state_url.get_secret_value()
-    for table, rows in PersonRows.open(url).find(tokens, person.records).items():
+    for table, rows in sources.state.person_rows.find(tokens, person.records).items():
         yield Place(
             Message("State database, table {table}", table=table),
             Message("until its limit, or until what it is about has ended"),
@@ -215,9 +214,9 @@ def _rows_of_frame(content: bytes, person: SearchedPerson) -> list[Row]:
     keys = file.read(columns=[*address_columns, *(_RECORD if has_record else ())])
     likely = pa.array([False] * len(keys))
     for name in address_columns:
-        likely = pc.or_(likely, _is_among(keys[name], person.addresses))
+        likely = pc.or_(likely, is_among(keys[name], person.addresses))
     if has_record:
-        likely = pc.or_(likely, _is_among(keys["entity_id"], {record.entity_id for record in person.records}))
+        likely = pc.or_(likely, is_among(keys["entity_id"], {record.entity_id for record in person.records}))
     candidates = pc.indices_nonzero(likely)
     positions = [
         position
@@ -228,10 +227,6 @@ def _rows_of_frame(content: bytes, person: SearchedPerson) -> list[Row]:
     ]
     rows: list[Row] = file.read().take(pa.array(positions, pa.int64())).to_pylist() if positions else []
     return rows
-
-
-def _is_among(column: pa.ChunkedArray, values: Collection[str]) -> pa.ChunkedArray:
-    return pc.fill_null(pc.is_in(column.cast(pa.string()), pa.array(sorted(values), pa.string())), False)
 
 
 def _rows_of_csv(content: bytes, person: SearchedPerson) -> Iterator[Row]:

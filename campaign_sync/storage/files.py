@@ -262,9 +262,7 @@ class FileStorage:
 
     def documents(self, folder: str) -> list[str]:
         """Return the names of the documents in a folder, which are JSON."""
-        path = self.base / folder
-        with self._usable(path, "read"):
-            return sorted(f"{folder}/{file.name}" for file in path.glob("*.json")) if path.exists() else []
+        return [f"{folder}/{name}" for name in self.file_names(folder, ".json")]
 
     def read_document(self, name: str) -> bytes:
         """Return the content of a document."""

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 from sqlalchemy import ColumnElement, Engine, String, Table, Text, and_, or_, select
 
 from campaign_sync.domain.entity import Entity
-from campaign_sync.storage.database import open_database
 from campaign_sync.storage.erasure_tables import metadata
 
 _RECORD = ("entity_type", "entity_id")
@@ -20,15 +19,6 @@ class PersonRows:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    @classmethod
-    def open(cls, url: str) -> "PersonRows":
-        """Open the state database at a URL.
-
-        Raises:
-            StateError: it can't be opened.
-        """
-        return cls(open_database(url))
 
     def find(self, tokens: Collection[str], records: Collection[Entity]) -> dict[str, list[dict[str, object]]]:
         """Return the rows that hold a token in any column, or name a record, by table.

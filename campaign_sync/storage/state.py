@@ -30,6 +30,7 @@ from campaign_sync.storage.list_plans import ListPlans
 from campaign_sync.storage.list_unsubscribes import ListUnsubscribes
 from campaign_sync.storage.locks import ListLocks
 from campaign_sync.storage.people_links import PeopleLinks
+from campaign_sync.storage.person_rows import PersonRows
 from campaign_sync.storage.recipient_lists import RecipientListStates
 from campaign_sync.storage.redactions import Redactions
 from campaign_sync.storage.refused_withdrawals import RefusedWithdrawals
@@ -110,6 +111,7 @@ class State:
         self.erasure_places = ErasurePlaces(self._engine)
         self.erased_rows = ErasedRows(self._engine)
         self.redactions = Redactions(self._engine)
+        self.person_rows = PersonRows(self._engine)
         self.people_links = PeopleLinks(self._engine, lambda value: self.pseudonyms.of(value))
         self.erasures = Erasures(self._engine, erasure_key, files)
         self.inquiries = Inquiries(self._engine, lambda value: self.pseudonyms.of(value))

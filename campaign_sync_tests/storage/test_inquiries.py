@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import create_engine, select
 
 from campaign_sync.domain.entity import Entity, EntityType
-from campaign_sync.storage.person_rows import PersonRows
 from campaign_sync.storage.recipient_lists import SizeAcceptance
 from campaign_sync.storage.state import State
 from campaign_sync.storage.tables import inquiry
@@ -39,9 +38,9 @@ def test_inquiries_name_who_asked_and_their_subject_by_a_keyed_pseudonym_only(da
         reject(database_url, "4711", "vendor", NOON, NOON)
         reject(database_url, "4712", "vendor", NOON, NOON)
         tokens = {ANNA, state.pseudonyms.of(ANNA)}
-        rows = PersonRows.open(database_url).find(tokens, [Entity(EntityType.CONTACT, "4711")])
+        rows = state.person_rows.find(tokens, [Entity(EntityType.CONTACT, "4711")])
         assert {name: len(of_table) for name, of_table in rows.items()} == {"inquiry": 1, "rejection": 1}
-        assert PersonRows.open(database_url).find(set(), []) == {}
+        assert state.person_rows.find(set(), []) == {}
 
         assert state.expired_rows.remove_inquiries(NOON - 30 * DAY) == 1
         assert state.inquiries.about([ANNA]) == []

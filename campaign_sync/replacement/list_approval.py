@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from campaign_sync.domain.approval import (
     CHECK_NAME,
@@ -15,6 +15,7 @@ from campaign_sync.domain.approval import (
 from campaign_sync.domain.approval_mode import ApprovalMode
 from campaign_sync.domain.checks import SIZE, CheckOutcome
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.moment import moment
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.errors import ApprovalError
 from campaign_sync.replacement.list_settings import ListSettings
@@ -43,8 +44,8 @@ def read_list_record(settings: ListSettings, state: State | None) -> ListRecord:
     """Return what is on record of the list; nothing where no state database is given."""
     mandator, name, list_id = settings.mandator, settings.name, settings.recipient_list_id
     proven = state.replacements.last_proven(mandator, name, list_id) if state else None
-    moment = ListMoment(list_id, settings.digest, proven.id if proven else None)
-    return ListRecord(moment, proven, tuple(state.list_plans.approved(mandator, name)) if state else ())
+    now = ListMoment(list_id, settings.digest, proven.id if proven else None)
+    return ListRecord(now, proven, tuple(state.list_plans.approved(mandator, name)) if state else ())
 
 
 def check_list_approval(
@@ -205,9 +206,9 @@ def approve_plan(
     if now - plan.planned_at > most:
         raise ApprovalError(
             Message(
-                "Plan {plan} is of {moment} UTC, older than max_snapshot_age {most}; {again}.",
+                "Plan {plan} is of {moment}, older than max_snapshot_age {most}; {again}.",
                 plan=plan.id,
-                moment=f"{plan.planned_at:%Y-%m-%d %H:%M}",
+                moment=moment(plan.planned_at, UTC),
                 most=str(most),
                 again=again,
             )
@@ -224,13 +225,13 @@ def approve_plan(
     return state.list_plans.approve(plan, approved_by, reason.strip(), now)
 
 
-def _changed(plan: StoredPlan, moment: ListMoment) -> str | None:
-    if plan.recipient_list_id != moment.recipient_list_id:
+def _changed(plan: StoredPlan, now: ListMoment) -> str | None:
+    if plan.recipient_list_id != now.recipient_list_id:
         return Message(
             "recipient_list_id was changed from {before} to {now}",
             before=plan.recipient_list_id,
-            now=moment.recipient_list_id,
+            now=now.recipient_list_id,
         )
-    if plan.settings_digest != moment.settings_digest:
+    if plan.settings_digest != now.settings_digest:
         return Message("the settings of the list, or of the CRM, were changed")
-    return Message("the list was proven again") if plan.proof_id != moment.proof_id else None
+    return Message("the list was proven again") if plan.proof_id != now.proof_id else None

@@ -1,6 +1,7 @@
 """The options that every command has, completion of names, and what cron would mail."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,25 @@ def test_help_imports_nothing_for_rows_databases_or_dagster(option: str) -> None
     imported = printed.rpartition("modules")[2].split()
     assert "campaign_sync.config.models" in imported
     assert not {"alembic", "dagster", "numpy", "pandas", "pandera", "pyarrow", "sqlalchemy"} & set(imported)
+
+
+def test_an_interrupt_while_commands_are_loaded_ends_the_process_without_a_traceback() -> None:
+    program = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "campaign_sync.cli.commands":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["campaign-sync", "--version"]
+from campaign_sync.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def leaves(command: object, path: str = "") -> Iterator[tuple[str, set[str]]]:

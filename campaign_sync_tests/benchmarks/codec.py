@@ -5,7 +5,6 @@ documented (`addAll3Flat`, `getAllAdvanced`); trees of lxml; and the bound, whic
 beforehand. zeep and lxml get a tenth of the rows.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,9 +23,11 @@ from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.sandbox import axis_messages as axis
 from campaign_sync.sandbox.wsdl import SERVICES
+from campaign_sync_tests.benchmarks.arguments import parse_numbers
 from campaign_sync_tests.benchmarks.people import CONTRACT, people
-from campaign_sync_tests.benchmarks.push import COLUMNS, zeep_arrays, zeep_client
+from campaign_sync_tests.benchmarks.push import COLUMNS, zeep_arrays
 from campaign_sync_tests.benchmarks.simultaneous_calls import BATCH_ROWS, LIST, serve
+from campaign_sync_tests.benchmarks.zeep_loop import zeep_client
 
 PAGE_ROWS = 5000
 PIECE_BYTES = 256 * 1024
@@ -122,7 +123,7 @@ def copied(written: list[bytes]) -> int:
 
 def main() -> None:
     """Measure and print."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    (rows,) = parse_numbers(__doc__, rows=100_000)
     frame, few = people(rows), people(rows // 10)
     names = ("rows / s", "ours / this", "bytes a row", "times ours")
     table = Table(

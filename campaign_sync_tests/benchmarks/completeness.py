@@ -4,7 +4,6 @@ A selection, who consents, and the suppressions of a CRM on SQLite and on Postgr
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from campaign_sync.crm.sql.crm_snapshot import SqlSnapshot
 from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.crm.sql.reader import AnyRow, SqlReader
 from campaign_sync_tests import databases
+from campaign_sync_tests.benchmarks.arguments import parse_numbers
 from campaign_sync_tests.installation import LONG_AGO
 
 _AT_ONCE = 10_000
@@ -107,9 +107,9 @@ def compare(database: str, crm: SqlCrm, table: Table) -> None:
 
 def main() -> None:
     """Print the table."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    numbers = [Column(title, justify="right") for title in ("read, s", "count, s", "whole by read")]
-    table = Table("CRM", "read", *numbers, title=f"{rows:,} people")
+    (rows,) = parse_numbers(__doc__, rows=1_000_000)
+    columns = [Column(title, justify="right") for title in ("read, s", "count, s", "whole by read")]
+    table = Table("CRM", "read", *columns, title=f"{rows:,} people")
     folder = databases.prepare_server_folder()
     try:
         with TemporaryDirectory(prefix="campaign-sync-benchmark-") as path:

@@ -13,7 +13,6 @@ The naive baseline does the same work without Dagster: the same functions in a l
 
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -48,6 +47,7 @@ from campaign_sync.replacement.preflight_checks import check_context
 from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.telemetry.instruments import Instruments, using
 from campaign_sync.telemetry.spans import asset_span, run_span
+from campaign_sync_tests.benchmarks.arguments import parse_numbers
 from campaign_sync_tests.benchmarks.generated_data import installation
 from campaign_sync_tests.installation import ATTRIBUTES, NEWSLETTER, NORD, Installation
 from campaign_sync_tests.opened import opened
@@ -151,8 +151,7 @@ def _measured(rig: Installation, *, dagster: bool) -> Measured:
 
 def main() -> None:
     """Measure and print."""
-    lists = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    rows = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+    lists, rows = parse_numbers(__doc__, lists=50, rows=100)
     names = ("wall, s", "waiting, s", "work, s", "orchestration, s", "CPU, s", "per list, s", "ratio")
     table = Table(Column("the day", no_wrap=True), *(Column(name, justify="right") for name in names))
     use_instance(Path(tempfile.mkdtemp(prefix="campaign-sync-dagster-")))

@@ -3,36 +3,29 @@
 One list of 15 attributes of a mandator (`generated_data` has the people), as `campaign-sync run` replaces it in a
 process of its own, against the sandbox in another one: the first day, and the second one, when all people are in the
 list already. The sandbox isn't as fast as the vendor, so the time in which the list is incomplete is compared with a
-bound: the same bytes, encoded beforehand, to the same sandbox over as many connections. Beside it the loop that an
-engineer writes in an afternoon (`afternoon`), with the same rows and the same sandbox, with and without reading back.
+bound: the same bytes, encoded beforehand, to the same sandbox over as many connections. Beside it the `contestants`:
+the loop that an engineer writes in an afternoon, with and without reading back, drt, dlt and zeep, with the same CRM
+and the same sandbox. Each of them must leave the very rows in the list that ours has left.
 """
 
-import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
-from sqlalchemy import make_url
 
+from campaign_sync.sandbox.stored_attributes import layouts, unpacked
 from campaign_sync_tests import databases
+from campaign_sync_tests.benchmarks.arguments import parse_sizes
+from campaign_sync_tests.benchmarks.contestants import CONTESTANTS, Contestant
 from campaign_sync_tests.benchmarks.generated_data import MeasuredRig, installation
 from campaign_sync_tests.benchmarks.measured_run import PARTS, REST, Measured
 from campaign_sync_tests.benchmarks.sending import fill_again
 from campaign_sync_tests.benchmarks.separate_process import apart
-from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER
+from campaign_sync_tests.installation import NEWSLETTER
 
 _SIZES = (10_000, 100_000)
 _DATABASES = ("sqlite", "postgresql")
-_LOOP = "the afternoon's loop"
-
-_UNSET = ("DAGSTER_HOME", "PYTHONDONTWRITEBYTECODE")
-"""Variables that the measured processes don't get: an installation has its modules compiled."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +38,8 @@ class Replacement:
     seconds: float
     cpu: float
     """CPU seconds of the process."""
-    selecting: float
-    """Those of it that reading the CRM and choosing the people took."""
+    selecting: float | None
+    """Those of it that reading the CRM and choosing the people took; None if the tool doesn't separate them."""
     peak: float
     """MiB."""
     run: Measured | None = None
@@ -54,43 +47,43 @@ class Replacement:
     """The bound: seconds to clear the list and send the same bytes to the same sandbox."""
 
 
-def _measured(rig: MeasuredRig, module: str, *arguments: str) -> tuple[float, float, Any]:
-    """Return the seconds and CPU seconds of a module's process, and what it has written."""
-    environment = {key: value for key, value in os.environ.items() if key not in _UNSET} | ENVIRONMENT
-    file, begun = rig.folder / "measured.json", time.monotonic()
-    command = [sys.executable, "-m", f"campaign_sync_tests.benchmarks.{module}", str(file), *arguments]
-    with (rig.folder / "run.txt").open("wb") as output:
-        process = subprocess.Popen(command, cwd=rig.folder, env=environment, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - begun
-    assert status == 0, (rig.folder / "run.txt").read_text()
-    return seconds, usage.ru_utime + usage.ru_stime, json.loads(file.read_text(encoding="ascii"))
-
-
 def _day(rig: MeasuredRig, database: str, rows: int, name: str) -> Replacement:
-    assert rig.configuration
-    seconds, cpu, written = _measured(rig, "measured_run", "nord", "--list", "newsletter")
+    seconds, cpu, written = rig.run_module("measured_run", "nord", "--list", "newsletter")
     run = Measured(**written)
     least = apart(fill_again, str(rig.folder)).wall
     return Replacement(database, rows, name, seconds, cpu, run.cpu["select"], run.peak / 2**20, run, least)
 
 
-def _loop(rig: MeasuredRig, database: str, rows: int, *options: str) -> Replacement:
-    url = make_url(rig.crm_url)
-    crm = str(url.database) if database == "sqlite" else url.set(drivername="postgresql").render_as_string(False)
-    arguments = (crm, rig.settings["optimizely"]["base_url"], str(NEWSLETTER), *options)
-    seconds, cpu, written = _measured(rig, "afternoon", *arguments)
-    name = f"{_LOOP}, {'with' if options else 'without'} reading back"
-    return Replacement(database, rows, name, seconds, cpu, written["cpu"]["select"], written["peak"])
+def _contest(rig: MeasuredRig, database: str, rows: int, contestant: Contestant, interpreter: str) -> Replacement:
+    arguments = (rig.crm_argument, rig.settings["optimizely"]["base_url"], str(NEWSLETTER), *contestant.options)
+    seconds, cpu, written = rig.run_module(contestant.module, *arguments, interpreter=interpreter)
+    name = f"{contestant.name} {written['version']}".strip()
+    return Replacement(database, rows, name, seconds, cpu, written["cpu"].get("select"), written["peak"])
 
 
-def replacements(database: str, rows: int) -> Iterator[Replacement]:
-    """Replace the list twice by us, and twice by the loop."""
+def _content(rig: MeasuredRig) -> tuple[int, int]:
+    """Return how many rows the list has, and a number that differs if they do, whatever their order is."""
+    count, total = 0, 0
+    with rig.vendor.transaction() as database:
+        known = layouts(database)
+        for row_id, address, stored in database.execute(
+            "SELECT id, address, attributes FROM recipient WHERE list_id = ?", [NEWSLETTER]
+        ):
+            count += 1
+            total += hash((row_id, address, *sorted(unpacked(stored, known).items())))
+    return count, total
+
+
+def replacements(database: str, rows: int, contestants: Sequence[tuple[Contestant, str]]) -> Iterator[Replacement]:
+    """Replace the list twice by us, and once by each contestant."""
     with installation(rows, database) as rig:
         yield _day(rig, database, rows, "ours, first day")
         yield _day(rig, database, rows, "ours, second day")
-        yield _loop(rig, database, rows)
-        yield _loop(rig, database, rows, "--read-back")
+        ours = _content(rig)
+        for contestant, interpreter in contestants:
+            replacement = _contest(rig, database, rows, contestant, interpreter)
+            assert _content(rig) == ours, f"{replacement.name} has left other rows in the list"
+            yield replacement
 
 
 def totals(measured: Sequence[Replacement]) -> Table:
@@ -104,6 +97,7 @@ def totals(measured: Sequence[Replacement]) -> Table:
         "× the loop",
         "select: ×",
         "peak, MiB",
+        "bytes a row",
         "/ bound",
     )
     table = Table("CRM, people", "who", *(Column(title, justify="right") for title in titles))
@@ -115,14 +109,23 @@ def totals(measured: Sequence[Replacement]) -> Table:
             replacement.name,
             f"{replacement.seconds:.1f}",
             f"{replacement.cpu:.2f}",
-            f"{replacement.selecting:.2f}",
+            "" if replacement.selecting is None else f"{replacement.selecting:.2f}",
             f"{replacement.cpu / replacement.rows * 1e6:.1f}",
-            f"{replacement.selecting / replacement.rows * 1e6:.1f}",
+            "" if replacement.selecting is None else f"{replacement.selecting / replacement.rows * 1e6:.1f}",
             f"{replacement.cpu / loop.cpu:.2f}",
-            f"{replacement.selecting / loop.selecting:.2f}",
+            f"{replacement.selecting / loop.selecting:.2f}" if replacement.selecting and loop.selecting else "",
             f"{replacement.peak:.0f}",
+            f"{replacement.peak / replacement.rows * 2**20:,.0f}",
             f"{replacement.run.incomplete / replacement.least:.2f}" if replacement.run else "",
         )
+    return table
+
+
+def lacks(contestants: Sequence[Contestant]) -> Table:
+    """Return what each contestant doesn't do."""
+    table = Table("who", "lacks")
+    for contestant in contestants:
+        table.add_row(contestant.name, contestant.lacks)
     return table
 
 
@@ -139,19 +142,25 @@ def parts(measured: Sequence[Replacement]) -> Table:
 
 def main() -> None:
     """Measure and print."""
-    used = [name for name in _DATABASES if name in sys.argv] or _DATABASES
-    sizes = [int(argument.replace(",", "")) for argument in sys.argv[1:] if argument not in _DATABASES] or _SIZES
-    console, measured = Console(width=160), list[Replacement]()
+    row_counts, used = parse_sizes(__doc__, _SIZES, _DATABASES)
+    console, measured = Console(width=170), list[Replacement]()
+    contestants: list[tuple[Contestant, str]] = []
+    for contestant in CONTESTANTS:
+        interpreter = contestant.interpreter()
+        if interpreter is None:
+            console.print(f"{contestant.name} isn't measured: uv can't install it here")
+        else:
+            contestants.append((contestant, interpreter))
     folder = databases.prepare_server_folder()
     try:
         for database in used:
-            for rows in sizes:
-                for replacement in replacements(database, rows):
+            for rows in row_counts:
+                for replacement in replacements(database, rows, contestants):
                     measured.append(replacement)
                     console.print(f"{database}, {rows:,}, {replacement.name}: {replacement.cpu:.1f} CPU s")
     finally:
         databases.stop_server(folder)
-        console.print(totals(measured), parts(measured))
+        console.print(totals(measured), lacks([contestant for contestant, _ in contestants]), parts(measured))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from campaign_sync.feedback.current_suppression import current_suppression
 from campaign_sync.feedback.feedback_fetcher import FeedbackFetcher
 from campaign_sync.feedback.pending_feedback import read_pending
 from campaign_sync.feedback.write_back import FeedbackWriteBack
+from campaign_sync_tests.benchmarks.arguments import parse_numbers
 from campaign_sync_tests.benchmarks.generated_data import address_of, installation
 from campaign_sync_tests.benchmarks.separate_process import peak_mib
 from campaign_sync_tests.installation import NORD, Installation
@@ -139,7 +140,7 @@ def _loop(rig: Installation) -> Part:
 
 def main() -> None:
     """Measure and print."""
-    largest = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    (largest,) = parse_numbers(__doc__, rows=1_000_000)
     names = ("rows", "rows/s", "wall, s", "CPU, s", "µs a row", "peak, MiB", "growth", "× the loop")
     table = Table(Column("part", no_wrap=True), *(Column(name, justify="right") for name in names))
     first: dict[str, float] = {}

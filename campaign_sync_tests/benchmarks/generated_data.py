@@ -1,16 +1,19 @@
 """An installation for benchmarks: one long list, and the sandbox in its own process."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, make_url, text
 
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.address import usable_address
@@ -36,6 +39,9 @@ _MORE_COLUMNS = ("street", "customer_number")
 
 _AT_ONCE = 10_000
 
+_UNSET = ("DAGSTER_HOME", "PYTHONDONTWRITEBYTECODE")
+"""Variables that measured modules don't get: an installation has its modules compiled."""
+
 
 @dataclass(frozen=True)
 class Sandbox:
@@ -56,9 +62,39 @@ class Sandbox:
 
 
 class MeasuredRig(Installation):
-    """An installation whose sandbox process is measured as well."""
+    """An installation whose sandbox process is measured as well, and processes that work on it."""
 
     sandbox: Sandbox
+
+    @property
+    def crm_argument(self) -> str:
+        """The CRM, as the contestants' drivers take it: a path or a URL."""
+        url = make_url(self.crm_url)
+        is_file = url.drivername.startswith("sqlite")
+        return str(url.database) if is_file else url.set(drivername="postgresql").render_as_string(False)
+
+    def run_module(
+        self, module: str, *arguments: str, interpreter: str = sys.executable
+    ) -> tuple[float, float, dict[str, Any]]:
+        """Return the seconds and CPU seconds of a module's process from its start on, and what it has written.
+
+        Args:
+            module: a module of `benchmarks`.
+            arguments: its arguments after the file that it writes.
+            interpreter: the Python that runs it; one of another environment finds the project's modules as well.
+        """
+        assert self.configuration  # writes the file
+        environment = {key: value for key, value in os.environ.items() if key not in _UNSET} | ENVIRONMENT
+        if interpreter != sys.executable:
+            environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        file, begun = self.folder / "measured.json", time.monotonic()
+        command = [interpreter, "-m", f"campaign_sync_tests.benchmarks.{module}", str(file), *arguments]
+        with (self.folder / "run.txt").open("wb") as output:
+            process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=output, stderr=output)
+            _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - begun
+        assert status == 0, (self.folder / "run.txt").read_text()
+        return seconds, usage.ru_utime + usage.ru_stime, json.loads(file.read_text(encoding="ascii"))
 
 
 @contextmanager

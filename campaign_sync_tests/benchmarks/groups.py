@@ -7,7 +7,6 @@ sensor that starts groups, which is up to a minute. All people are in the lists 
 """
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from campaign_sync.domain.groups import divide_lists
 from campaign_sync.orchestration.asset_keys import feedback_keys, list_keys, replacement_keys
 from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync_tests.benchmarks.arguments import parse_numbers
 from campaign_sync_tests.benchmarks.dagster import many_lists
 from campaign_sync_tests.benchmarks.separate_process import Measured, apart, cpu_seconds
 from campaign_sync_tests.installation import Installation
@@ -78,9 +78,7 @@ def _day(rig: Installation, *stages: Sequence[Sequence[dg.AssetKey]]) -> Day:
 
 def main() -> None:
     """Measure and print."""
-    lists = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-    rows = int(sys.argv[2]) if len(sys.argv) > 2 else 2_000
-    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 0.2
+    lists, rows, seconds = parse_numbers(__doc__, lists=12, rows=2_000, seconds=0.2)
     use_instance(Path(tempfile.mkdtemp(prefix="campaign-sync-groups-")))
     with many_lists(lists, rows) as rig:
         names = list(rig.settings["mandators"]["nord"]["lists"])

@@ -6,7 +6,6 @@ batches of 1,000 (`addAll3Flat`, the only form that it can write), and the bound
 beforehand, posted over as many connections. zeep gets 20,000 rows of each list, for its time per row doesn't change.
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import zeep
 from rich.console import Console
 from rich.table import Column, Table
 
 from campaign_sync.domain.row_digests import column_chunks
 from campaign_sync.optimizely.client import connect
-from campaign_sync.optimizely.service_definition import ServiceDefinition, _Loader
+from campaign_sync.optimizely.service_definition import ServiceDefinition
 from campaign_sync.optimizely.soap_encoding import Columns
 from campaign_sync.optimizely.transport import Transport
 from campaign_sync.replacement.list_settings import ListSettings, list_settings
@@ -32,10 +30,12 @@ from campaign_sync.replacement.plan import refill
 from campaign_sync.sandbox.wsdl import namespace
 from campaign_sync.storage.replacements import Replacement, ReplacementState
 from campaign_sync.storage.state import State
+from campaign_sync_tests.benchmarks.arguments import parse_sizes
 from campaign_sync_tests.benchmarks.people import CONTRACT, people
 from campaign_sync_tests.benchmarks.sending import post_all
 from campaign_sync_tests.benchmarks.separate_process import Measured, apart, cpu_seconds
 from campaign_sync_tests.benchmarks.simultaneous_calls import BATCH_ROWS, LIST, MANDATOR, serve
+from campaign_sync_tests.benchmarks.zeep_loop import zeep_client
 from campaign_sync_tests.installation import Installation
 
 ZEEP_ROWS = 20_000
@@ -93,28 +93,6 @@ def ours(base_url: str, rows: int) -> Callable[[], Any]:
     return work
 
 
-class _ZeepLoader(_Loader):
-    """Loads the encoding's schema for zeep with arrays as a group, as in the original: zeep writes no others."""
-
-    def load(self, url: str) -> bytes:
-        """Load the document at a URL."""
-        document = super().load(url).decode()
-        start, end = document.find("<xs:sequence>"), document.find("</xs:sequence>") + len("</xs:sequence>")
-        if 'complexType name="Array"' not in document or start < 0:
-            return document.encode()
-        group = f'<xs:group name="Array">{document[start:end]}</xs:group>'
-        used = f'{document[:start]}<xs:group ref="tns:Array" minOccurs="0"/>{document[end:]}'
-        return used.replace('<xs:complexType name="Array">', f'{group}<xs:complexType name="Array">').encode()
-
-
-def zeep_client(base_url: str) -> tuple[Any, Any]:
-    """Return zeep's client and service."""
-    loader = _ZeepLoader(Transport(base_url, parallel_calls=1, timeout_seconds=60).get)
-    client = zeep.Client(f"{base_url}/RpcRecipient?wsdl", transport=loader)  # type: ignore[no-untyped-call]
-    (binding,) = client.wsdl.bindings
-    return client, client.create_service(binding, f"{base_url}/RpcRecipient")  # type: ignore[no-untyped-call]
-
-
 def zeep_arrays(client: Any, chunk: pd.DataFrame) -> list[Any]:
     """Return the four arrays of `addAll3Flat` in the type that zeep demands instead of lists."""
     array = client.get_type(f"{{{namespace('Recipient')}}}ArrayOf_xsd_string")
@@ -164,7 +142,7 @@ def written(base_url: str, rows: int) -> list[bytes]:
 def main() -> None:
     """Measure and print."""
     console = Console(width=120)
-    for rows in [int(argument) for argument in sys.argv[1:]] or [100_000, 1_000_000]:
+    for rows in parse_sizes(__doc__, (100_000, 1_000_000))[0]:
         with serve() as base_url:
             least = apart(bound, base_url, rows)
             mine = apart(ours, base_url, rows)

@@ -4,7 +4,6 @@ All people are in the list already; then one in a hundred leaves, joins or chang
 against the sandbox in its own process. The naive baseline clears and sends batch after batch, one at a time.
 """
 
-import sys
 import time
 from datetime import UTC, datetime
 
@@ -15,6 +14,7 @@ from rich.table import Column, Table
 from campaign_sync.cli.run import problems
 from campaign_sync.optimizely.client import connect
 from campaign_sync.replacement.list_settings import list_settings
+from campaign_sync_tests.benchmarks.arguments import parse_numbers
 from campaign_sync_tests.benchmarks.generated_data import add_people, installation
 from campaign_sync_tests.installation import ENVIRONMENT, NEWSLETTER, NORD, Installation
 
@@ -78,7 +78,7 @@ def _naive(rig: Installation) -> float:
 
 def main() -> None:
     """Print the table."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    (rows,) = parse_numbers(__doc__, rows=100_000)
     table = Table(
         Column("strategy", no_wrap=True),
         *(f"{name}" for name in ("incomplete s", "ratio", "sent", "clears", "replace s", "day s")),

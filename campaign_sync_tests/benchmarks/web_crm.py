@@ -10,7 +10,6 @@ and a merge. It reads each table once, with all columns, and compares no counts,
 """
 
 import io
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from campaign_sync.crm.dataverse.consents import CONSENTS
 from campaign_sync.crm.dataverse.fetch_xml import paging_cookie
 from campaign_sync.crm.port import CrmNeeds, CrmSnapshot, Pick
 from campaign_sync.storage.state import State
+from campaign_sync_tests.benchmarks.arguments import parse_sizes
 from campaign_sync_tests.benchmarks.large_crm import DATAVERSE_COLUMNS, LIST, PURPOSE, SALESFORCE_FIELDS, Kind, serve
 from campaign_sync_tests.benchmarks.separate_process import apart, cpu_seconds, peak_mib
 from campaign_sync_tests.crm.dataverse.stand_in import CLIENT, SECRET, TENANT
@@ -234,15 +234,14 @@ def add_to(table: Table, rows: int, parts: list[Part], served: float, before: di
 
 def main() -> None:
     """Measure and print."""
-    kinds = [kind for kind in get_args(Kind) if kind in sys.argv[1:]] or get_args(Kind)
-    sizes = [int(text.replace(",", "")) for text in sys.argv[1:] if text[:1].isdigit()] or _SIZES
+    row_counts, kinds = parse_sizes(__doc__, _SIZES, get_args(Kind))
     names = ("wall, s", "CPU, s", "µs a person", "× a person", "peak, MiB", "calls", "ours / this")
     for kind in kinds:
         table = Table(kind, *(Column(name, justify="right") for name in names))
         table.caption = "ours / this: the CPU time of the first view and the selection"
         before: dict[str, float] = {}
         try:
-            for rows in sizes:
+            for rows in row_counts:
                 add_to(table, rows, *measured(kind, rows), before)
         finally:
             Console(width=120).print(table)

@@ -12,6 +12,9 @@ from campaign_sync.errors import CampaignSyncError
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
+PSYCOPG2_OPTIONS = {"executemany_mode": "values_plus_batch", "executemany_batch_page_size": 500}
+"""Options of an engine with psycopg2: without them, each row of an upsert or of an update would be a round trip."""
+
 
 class DatabaseUrlError(CampaignSyncError, ValueError):
     """A text isn't a valid database URL. The message contains nothing of it."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
+from campaign_sync.config.database_url import PSYCOPG2_OPTIONS, DatabaseUrlError, location, read_database_url
 from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
 from campaign_sync.storage.errors import RevisionError, StateError
 from campaign_sync.storage.private_files import create_private_file, is_writable
@@ -201,6 +201,8 @@ def state_engine(url: str, *, keeps_connections: bool = False) -> Engine:
         elif parsed.get_backend_name() == "sqlite":
             patience = {"timeout": PATIENCE_SECONDS}
         options: dict[str, Any] = {"hide_parameters": True, "connect_args": patience}
+        if parsed.get_driver_name() == "psycopg2":
+            options |= PSYCOPG2_OPTIONS
         if keeps_connections and parsed.get_backend_name() != "sqlite":
             # As many as threads ask for, so that none waits for another; one is kept when they are done.
             return create_engine(parsed, pool_size=1, max_overflow=-1, pool_pre_ping=True, **options)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from campaign_sync.config.database_url import DatabaseUrlError, location, read_database_url
+from campaign_sync.config.database_url import PSYCOPG2_OPTIONS, DatabaseUrlError, location, read_database_url
 from campaign_sync.crm.port import CrmError, CrmSetupError
 from campaign_sync.crm.sql.database_errors import (
     URL_SETTING,
@@ -66,7 +66,7 @@ def crm_engine(url: str, *, create: bool = False) -> Engine:
         backend = parsed.get_backend_name()
         options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_SECONDS}} if backend == "sqlite" else {}
         if parsed.drivername == "postgresql+psycopg2":
-            options = {"client_encoding": "utf8"}
+            options = {"client_encoding": "utf8", **PSYCOPG2_OPTIONS}
         elif backend in MYSQL:
             options = {"connect_args": {"charset": "utf8mb4", "init_command": _MYSQL_SESSION}}
         engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, **options)

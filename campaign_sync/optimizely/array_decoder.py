@@ -8,6 +8,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from campaign_sync.domain.row_digests import CELL_SEPARATOR
 from campaign_sync.domain.text import XML_FORBIDDEN
 from campaign_sync.domain.text_columns import has_forbidden_characters
@@ -145,10 +148,10 @@ class RowForm:
         if has_forbidden_characters(rows):  # such as one of the marks that are put in below
             raise UnexpectedShapeError
         cell, end = self.cell + b">", self.row_end
+        between = (end + cell, _CELL), (end + end + self.row + cell, _ROW)
+        rows = _replaced(rows, *between)
         if _NOTHING in rows:
-            rows = rows.replace(self.cell + _NOTHING, cell + _NIL + end)
-        # re.split and join, because bytes.replace searches for a long pattern twice.
-        rows = _CELL.join(re.split(re.escape(end + cell), rows)).replace(end + end + self.row + cell, _ROW)
+            rows = _replaced(rows, (self.cell + _NOTHING, cell + _NIL + end), *between)
         first, last = self.row + cell, end + end
         if len(rows) < len(first) + len(last) or not rows.startswith(first) or not rows.endswith(last):
             raise UnexpectedShapeError
@@ -160,6 +163,15 @@ class RowForm:
         except UnicodeDecodeError:
             raise UnexpectedShapeError from None
         return JoinedRows(_resolved(rows))
+
+
+def _replaced(text: bytes, *replacements: tuple[bytes, bytes]) -> bytes:
+    """Replace long patterns, one after the other. Arrow takes half as long as Python, and other threads go on."""
+    replaced = pa.scalar(text, pa.large_binary())
+    for pattern, replacement in replacements:
+        replaced = pc.replace_substring(replaced, pattern=pattern, replacement=replacement)
+    result: bytes = replaced.as_py()
+    return result
 
 
 def values(content: bytes) -> tuple[bytes, list[str]] | None:

@@ -124,6 +124,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[_first_days], ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def s3_environment() -> Iterator[dict[str, str]]:
+    from campaign_sync_tests.object_store import s3_server  # imports take a second
+
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Environment variables by which this process reaches a server with the protocol of S3."""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_environment
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment() -> Iterator[None]:
     """Fail a test that leaves environment variables changed: the processes of later tests would inherit them."""

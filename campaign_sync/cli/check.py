@@ -212,7 +212,9 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
         findings.add("storage.state_url", True, summary)
         state_is_ready = summary == READY
     with findings.expected_errors("storage.frames"):
-        findings.add("storage.frames", True, FileStorage(configuration.storage.frames).probe())
+        files = FileStorage(configuration.storage.frames)
+        findings.add("storage.frames", True, files.probe())
+        _check_old_versions(files, findings)
     _check_privacy(configuration, findings)
     findings.add("retention", True, f"what is older is purged: {configuration.retention.summary}")
     if path := configuration.telemetry.prometheus_file:
@@ -224,6 +226,17 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
         )
         findings.add("telemetry.prometheus_file", writable, summary)
     return state_is_ready
+
+
+def _check_old_versions(files: FileStorage, findings: _Findings) -> None:
+    """Say how long a store keeps files that were replaced or removed, as far as it says so."""
+    if files.keeps_unknown_versions:
+        findings.add("storage.frames", None, "whether this store keeps removed files isn't asked: docs/security.md")
+    old = files.old_versions()
+    if old and old.unlimited:
+        findings.add("storage.frames", None, f"the bucket keeps what is removed, and {old.remedy}: docs/security.md")
+    elif old:
+        findings.add("storage.frames", True, f"the bucket keeps what is removed: {old.limit}")
 
 
 def _check_privacy(configuration: Configuration, findings: _Findings) -> None:

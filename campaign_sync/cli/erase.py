@@ -133,7 +133,8 @@ def print_erasures(document: ErasureDocument, console: Console) -> None:
             console, "What is pending is tried again by the retention job, and by `campaign-sync erase --retry`"
         )
     elif document.erasures:
-        print_success(console, "Nothing of them is left in places of ours; they stay suppressed by keyed hashes")
+        left = "Nothing of them is left in places of ours, but what goes by age; they stay suppressed by keyed hashes"
+        print_success(console, left)
 
 
 def _removed(configuration: Configuration, state: State, files: FileStorage) -> ErasureDocument:

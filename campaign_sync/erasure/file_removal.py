@@ -49,6 +49,18 @@ _SUPPRESSION = {"kind", "since", "source"}
 """Columns by which a stored suppression frame is recognized."""
 
 
+def restored_erasures(files: FileStorage, state: State) -> set[str]:
+    """Return the erasures whose people are in files again that had been replaced, and were restored.
+
+    Raises:
+        FileStorageError: the files can't be listed.
+    """
+    journal = state.redactions.by_replaced_file()
+    folders = (expired_files.SNAPSHOTS, "feedback", expired_files.RESPONSES) if journal else ()
+    present = journal.keys() & {name for folder in folders for name in files.names(folder)}
+    return {entry.erasure_id for name in present for entry in journal[name]}
+
+
 @dataclass(frozen=True)
 class FileRemoval:
     """Removes erased people from all files of the storage.
@@ -90,7 +102,7 @@ class FileRemoval:
             names = [name for name in self.files.names(expired_files.SNAPSHOTS) if name.endswith(".parquet")]
             for entry in self._restored(recorded, names, self._frame_notes):
                 recorded[entry.file] = entry
-            for name in names:
+            for name in self._settle_replaced(recorded, names, outcome):
                 with outcome.attempt():
                     self._redact_recorded(name, recorded.get(name), outcome, self._redacted_frame)
         return outcome
@@ -129,6 +141,31 @@ class FileRemoval:
             again.append(RecordedFile(former.kind, former.owner_id, name, digest))
             self.state.redactions.replace(former, again[-1], entries)
         return again
+
+    def _settle_replaced(
+        self, recorded: dict[str, RecordedFile], names: Sequence[str], outcome: PlaceOutcome
+    ) -> list[str]:
+        """Return the files that are to be searched, without those that were replaced and are still there, or again.
+
+        Such a file is removed, unless the one that replaced it was lost: then it is recorded again.
+        """
+        by_owner, present = {(entry.kind, entry.owner_id): entry for entry in recorded.values()}, set(names)
+        by_id = {erasure.id: erasure for erasure in self.subjects.erasures}
+        journal, searched = self.state.redactions.by_replaced_file(), []
+        for name in names:
+            entries = [] if name in recorded else journal.get(name, [])
+            current = by_owner.get((entries[0].kind, entries[0].owner_id)) if entries else None
+            if current and self.files.is_intact(name, entries[0].digest_before):
+                if current.file in present and self.files.is_intact(current.file, current.digest):
+                    self.files.remove_rows(name)
+                    known = [entry for entry in entries if entry.erasure_id in by_id]
+                    outcome.rows.update({by_id[entry.erasure_id]: entry.rows for entry in known})
+                    continue
+                restored = RecordedFile(current.kind, current.owner_id, name, entries[0].digest_before)
+                self.state.redactions.take_back(restored, current)
+                recorded[name] = by_owner[current.kind, current.owner_id] = restored
+            searched.append(name)
+        return searched
 
     def _redact_recorded(
         self,
@@ -202,7 +239,7 @@ class FileRemoval:
             names = [name for name in self.files.names(folder) if name.endswith((".csv", RAW))]
             for entry in self._restored(recorded, names, lambda name: self._manifest(name).get(_NOTES, [])):
                 recorded[entry.file] = entry
-            for name in names:
+            for name in self._settle_replaced(recorded, names, outcome):
                 with outcome.attempt():
                     self._redact_recorded(name, recorded.get(name), outcome, self._redacted_rows)
         return outcome

@@ -35,6 +35,9 @@ UNFINISHED: Final = "unfinished files"
 STATE: Final = "state database"
 CRM_COPIES: Final = "copies of the CRM"
 
+OLD_VERSIONS: Final = "old versions of files"
+"""What an object store keeps of files that were replaced or removed."""
+
 LIST_PREFIX: Final = "list "
 """How the place of a recipient list at the vendor begins; its mandator and key follow."""
 
@@ -48,12 +51,16 @@ class PlaceOutcome:
     """What was removed, by erasure: rows, or entries."""
     problem: str | None = None
     """Why something couldn't be removed; None if all is gone."""
+    limit: str | None = None
+    """How what is left goes by its age; None if nothing is left."""
 
-    def state_for(self, erasure: Erasure, rows_before: int = 0) -> PlaceState:
-        """Return what is left of the person of an erasure; `rows_before` were removed by earlier attempts."""
+    def state(self, rows: int) -> PlaceState:
+        """Return what is left of the person of an erasure of whom this and earlier attempts removed `rows`."""
         if self.problem is not None:
             return PlaceState.PENDING
-        return PlaceState.DONE if self.rows[erasure] + rows_before else PlaceState.NOTHING
+        if self.limit is not None:
+            return PlaceState.BY_AGE
+        return PlaceState.DONE if rows else PlaceState.NOTHING
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -93,7 +100,7 @@ _STANDING = (
         note="they have counts, and pseudonyms that go after retention.events; no addresses and no ids of records",
     ),
     PlaceReport(
-        "backups, write-ahead archives and old versions in object stores",
+        "backups and write-ahead archives",
         PlaceState.BY_AGE,
         note="they go by their own age; what is restored is cleared again by the next retention job",
     ),
@@ -105,10 +112,20 @@ _DELIVERIES = PlaceReport(
 )
 
 
-def standing_places(*, crm_delivers_files: bool) -> list[PlaceReport]:
+_UNKNOWN_VERSIONS = PlaceReport(
+    OLD_VERSIONS,
+    PlaceState.THEIRS,
+    note="gs:// and abfs:// aren't asked whether they keep replaced and removed files (versions, soft delete); make "
+    "sure that their settings end that",
+)
+
+
+def standing_places(*, crm_delivers_files: bool, keeps_unknown_versions: bool) -> list[PlaceReport]:
     """Return the places that no command of ours can clear.
 
     Args:
         crm_delivers_files: whether the CRM delivers files, and gets files of feedback.
+        keeps_unknown_versions: whether the file storage may keep what was removed from it, and isn't asked.
     """
-    return [*_STANDING[:1], *([_DELIVERIES] if crm_delivers_files else ()), *_STANDING[1:]]
+    further = [*([_DELIVERIES] if crm_delivers_files else ()), *([_UNKNOWN_VERSIONS] if keeps_unknown_versions else ())]
+    return [*_STANDING[:1], *further, *_STANDING[1:]]

@@ -11,12 +11,13 @@ from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.retention import remove_copies
 from campaign_sync.crm.mirror.shared_file import copies_lock
 from campaign_sync.domain.erasure import Erasure, ErasureKey
-from campaign_sync.erasure.file_removal import FileRemoval
+from campaign_sync.erasure.file_removal import FileRemoval, restored_erasures
 from campaign_sync.erasure.places import (
     CRM_COPIES,
     FEEDBACK,
     LAST_RUN,
     LIST_PREFIX,
+    OLD_VERSIONS,
     RESPONSES,
     SENT_PEOPLE,
     SNAPSHOTS,
@@ -30,7 +31,7 @@ from campaign_sync.erasure.places import (
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.erased_rows import SubjectLookup
 from campaign_sync.storage.erasure_places import RecordedPlace
-from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.files import FileStorage, FileStorageError, is_s3
 from campaign_sync.storage.redactions import ChangedList
 from campaign_sync.storage.state import State
 
@@ -78,6 +79,7 @@ class Removal:
             StateError, FileStorageError: the erasures can't be read.
         """
         self.state.erasures.synchronize()
+        self.state.erasures.mark_pending(restored_erasures(self.files, self.state))
         pending = self.state.erasures.pending()
         if not pending:
             return []
@@ -114,6 +116,8 @@ class Removal:
         yield from FileRemoval(self.files, self.state, subjects, self._kept_words, now).all()
         yield self._copies(pending)
         yield self._state(key, subjects, pending)
+        if is_s3(self.files.base):
+            yield self._old_versions()
 
     def _running(self) -> list[str]:
         """Return the other runs that are under way."""
@@ -156,6 +160,16 @@ class Removal:
             self.state.erased_rows.compact()
         return outcome
 
+    def _old_versions(self) -> PlaceOutcome:
+        """Find out what the bucket keeps of files that were replaced or removed. It is for its owner to remove."""
+        outcome = PlaceOutcome(OLD_VERSIONS)
+        with outcome.attempt():
+            old = self.files.old_versions()
+            if old and any(old.counts.values()):
+                outcome.problem = old.problem
+                outcome.limit = old.limit
+        return outcome
+
     def _place(
         self,
         erasure: Erasure,
@@ -165,12 +179,15 @@ class Removal:
     ) -> RecordedPlace:
         earlier = before.get((erasure.id, outcome.place))
         rows = outcome.rows[erasure] + (earlier.rows if earlier else 0)
-        state = PlaceState.PENDING if outcome.problem else PlaceState.DONE if rows else PlaceState.NOTHING
-        return RecordedPlace(erasure.id, outcome.place, state, rows, now, outcome.problem)
+        state, note = outcome.state(rows), outcome.problem or outcome.limit
+        return RecordedPlace(erasure.id, outcome.place, state, rows, now, note)
 
     def _record_others(self, erasure: Erasure, now: datetime) -> None:
         """Record the lists at the vendor that still have the person, and the places that we can't clear."""
-        reports = standing_places(crm_delivers_files=isinstance(self.configuration.crm, FilesSettings))
+        reports = standing_places(
+            crm_delivers_files=isinstance(self.configuration.crm, FilesSettings),
+            keeps_unknown_versions=self.files.keeps_unknown_versions,
+        )
         lists = {
             f"{LIST_PREFIX}{changed.mandator}/{changed.list}": changed
             for changed in self.state.redactions.changed_lists(erasure.id)
@@ -204,6 +221,7 @@ class Removal:
 
 def _order(place: RecordedPlace) -> tuple[int, str]:
     """Return the order in which places are shown: ours, lists, then those of others."""
-    if place.place in _CLEARED:
-        return _CLEARED.index(place.place), ""
-    return len(_CLEARED) + (not place.place.startswith(LIST_PREFIX)), place.place
+    ours = (*_CLEARED, OLD_VERSIONS)
+    if place.place in ours:
+        return ours.index(place.place), ""
+    return len(ours) + (not place.place.startswith(LIST_PREFIX)), place.place

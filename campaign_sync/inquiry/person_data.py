@@ -212,7 +212,7 @@ def _rows_of_frame(content: bytes, person: SearchedPerson) -> list[Row]:
     address_columns = [name for name in _ADDRESSES if name in names]
     has_record = set(_RECORD) <= set(names)
     keys = file.read(columns=[*address_columns, *(_RECORD if has_record else ())])
-    likely = pa.array([False] * len(keys))
+    likely = pa.array([False] * len(keys), pa.bool_())
     for name in address_columns:
         likely = pc.or_(likely, is_among(keys[name], person.addresses))
     if has_record:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
-from campaign_sync.storage.files import release_memory, write_file
+from campaign_sync.storage.files import release_memory, storage_location, write_file
 
 FRAMES = "frames"
 """Name of the IO manager among the resources; `resource_key` makes its key of it."""
@@ -47,7 +47,7 @@ class ParquetIOManager(dg.UPathIOManager):
     extension = ".parquet"
 
     def __init__(self, base: str) -> None:
-        super().__init__(base_path=UPath(base) / "assets")
+        super().__init__(base_path=storage_location(base) / "assets")
 
     def make_directory(self, path: UPath) -> None:
         """Do nothing: `dump_to_path` creates folders, which only their owner can read."""

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -98,6 +98,12 @@ class Erasures:
         with self._engine.begin() as connection:
             connection.execute(update(erasure).where(erasure.c.id == erasure_id).values(done_at=now))
 
+    def mark_pending(self, erasure_ids: Collection[str]) -> None:
+        """Record that something is there again that had been removed."""
+        with self._engine.begin() as connection:
+            for erasure_id in erasure_ids:
+                connection.execute(update(erasure).where(erasure.c.id == erasure_id).values(done_at=None))
+
     def synchronize(self) -> None:
         """Record in the state what only the files know, and the other way round, after one of them was restored.
 
@@ -115,8 +121,7 @@ class Erasures:
             self._files.write_document(_file(known_erasure.id), _document(known_erasure))
         with self._engine.begin() as connection:
             _insert(connection, self._only_in_files(known, names))
-            for known_erasure in lacking:
-                connection.execute(update(erasure).where(erasure.c.id == known_erasure.id).values(done_at=None))
+        self.mark_pending([known_erasure.id for known_erasure in lacking])
 
     def everything(self) -> list[Erasure]:
         """Return the erasures that the state or a file knows.

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 import pandas as pd
@@ -19,6 +20,7 @@ from campaign_sync.domain.windows import Window
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.extras import how_to_install
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
+from campaign_sync.storage.object_versions import PERMISSIONS, OldVersions, find_old_versions
 from campaign_sync.storage.private_files import (
     create_private_folder,
     create_public_folder,
@@ -29,6 +31,13 @@ from campaign_sync.storage.private_files import (
 
 RAW = ".raw"
 """Suffix of files that are kept as they came, because they can't be read."""
+
+
+_LARGEST_PUT = 5 * 2**30
+"""Bytes that S3 takes in one request."""
+
+_SMALL = "erasures"
+"""A folder with few files, whose listing shows whether a store answers."""
 
 
 class FileStorageError(CampaignSyncError):
@@ -72,7 +81,8 @@ class FileStorage:
         with self._usable(self.base, "used"):
             _ = self.base.fs
         if not self._is_folder:
-            return f"the driver of {self.base.protocol}:// is installed; its permissions show at the first write"
+            self.documents(_SMALL)
+            return "the store answers, and can be listed; whether it can be written to shows at the first write"
         folder = Path(self.base.path)
         if not is_writable(folder):
             raise FileStorageError(
@@ -139,9 +149,8 @@ class FileStorage:
 
     def remove_rows(self, name: str) -> None:
         """Remove a file of `write_rows` or `write_raw` and its manifest, where they exist."""
-        for path in (self.base / name, (self.base / name).with_suffix(".json")):
-            with self._usable(path, "removed"):
-                path.unlink(missing_ok=True)
+        for file in (name, str(PurePosixPath(name).with_suffix(".json"))):
+            self.remove_frame(file)
 
     def read_rows(self, name: str, digest: str) -> Iterator[list[str]]:
         """Yield the rows of a file without its header. The file's bytes are in memory meanwhile; the rows aren't.
@@ -179,32 +188,62 @@ class FileStorage:
 
     def frames(self, folder: str) -> list[str]:
         """Return the names of the frames in the folders of a folder."""
-        path = self.base / folder
-        with self._usable(path, "read"):
-            files = path.glob("*/*.parquet") if path.exists() else []
-            return sorted(f"{folder}/{file.parent.name}/{file.name}" for file in files)
+        depth = folder.count("/") + 2
+        return [name for name in self.names(folder) if name.endswith(".parquet") and name.count("/") == depth]
 
     def remove_frame(self, name: str) -> None:
         """Remove a frame, where it exists."""
-        with self._usable(self.base / name, "removed"):
-            (self.base / name).unlink(missing_ok=True)
+        path = self.base / name
+        with self._usable(path, "removed"):
+            if self._is_folder:
+                path.unlink(missing_ok=True)
+            else:
+                with suppress(FileNotFoundError):
+                    path.fs.rm_file(path.path)
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of all files in a folder and in those below it, hidden ones too."""
+        """Return the names of all files in a folder and in those below it, hidden ones too.
+
+        Raises:
+            FileStorageError: the storage can't be read now, or the bucket doesn't exist.
+        """
         path = self.base / folder
         with self._usable(path, "read"):
             if self._is_folder:
                 root = Path(self.base.path)
-                files = (file for file in Path(path.path).rglob("*") if file.is_file())
-                return sorted(file.relative_to(root).as_posix() for file in files)
-            path.fs.invalidate_cache()
+                return sorted(file.relative_to(root).as_posix() for file in _files_below(Path(path.path)))
             length = len(self.base.path.rstrip("/")) + 1
-            return sorted(name[length:] for name in path.fs.find(path.path))
+            entries = path.fs.find(path.path, detail=True).items()
+            return sorted(name[length:] for name, entry in entries if entry["type"] == "file")
+
+    def old_versions(self) -> OldVersions | None:
+        """Return what the store keeps of files that were replaced or removed; None if it keeps nothing.
+
+        Only stores with the protocol of S3 say so (`keeps_unknown_versions`).
+
+        Raises:
+            FileStorageError: the store doesn't say.
+        """
+        if not is_s3(self.base):
+            return None
+        with self._usable(self.base, "asked for old versions of files"):
+            try:
+                return find_old_versions(self.base)
+            except PermissionError:
+                raise FileStorageError(
+                    f"{self.base} doesn't say whether it keeps old versions of files; allow {PERMISSIONS} to the user "
+                    "of storage.frames"
+                ) from None
+
+    @property
+    def keeps_unknown_versions(self) -> bool:
+        """Whether this is a store whose old versions and removed files aren't known here."""
+        return not self._is_folder and not is_s3(self.base)
 
     def unfinished(self) -> list[str]:
         """Return the names of files that a process began to write, and that no name refers to until they are complete.
 
-        Those of living processes are among them. Stores with URLs have none.
+        Those of living processes are among them. Stores have none, see `write_file`.
         """
         names = self.names("") if self._is_folder else []
         return [name for name in names if is_unfinished(name)]
@@ -213,10 +252,9 @@ class FileStorage:
         """Write a file that can be made again as the only one of a folder."""
         name = f"{moment:%Y%m%dT%H%M%SZ}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
         self._write(f"{folder}/{name}", content)
-        with self._usable(self.base / folder, "removed"):
-            for file in (self.base / folder).glob("*.parquet"):
-                if file.name != name:
-                    file.unlink(missing_ok=True)
+        for other in self.file_names(folder, ".parquet"):
+            if other != name:
+                self.remove_frame(f"{folder}/{other}")
 
     def read_cached(self, folder: str) -> bytes | None:
         """Return the newest content of `write_cached` that is intact; None where there is none.
@@ -225,13 +263,11 @@ class FileStorage:
             FileStorageError: the storage can't be read now.
         """
         path = self.base / folder
-        with self._usable(path, "read"):
-            files = sorted(path.glob("*.parquet"), key=lambda file: file.name, reverse=True) if path.exists() else []
-            for file in files:
-                with suppress(FileNotFoundError):  # another process has written a newer one
-                    content = file.read_bytes()
-                    if file.name.endswith(f"-{hashlib.sha256(content).hexdigest()[:16]}.parquet"):
-                        return content
+        for name in sorted(self.file_names(folder, ".parquet"), reverse=True):
+            with self._usable(path, "read"), suppress(FileNotFoundError):  # another process has written a newer one
+                content = (path / name).read_bytes()
+                if name.endswith(f"-{hashlib.sha256(content).hexdigest()[:16]}.parquet"):
+                    return content
         return None
 
     def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
@@ -251,9 +287,9 @@ class FileStorage:
             FileStorageError: a file can't be read, or lacks a column.
         """
         path = self.base / folder
+        names = self.file_names(folder, ".parquet")
         with self._usable(path, "read"):
-            files = sorted(path.glob("*.parquet")) if path.exists() else []
-            frames = [pd.read_parquet(io.BytesIO(file.read_bytes()), columns=list(columns)) for file in files]
+            frames = [pd.read_parquet(io.BytesIO((path / name).read_bytes()), columns=list(columns)) for name in names]
         return pd.concat(frames, ignore_index=True) if frames else None
 
     def write_document(self, name: str, content: bytes) -> None:
@@ -281,9 +317,8 @@ class FileStorage:
 
     def file_names(self, folder: str, suffix: str) -> list[str]:
         """Return the names of the files in a folder that end so."""
-        path = self.base / folder
-        with self._usable(path, "read"):
-            return sorted(file.name for file in path.glob(f"*{suffix}")) if path.exists() else []
+        names = (PurePosixPath(name) for name in self.names(folder) if name.endswith(suffix))
+        return [name.name for name in names if str(name.parent) == folder]
 
     def was_written_before(self, name: str, moment: datetime) -> bool:
         """Return whether a file was last written before a moment. No file was in a store that doesn't say when."""
@@ -296,10 +331,9 @@ class FileStorage:
         return written.astimezone(UTC) < moment
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders in a folder."""
-        path = self.base / folder
-        with self._usable(path, "read"):
-            return sorted(child.name for child in path.iterdir() if child.is_dir()) if path.exists() else []
+        """Return the names of the folders in a folder that have files."""
+        below = (PurePosixPath(name).relative_to(folder).parts for name in self.names(folder))
+        return sorted({parts[0] for parts in below if len(parts) > 1})
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder with its files, where it exists."""
@@ -310,8 +344,7 @@ class FileStorage:
 
     def remove_page(self, name: str) -> None:
         """Remove a page, where it exists."""
-        with self._usable(self.base / name, "removed"):
-            (self.base / name).unlink(missing_ok=True)
+        self.remove_frame(name)
 
     def _write(self, name: str, content: bytes, *, public: bool = False) -> str:
         path = self.base / name
@@ -344,19 +377,61 @@ class FileStorage:
             extra = OBJECT_STORE_EXTRAS.get(protocol)
             remedy = f"the extra {extra}; {how_to_install(extra)}" if extra else "a package for fsspec; install it"
             raise FileStorageError(f"{protocol}:// (storage.frames) needs {remedy}") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
+        except CampaignSyncError:
+            raise
+        except Exception as error:
+            if self._is_folder and not isinstance(error, OSError | ValueError):
+                raise
+            # Every store's driver has errors of its own, with anything in their text.
             raise FileStorageError(
-                f"{path} can't be {purpose}: {reason}; check storage.frames and its permissions"
+                f"{path} can't be {purpose}: {_reason(error)}; check storage.frames and its permissions"
             ) from None
+
+
+def storage_location(base: str) -> UPath:
+    """Return the folder, or the URL of a store, whose driver remembers no listing: other processes write there too.
+
+    Raises:
+        ValueError: the URL's scheme isn't known.
+    """
+    location = UPath(base)
+    return location if _is_local(location) else UPath(base, use_listings_cache=False)
 
 
 def _location(base: str) -> UPath | None:
     """Return the folder or URL; None where its scheme isn't known."""
     try:
-        return UPath(base)
+        return storage_location(base)
     except ValueError:
         return None
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and those below it, also where it or one of them is a link.
+
+    Raises:
+        OSError: one of the folders can't be read.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for parent, _, names in os.walk(folder, onerror=fail, followlinks=True):
+        for name in names:
+            yield Path(parent, name)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a folder or a store failed, without the driver's text."""
+    if text := getattr(error, "strerror", None):
+        return str(text)
+    match error:
+        case FileNotFoundError():
+            return "it doesn't exist"
+        case PermissionError():
+            return "access is denied"
+    return type(error).__name__
 
 
 def release_memory() -> None:
@@ -370,12 +445,17 @@ def write_file(path: UPath, content: bytes, *, public: bool = False) -> None:
     Missing folders are created. Those of files with people are for their owner alone.
     """
     if not _is_local(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)  # an object appears once it is complete
+        # Never `mkdir`: it would create a missing bucket. In one request, so that a killed process leaves no parts.
+        path.fs.pipe_file(path.path, content, **({"chunksize": _LARGEST_PUT} if is_s3(path) else {}))
         return
     file = Path(path.path)
     create_private_folder(file.parent)
     write_atomically(file, content, public=public)
+
+
+def is_s3(path: UPath) -> bool:
+    """Return whether a path is in a store with the protocol of S3."""
+    return OBJECT_STORE_EXTRAS.get(path.protocol) == "s3"
 
 
 def _is_local(path: UPath) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Column, Connection, Engine, Select, Table, func, select, update
+from sqlalchemy import Column, Connection, Engine, Row, Select, Table, func, select, update
 
 from campaign_sync.storage.erasure_tables import redaction
 from campaign_sync.storage.tables import feedback_import, list_plan, replace, response_import, snapshot
@@ -52,6 +53,9 @@ class Redaction:
     redacted_at: datetime
 
 
+_FIELDS = tuple(Redaction.__dataclass_fields__)
+
+
 @dataclass(frozen=True)
 class ChangedList:
     """A list at the vendor that a replacement changed."""
@@ -94,6 +98,25 @@ class Redactions:
             if rows:
                 connection.execute(redaction.insert(), rows)
 
+    def by_replaced_file(self) -> dict[str, list[Redaction]]:
+        """Return the journal by the names of the files that were replaced. None is there, unless it was restored."""
+        entries: defaultdict[str, list[Redaction]] = defaultdict(list)
+        with self._engine.connect() as connection:
+            for row in connection.execute(select(*redaction.c[_FIELDS])):
+                entries[row.file_before].append(_redaction(row))
+        return dict(entries)
+
+    def take_back(self, restored: RecordedFile, lost: RecordedFile) -> None:
+        """Record a file that was restored instead of a later one that was lost, as if this had never replaced it."""
+        table, file, digest = _OWNERS[lost.kind]
+        of_owner = (redaction.c.kind == lost.kind) & (redaction.c.owner_id == lost.owner_id)
+        since = select(func.min(redaction.c.redacted_at)).where(of_owner, redaction.c.file_before == restored.file)
+        with self._engine.begin() as connection:
+            taken_back = of_owner & (redaction.c.redacted_at >= connection.execute(since).scalar_one())
+            connection.execute(redaction.delete().where(taken_back))
+            is_it = (table.c.id == lost.owner_id) & (_column(table, file) == lost.file)
+            connection.execute(update(table).where(is_it).values({file: restored.file, digest: restored.digest}))
+
     def changed_lists(self, erasure_id: str) -> Sequence[ChangedList]:
         """Return the lists whose newest replacement sent a snapshot that had the person."""
         newest = (
@@ -124,11 +147,14 @@ def read_redactions(
 ) -> dict[str, list[Redaction]]:
     """Return the redactions of the snapshots, plans or imports that a query names, oldest first, by their ids."""
     by_owner: defaultdict[str, list[Redaction]] = defaultdict(list)
-    columns = redaction.c[tuple(Redaction.__dataclass_fields__)]
-    query = select(*columns).where(redaction.c.kind == kind, redaction.c.owner_id.in_(owner_ids))
+    query = select(*redaction.c[_FIELDS]).where(redaction.c.kind == kind, redaction.c.owner_id.in_(owner_ids))
     for row in connection.execute(query.order_by(redaction.c.redacted_at)):
-        by_owner[row.owner_id].append(Redaction(**{**row._mapping, "kind": RedactedKind(row.kind)}))
+        by_owner[row.owner_id].append(_redaction(row))
     return dict(by_owner)
+
+
+def _redaction(row: Row[Any]) -> Redaction:
+    return Redaction(**{**row._mapping, "kind": RedactedKind(row.kind)})
 
 
 def _column(table: Table, name: str) -> Column[str]:

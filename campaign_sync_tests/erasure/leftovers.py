@@ -17,16 +17,25 @@ THEIRS = ("crm.db", "vendor.db")
 
 def leftovers(folder: Path, texts: Sequence[str]) -> list[str]:
     """Return in which files texts about a person are found, in any encoding, case or plain hash."""
-    needles = {needle for text in texts for needle in _needles(text)}
-    hits = []
+    hits: list[str] = []
     for file in sorted(folder.rglob("*")):
-        if not file.is_file() or file.name.startswith(THEIRS):
-            continue
-        name = str(file.relative_to(folder))
-        for content in (name.encode(), file.read_bytes(), *_decoded(file)):
-            lowered = content.lower()
-            hits += [f"{name}: {needle!r}" for needle in needles if needle in lowered]
-    return sorted(set(hits))
+        if file.is_file() and not file.name.startswith(THEIRS):
+            hits += found_in(str(file.relative_to(folder)), file.read_bytes(), texts)
+            if file.suffix in {".db", ".sqlite"}:
+                with closing(sqlite3.connect(file)) as connection:
+                    hits += found_in(file.name, "\n".join(connection.iterdump()).encode(), texts)
+    return hits
+
+
+def found_in(name: str, content: bytes, texts: Sequence[str]) -> list[str]:
+    """Return what of these texts is found in a file or in its name."""
+    needles = {needle for text in texts for needle in _needles(text)}
+    readings = [name.encode(), content]
+    if name.endswith(".parquet"):
+        table = pq.read_table(io.BytesIO(content))
+        readings.append(repr((table.schema.metadata, table.to_pydict())).encode())
+    lowered = [reading.lower() for reading in readings]
+    return sorted(f"{name}: {needle!r}" for needle in needles if any(needle in reading for reading in lowered))
 
 
 def _needles(text: str) -> Iterator[bytes]:
@@ -40,12 +49,3 @@ def _needles(text: str) -> Iterator[bytes]:
             digest = hashlib.new(algorithm, form.encode())
             yield digest.hexdigest().encode()
             yield digest.digest().lower()
-
-
-def _decoded(file: Path) -> Iterator[bytes]:
-    if file.suffix == ".parquet":
-        table = pq.read_table(io.BytesIO(file.read_bytes()))
-        yield repr((table.schema.metadata, table.to_pydict())).encode()
-    elif file.suffix in {".db", ".sqlite"}:
-        with closing(sqlite3.connect(file)) as connection:
-            yield "\n".join(connection.iterdump()).encode()

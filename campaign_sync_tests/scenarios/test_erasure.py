@@ -24,8 +24,9 @@ from campaign_sync.storage.erasures import Erasures
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.redactions import RedactedKind, Redactions
-from campaign_sync_tests.erasure.leftovers import leftovers
+from campaign_sync_tests.erasure.leftovers import found_in, leftovers
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, epoch_ms, running_installation
+from campaign_sync_tests.object_store import Bucket
 from campaign_sync_tests.terminal import run as run_in_terminal
 from campaign_sync_tests.test_json import document
 
@@ -88,6 +89,7 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     delete_from_crm(installation)
     backup = tmp_path_factory.mktemp("backup") / "state.db"
     shutil.copy(installation.folder / "state.db", backup)
+    shutil.copytree(installation.folder / "frames" / "snapshots", backup.parent / "snapshots")
 
     shown = command(installation, "erase", STORED, "--dry-run")
     assert (shown.returncode, RECORD in shown.stdout, STORED in shown.stdout) == (0, True, True), shown
@@ -112,7 +114,9 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     installation.day()
     assert STORED not in installation.addresses()
     assert leftovers(installation.folder, TEXTS) == []
+    shutil.copytree(backup.parent / "snapshots", installation.folder / "frames" / "snapshots", dirs_exist_ok=True)
     assert erase(installation, "--retry", exit_code=0)["list nord/newsletter"]["state"] == "done"
+    assert leftovers(installation.folder, TEXTS) == []
 
     shutil.copy(backup, installation.folder / "state.db")
     for side_file in ("state.db-wal", "state.db-shm"):
@@ -197,3 +201,66 @@ def test_a_removal_that_is_killed_at_any_point_goes_on(
     assert [problem.split(" is ")[1] for problem in purged.problems] == [
         "pending (list nord/newsletter); `campaign-sync erase --list` says why"
     ]
+
+
+@pytest.mark.long
+def test_a_person_is_erased_from_a_bucket_and_what_the_bucket_keeps_is_said(
+    installation: Installation, s3: dict[str, str]
+) -> None:
+    bucket = Bucket(s3)
+    installation.settings["storage"]["frames"] = bucket.url
+    installation.environment |= s3
+    installation.day()
+    before = bucket.contents()
+    assert hits(bucket) != []
+    access = command(installation, "access", STORED, "--output", "answer")
+    assert access.returncode == 0, access.stderr
+    answer = (installation.folder / "answer" / "person.json").read_text("utf-8")
+    assert "feedback/nord/" in answer
+    assert "Snapshots" in answer
+    shutil.rmtree(installation.folder / "answer")
+    delete_from_crm(installation)
+    bucket.keep_versions()
+
+    down = installation.environment | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}
+    installation.environment, up = down, installation.environment
+    refused = command(installation, "erase", STORED, "--reason", "request 9", "--yes")
+    assert (refused.returncode, "check storage.frames" in refused.stderr) == (1, True), refused
+    installation.environment = up
+    places = erase(installation, STORED, "--reason", "request 9", "--yes", exit_code=3)
+    assert {name for name, place in places.items() if name in REMOVED and place["state"] == "done"} == REMOVED
+    assert hits(bucket) == []
+    assert places["old versions of files"]["state"] == "pending"
+    assert "no lifecycle rule removes" in places["old versions of files"]["note"]
+    shown = command(installation, "check")
+    assert "the bucket keeps what is removed, and no lifecycle rule" in " ".join(shown.stdout.split())
+    bucket.add_rule(NoncurrentVersionExpiration={"NoncurrentDays": 14})
+    places = erase(installation, "--retry", exit_code=3)
+    assert places["old versions of files"]["state"] == "by age"
+    assert "after 14 days" in places["old versions of files"]["note"]
+
+    with installation.state() as state:
+        (proven,) = state.replacement_history.proven("nord", "newsletter")
+    assert "erased" in command(installation, "prove", STAYS).stdout
+    bucket.restore(before)  # the bucket of yesterday: the file of the erasure is gone as well
+    assert hits(bucket) != []
+    assert erase(installation, "--retry", exit_code=3)["snapshots and plans"]["state"] == "done"
+    assert hits(bucket) == []
+    with installation.state() as state:
+        (again,) = state.replacement_history.proven("nord", "newsletter")
+    assert FileStorage(bucket.url).is_intact(again.file, again.digest)
+    digests = [[entry.digest_before for entry in entries] for entries in (proven.redactions, again.redactions)]
+    assert (again.erased, digests[0]) == (1, digests[1])
+    installation.day()
+    assert STORED not in installation.addresses()
+    assert hits(bucket) == []
+    assert erase(installation, "--retry", exit_code=0)["list nord/newsletter"]["state"] == "done"
+    bucket.restore({key: before.get(key, content) for key, content in {**before, **bucket.contents()}.items()})
+    assert hits(bucket) != []  # only a part was restored, and the erasure is known there
+    erase(installation, "--retry", exit_code=0)
+    assert hits(bucket) == []
+
+
+def hits(bucket: Bucket) -> list[str]:
+    """Return in which objects the person is found."""
+    return [hit for key, content in bucket.contents().items() for hit in found_in(key, content, TEXTS)]

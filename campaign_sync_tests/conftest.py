@@ -20,6 +20,7 @@ from tenacity import nap
 from campaign_sync.orchestration import retry_policy
 from campaign_sync.orchestration.retry_policy import RetryPolicy
 from campaign_sync_tests import databases, first_day, mariadb, migrations, tmpfs
+from campaign_sync_tests.object_store import s3_server
 from campaign_sync_tests.waiting import PATIENCE
 
 _server_folder = pytest.StashKey[Path]()
@@ -126,8 +127,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def s3_environment() -> Iterator[dict[str, str]]:
-    from campaign_sync_tests.object_store import s3_server  # imports take a second
-
     with s3_server() as environment:
         yield environment
 

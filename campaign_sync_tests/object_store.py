@@ -5,9 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import boto3
-from moto.server import ThreadedMotoServer
-
 REGION = "eu-central-1"
 LOCKED = {"ObjectLockEnabledForBucket": True}
 
@@ -15,6 +12,8 @@ LOCKED = {"ObjectLockEnabledForBucket": True}
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
     """Yield the environment variables by which the server is reached."""
+    from moto.server import ThreadedMotoServer  # takes half a second, which only tests with a store need
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -39,6 +38,8 @@ class Bucket:
     """
 
     def __init__(self, environment: dict[str, str], **options: Any) -> None:
+        import boto3
+
         self.name = f"bucket-{uuid4().hex}"
         self.environment = environment
         self.client = boto3.client(

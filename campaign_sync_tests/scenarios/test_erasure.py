@@ -11,6 +11,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
+from dagster._core.instance.ref import InstanceRef
 from sqlalchemy import delete
 
 from campaign_sync.crm.sql import schema
@@ -24,7 +26,9 @@ from campaign_sync.storage.erasures import Erasures
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.redactions import RedactedKind, Redactions
+from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.erasure.leftovers import found_in, leftovers
+from campaign_sync_tests.erasure.postgres_dump import analyze, postgres_contents
 from campaign_sync_tests.installation import ENVIRONMENT, NORD, Installation, epoch_ms, running_installation
 from campaign_sync_tests.object_store import Bucket
 from campaign_sync_tests.terminal import run as run_in_terminal
@@ -46,13 +50,18 @@ STAYS = "person1@example.org"
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
     with running_installation(tmp_path, two_lists=False) as running:
-        running.environment["ERASURE_KEY"] = "a key of erasures that is long enough"
-        running.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
-        running.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")
-        left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2)), "Zyxwutz"]
-        running.vendor.publish(NORD, "getUnsubscribes", [left])
-        running.consent("xq7-4711", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(hours=1))
+        prepare(running)
         yield running
+
+
+def prepare(installation: Installation) -> None:
+    """Set the key, and let the CRM and the vendor know the person, who withdrew and consented again."""
+    installation.environment["ERASURE_KEY"] = "a key of erasures that is long enough"
+    installation.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
+    installation.add_contact("xq7-4711", ADDRESS, last_name="Zyxwutz")
+    left = [STORED, epoch_ms(datetime.now(UTC) - timedelta(hours=2)), "Zyxwutz"]
+    installation.vendor.publish(NORD, "getUnsubscribes", [left])
+    installation.consent("xq7-4711", "newsletter-nord", "granted", datetime.now(UTC) - timedelta(hours=1))
 
 
 def command(installation: Installation, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -264,3 +273,30 @@ def test_a_person_is_erased_from_a_bucket_and_what_the_bucket_keeps_is_said(
 def hits(bucket: Bucket) -> list[str]:
     """Return in which objects the person is found."""
     return [hit for key, content in bucket.contents().items() for hit in found_in(key, content, TEXTS)]
+
+
+@pytest.mark.thorough
+def test_dagster_and_the_state_on_postgresql_have_nothing_of_an_erased_person(tmp_path: Path) -> None:
+    settings = yaml.safe_load((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    with fresh_database() as state_url, fresh_database() as dagster_url:
+        settings["storage"]["postgres"] = {"postgres_url": dagster_url}
+        (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(settings))
+        with (
+            running_installation(tmp_path, state_url=state_url, two_lists=False) as installation,
+            dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance,
+        ):
+            prepare(installation)
+            for address in (STORED, "person2@example.org", "person3@example.org", "unknown@example.org"):
+                installation.leave(address)
+            assert installation.run(instance=instance).success
+            for _ in range(2):  # the second one leaves what the first one noted of columns
+                analyze(state_url)
+            assert len({hit.split(":")[0] for hit in found_in_databases(state_url)}) > 9
+            delete_from_crm(installation)
+            erase(installation, STORED, "--reason", "request 10", "--yes", exit_code=0)
+            assert found_in_databases(state_url, dagster_url) == []
+            assert leftovers(installation.folder, TEXTS) == []
+
+
+def found_in_databases(*urls: str) -> list[str]:
+    return [hit for url in urls for name, content in postgres_contents(url) for hit in found_in(name, content, TEXTS)]

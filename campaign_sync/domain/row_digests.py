@@ -28,7 +28,11 @@ def row_digests(frame: pd.DataFrame, columns: Sequence[str]) -> RowDigests:
 
     Rows are converted to text in chunks, so this takes little memory besides the digests.
     """
-    return digests_of(text for chunk in column_chunks(frame, columns, _CHUNK_ROWS) for text in _lines(chunk))
+    digests = np.empty(len(frame), dtype=_DIGEST)
+    for number, chunk in enumerate(column_chunks(frame, columns, _CHUNK_ROWS)):
+        start = number * _CHUNK_ROWS
+        digests[start : start + _CHUNK_ROWS] = digests_of(_lines(chunk))
+    return digests
 
 
 def digests_of(lines: Iterable[bytes]) -> RowDigests:
@@ -61,7 +65,12 @@ def column_chunks(frame: pd.DataFrame, columns: Sequence[str], rows: int) -> Ite
     """Yield these columns of a frame as Arrow strings, in chunks of `rows` rows."""
     whole = [to_arrow(frame[column]) for column in columns]
     for start in range(0, len(frame), rows):
-        yield [column.slice(start, rows).combine_chunks() for column in whole]
+        yield [_one_array(column.slice(start, rows)) for column in whole]
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, without a copy if it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _heads(digests: RowDigests) -> npt.NDArray[np.uint64]:

@@ -11,9 +11,11 @@ from campaign_sync.domain.arrow_text import match_texts, text_column, to_arrow
 from campaign_sync.domain.checks import LIST_PREFIX, ROW_REASONS, ListSchema
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, rejections
+from campaign_sync.domain.shared_texts import SharedTexts, constant_texts, filter_rows
 from campaign_sync.domain.text import NOT_UTF8, normalize_text
 from campaign_sync.domain.text_columns import has_not_utf8, normalized_texts
 
@@ -36,13 +38,10 @@ KEY_COLUMNS = (
 _ENTITY = ("entity_type", "entity_id")
 """Columns of a selection that identify the record, and rank the rows of the same address."""
 
-_CONSTANT_CHUNK_ROWS = 65_536
-"""Rows per chunk of a column with the same text in every row."""
-
 _Positions = np.ndarray[Any, np.dtype[np.integer[Any]]]
 
 
-def build_snapshot(selection: pd.DataFrame, list_schema: ListSchema, opt_in: OptIn) -> Split:
+def build_snapshot(selection: pd.DataFrame | ParquetRows, list_schema: ListSchema, opt_in: OptIn) -> Split:
     """Map, normalize and de-duplicate a selection, and reject the rows that can't be sent.
 
     Args:
@@ -62,13 +61,13 @@ def build_snapshot(selection: pd.DataFrame, list_schema: ListSchema, opt_in: Opt
             ADDRESS: addresses,
             "entity_type": _taken(selection["entity_type"], chosen),
             "entity_id": _taken(selection["entity_id"], chosen),
-            "opt_in_id": _constant(opt_in.opt_in_id, len(chosen)),
+            "opt_in_id": constant_texts(opt_in.opt_in_id, len(chosen)),
             "consent_event_id": _taken(selection["consent_event_id"], chosen),
             "consent_kind": _taken(selection["consent_kind"], chosen),
             "consent_at": selection["consent_at"].take(chosen).reset_index(drop=True),
         }
         | {
-            name: _taken(selection[name], chosen) if name in selection else _constant(None, len(chosen))
+            name: _taken(selection[name], chosen) if name in selection else constant_texts(None, len(chosen))
             for name in EVIDENCE_COLUMNS
         },
         columns=list(KEY_COLUMNS),
@@ -88,7 +87,7 @@ def build_snapshot(selection: pd.DataFrame, list_schema: ListSchema, opt_in: Opt
     )
 
 
-def _one_row_per_address(selection: pd.DataFrame) -> "tuple[_Positions, _Positions]":
+def _one_row_per_address(selection: pd.DataFrame | ParquetRows) -> "tuple[_Positions, _Positions]":
     """Return the positions of one row per address, in the order of the addresses, and of the others by precedence."""
     addresses = to_arrow(selection[NORMALIZED_ADDRESS])
     positions = pc.sort_indices(addresses).to_numpy()
@@ -109,7 +108,11 @@ def _by_precedence(rows: pd.DataFrame, positions: "_Positions") -> pd.DataFrame:
 
 
 def _list_values(
-    keys: pd.DataFrame, selection: pd.DataFrame, chosen: "_Positions", list_schema: ListSchema, opt_in: OptIn
+    keys: pd.DataFrame,
+    selection: pd.DataFrame | ParquetRows,
+    chosen: "_Positions",
+    list_schema: ListSchema,
+    opt_in: OptIn,
 ) -> "dict[str, pd.Series[str]]":
     """Return the values to send by list attribute. Attributes with the same source, and keys, share their texts."""
     constants = {
@@ -124,20 +127,13 @@ def _list_values(
         raw = keys[column] if column in _ENTITY else _taken(selection[column], chosen)
         values[column] = normalized_texts(raw.fillna(""))
     return {
-        list_schema.technical[name]: _constant(normalize_text(text or ""), len(chosen))
+        list_schema.technical[name]: constant_texts(normalize_text(text or ""), len(chosen))
         for name, text in constants.items()
     } | {attribute: values[column] for attribute, column in sources.items()}
 
 
 def _taken(column: "pd.Series[str]", positions: "_Positions") -> "pd.Series[str]":
-    return text_column(to_arrow(column).take(pyarrow.array(positions)))
-
-
-def _constant(text: str | None, rows: int) -> "pd.Series[str]":
-    """Return a column with the same text in every row. All chunks share their memory."""
-    chunk = pyarrow.repeat(pyarrow.scalar(text, pyarrow.large_string()), min(rows, _CONSTANT_CHUNK_ROWS))
-    chunks = [chunk] * (rows // _CONSTANT_CHUNK_ROWS) + [chunk[: rows % _CONSTANT_CHUNK_ROWS]]
-    return text_column(pyarrow.chunked_array(chunks, pyarrow.large_string()))
+    return SharedTexts().share(text_column(to_arrow(column).take(pyarrow.array(positions))))
 
 
 def _not_utf8(frame: pd.DataFrame, list_schema: ListSchema) -> "pd.Index[int]":
@@ -146,7 +142,7 @@ def _not_utf8(frame: pd.DataFrame, list_schema: ListSchema) -> "pd.Index[int]":
     return frame.index[pd.concat(holds, axis="columns").any(axis="columns")] if holds else frame.index[:0]
 
 
-def not_utf8_columns(selection: pd.DataFrame, list_schema: ListSchema) -> dict[str, int]:
+def not_utf8_columns(selection: pd.DataFrame | ParquetRows, list_schema: ListSchema) -> dict[str, int]:
     """Return the number of rows with a text that isn't UTF-8 in the CRM, by column; without columns that have none."""
     counts = {
         column: int(match_texts(selection[column], NOT_UTF8, has_not_utf8).sum())
@@ -172,4 +168,4 @@ def _without_failing_rows(
         return frame, rejections(frame.head(0), Stage.SNAPSHOT, reason.head(0))
     ranked = _by_precedence(frame.loc[~kept, list(_ENTITY)], positions[~kept])
     because = reason[~kept].set_axis(positions[~kept])[ranked.index]
-    return frame[kept].reset_index(drop=True), rejections(ranked, Stage.SNAPSHOT, because)
+    return filter_rows(frame, kept), rejections(ranked, Stage.SNAPSHOT, because)

@@ -207,14 +207,14 @@ class ListPlanner:
             withdrawals = compare_withdrawals(crm, state, mandator, opt_in_id, known, now, remember=False)
             suppressed = concat_suppressions([known, withdrawals.vanished])
             selected = select_people(crm, state, settings, suppressed, withdrawals.known)
-            frozen = freeze_rows(crm, self.vendor, state, settings, selected.split.rows, now, run_id)
+            frozen = freeze_rows(crm, self.vendor, state, settings, selected.rows, now, run_id)
             in_crm = preflight.compare_with_crm(crm, settings, frozen.split.rows, record, remember=False)
             copy_times = crm.copy_times
         findings = preflight.examine(settings, frozen.split.rows, in_crm, now, frozen.not_utf8)
         checks += [PlannedCheck(Stage.SELECTION, outcome) for outcome in selected.outcomes]
         checks += [PlannedCheck(Stage.SNAPSHOT, outcome) for outcome in frozen.outcomes]
         checks += [PlannedCheck(Stage.GATE, outcome) for outcome in findings.outcomes]
-        rejected = pd.concat([selected.split.rejections, frozen.split.rejections, findings.dropped])
+        rejected = pd.concat([selected.rejections, frozen.split.rejections, findings.dropped])
         unfinished = state.replacements.incomplete(mandator, settings.name, settings.recipient_list_id)
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
         problem, changes, not_compared, contents_digest, clears = None, None, None, None, True
@@ -246,7 +246,7 @@ class ListPlanner:
             problem=problem,
             checks=tuple(checks),
             picked=selected.picked,
-            selected=len(selected.split.rows),
+            selected=len(selected.rows),
             rejected=_counts(rejected),
             rows=len(findings.rows),
             context=findings.context,
@@ -258,7 +258,7 @@ class ListPlanner:
         )
         if self.store is None or not plan.can_be_approved:
             return plan
-        before_the_gate = [selected.split.rejections, frozen.split.rejections]
+        before_the_gate = [selected.rejections, frozen.split.rejections]
         plan_id = self.store.save(
             settings,
             PlannedRows(

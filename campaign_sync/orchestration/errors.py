@@ -15,6 +15,7 @@ from campaign_sync.orchestration.asset_keys import asset_name
 from campaign_sync.orchestration.resources import RunResource, StateResource
 from campaign_sync.orchestration.unreached_checks import report_unevaluated
 from campaign_sync.replacement.errors import IncompleteListError
+from campaign_sync.storage.files import release_memory
 from campaign_sync.telemetry.spans import asset_span
 
 _UNATTENDED_TAGS = frozenset({"dagster/schedule_name", "dagster/sensor_name"})
@@ -55,6 +56,7 @@ def translate_errors(
     schedule or a sensor started: a person who waits for a run starts it again. Checks that the run won't evaluate by
     then are reported as not evaluated.
     """
+    release_memory()  # of the asset before
     attempt, name = AssetAttempt(), asset_name(context.asset_key)
     try:
         with asset_span(context.run.run_id, name, context.retry_number + 1):

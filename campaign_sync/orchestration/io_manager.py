@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.storage.files import release_memory, storage_location, write_file
 
 FRAMES = "frames"
@@ -16,17 +17,17 @@ FRAMES = "frames"
 
 
 class FrameHandover:
-    """A frame that an asset hands over to the IO manager. It can be taken once; then only its taker holds it.
+    """Rows that an asset hands over to the IO manager. They can be taken once; then only their taker holds them.
 
     Dagster keeps the returned values of all assets until a run in its own process ends. It keeps empty handovers, so
     that such a run holds the people of one list at a time.
     """
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame: pd.DataFrame | None = frame
+    def __init__(self, frame: pd.DataFrame | ParquetRows) -> None:
+        self._frame: pd.DataFrame | ParquetRows | None = frame
 
-    def take(self) -> pd.DataFrame:
-        """Return the frame, and let go of it.
+    def take(self) -> pd.DataFrame | ParquetRows:
+        """Return the rows, and let go of them.
 
         Raises:
             ValueError: it was taken before.
@@ -42,7 +43,7 @@ FRAME = dg.DagsterType(lambda _, value: isinstance(value, FrameHandover), name="
 
 
 class ParquetIOManager(dg.UPathIOManager):
-    """Keeps each asset's newest frame under `assets/<asset key>.parquet`."""
+    """Keeps each asset's newest frame under `assets/<asset key>.parquet`. Assets get it as `ParquetRows`."""
 
     extension = ".parquet"
 
@@ -63,18 +64,16 @@ class ParquetIOManager(dg.UPathIOManager):
             return super().load_input(context)
 
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: UPath) -> None:
-        """Write the frame of a `FrameHandover`."""
+        """Write the rows of a `FrameHandover`."""
         if not isinstance(obj, FrameHandover):
             raise TypeError(f"only a FrameHandover is written as Parquet, not {type(obj).__name__}")
-        write_file(path, obj.take().to_parquet(index=False))
+        rows = obj.take()
+        write_file(path, rows.content if isinstance(rows, ParquetRows) else rows.to_parquet(index=False))
         release_memory()
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> pd.DataFrame:
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetRows:
         """Read a frame."""
-        with path.open("rb") as file:
-            frame = pd.read_parquet(file)
-        release_memory()
-        return frame
+        return ParquetRows(path.read_bytes())
 
 
 @contextmanager

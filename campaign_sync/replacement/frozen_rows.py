@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-import pandas as pd
-
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, check_encoding, check_snapshot, merge_outcomes
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.progress import Progress, report
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import Split
@@ -39,7 +38,7 @@ def freeze_rows(
     vendor: Optimizely,
     state: State,
     settings: ListSettings,
-    selection: pd.DataFrame,
+    selection: ParquetRows,
     now: datetime,
     run_id: str,
 ) -> FrozenRows:

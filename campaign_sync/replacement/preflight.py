@@ -20,6 +20,7 @@ from campaign_sync.domain.recipient import ADDRESS
 from campaign_sync.domain.rejection import Reason, Stage
 from campaign_sync.domain.row_digests import RowDigests, fingerprint, row_digests
 from campaign_sync.domain.selection import rejections
+from campaign_sync.domain.shared_texts import filter_rows
 from campaign_sync.domain.size_limits import ApprovedSize, change_violations
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
@@ -322,8 +323,9 @@ class Preflight:
         reasons = at_vendor.where(at_vendor.notna(), in_crm.reasons)
         people, kept = snapshot[PEOPLE_COLUMNS], reasons.isna()
         dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
-        rows = snapshot if kept.all() else snapshot[kept].reset_index(drop=True)
+        rest = [snapshot]
         del snapshot  # a list of a million needs the room
+        rows = filter_rows(rest.pop(), kept)
         outcomes = [
             *check_before_replacement(
                 settings,

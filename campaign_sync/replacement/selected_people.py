@@ -1,5 +1,6 @@
 """The people whom a list is for: picked in the CRM, with a granted consent and a usable address."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,8 +10,9 @@ from campaign_sync.crm.port import SELECTION_COLUMNS, CrmError, CrmSnapshot
 from campaign_sync.domain.checks import CheckOutcome, check_consents
 from campaign_sync.domain.consent import OptIn, is_email
 from campaign_sync.domain.exclusion import Excluded, check_exclusions
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.progress import Progress, report
-from campaign_sync.domain.selection import Split, split_by_consent
+from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.replacement.preflight_checks import check_vanished_withdrawals
@@ -22,7 +24,9 @@ class SelectedPeople:
     """Everybody whom the CRM picks for a list, divided into selected and rejected, and what was checked of them."""
 
     picked: int
-    split: Split
+    rows: ParquetRows
+    """The selected, as `split_by_consent` keeps them."""
+    rejections: pd.DataFrame
     excluded: Excluded
     outcomes: tuple[CheckOutcome, ...]
 
@@ -47,13 +51,14 @@ def select_people(
     opt_in_id = settings.schema.opt_in_id
     list_opt_in(crm, settings)
     excluded = read_excluded(crm, settings.exclusions)
-    picked, split = _split(crm, settings, Suppressed.of(suppressed, opt_in_id, state.erasures.erased()), excluded)
+    divided = _Divided(crm, settings, Suppressed.of(suppressed, opt_in_id, state.erasures.erased()), excluded)
+    rows = ParquetRows.of(divided, divided.no_rows.rows)
     outcomes = [
         check_consents(crm.consent_rows(opt_in_id)),
         check_vanished_withdrawals(settings, suppressed, known_withdrawals, state),
         *([check_exclusions(excluded.counts)] if settings.exclusions else []),
     ]
-    return SelectedPeople(picked, split, excluded, tuple(outcomes))
+    return SelectedPeople(divided.picked, rows, divided.rejections, excluded, tuple(outcomes))
 
 
 def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
@@ -86,17 +91,28 @@ def list_opt_in(crm: CrmSnapshot, settings: ListSettings) -> OptIn:
     return opt_in
 
 
-def _split(crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed, excluded: Excluded) -> tuple[int, Split]:
-    """Return how many are picked, and the selected and rejected. Rows come in chunks to keep memory small."""
-    columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
-    no_rows = {name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *columns)}
-    splits = [split_by_consent(pd.DataFrame(no_rows).astype({"consent_at": "datetime64[us, UTC]"}), suppressed)]
-    picked = 0
-    for chunk in crm.select(settings.pick, settings.schema.opt_in_id, columns):
-        splits.append(split_by_consent(chunk, suppressed, excluded))
-        picked += len(chunk)
-        report(Progress(settings.mandator, settings.name, "select", picked, None))
-    return picked, Split(
-        pd.concat([split.rows for split in splits], ignore_index=True),
-        pd.concat([split.rejections for split in splits], ignore_index=True),
-    )
+class _Divided:
+    """Yields the selected of a list in frames, and counts and keeps what else becomes of those who are picked."""
+
+    def __init__(self, crm: CrmSnapshot, settings: ListSettings, suppressed: Suppressed, excluded: Excluded) -> None:
+        self._crm, self._settings = crm, settings
+        self._suppressed, self._excluded = suppressed, excluded
+        self._columns = sorted(set(settings.schema.attributes.values()) - set(SELECTION_COLUMNS))
+        empty = pd.DataFrame({name: pd.Series(dtype="str") for name in (*SELECTION_COLUMNS, *self._columns)})
+        self.no_rows = split_by_consent(empty.astype({"consent_at": "datetime64[us, UTC]"}), suppressed)
+        self._rejections = [self.no_rows.rejections]
+        self.picked = 0
+
+    @property
+    def rejections(self) -> pd.DataFrame:
+        """The rejected so far."""
+        return pd.concat(self._rejections, ignore_index=True)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        settings = self._settings
+        for chunk in self._crm.select(settings.pick, settings.schema.opt_in_id, self._columns):
+            split = split_by_consent(chunk, self._suppressed, self._excluded)
+            self._rejections.append(split.rejections)
+            self.picked += len(chunk)
+            report(Progress(settings.mandator, settings.name, "select", self.picked, None))
+            yield split.rows

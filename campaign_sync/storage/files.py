@@ -1,5 +1,6 @@
 """Files the product keeps, in a folder or in a store with a URL: feedback as received, snapshots as sent."""
 
+import ctypes
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ import pandas as pd
 import pyarrow
 from upath import UPath
 
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.url import OBJECT_STORE_EXTRAS, may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.errors import CampaignSyncError
@@ -181,8 +183,9 @@ class FileStorage:
         Raises:
             FileStorageError: the file is missing, or its bytes don't have the digest.
         """
-        content = io.BytesIO(self._read(name, digest))
-        frame = pd.read_parquet(content, columns=None if columns is None else list(columns))
+        rows = ParquetRows(self._read(name, digest))
+        frame = rows.frame(columns)
+        del rows
         release_memory()
         return frame
 
@@ -435,8 +438,10 @@ def _reason(error: Exception) -> str:
 
 
 def release_memory() -> None:
-    """Return Arrow's reserve to the system: the size of a frame or two after Parquet was written or read."""
+    """Return what is free to the system: the size of a frame or two, by Arrow and by the C library (glibc's)."""
     pyarrow.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError, TypeError):  # other libraries have no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def write_file(path: UPath, content: bytes, *, public: bool = False) -> None:

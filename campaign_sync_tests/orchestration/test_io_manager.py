@@ -9,6 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.orchestration.io_manager import FRAME, FrameHandover, ParquetIOManager
 
 PEOPLE = {"recipient": ["anna", "ben"]}
@@ -30,7 +31,7 @@ def test_a_run_writes_a_frame_unchanged_and_keeps_none_in_memory(tmp_path: Path,
         return FrameHandover(frame)
 
     @dg.asset(ins={"selection": dg.AssetIn(input_manager_key="parquet")}, deps=[selection])
-    def snapshot(selection: pd.DataFrame) -> list[str]:
+    def snapshot(selection: ParquetRows) -> list[str]:
         gc.collect()
         assert [reference() for reference in returned] == [None]
         return list(selection["recipient"])

@@ -1,10 +1,10 @@
 """The asset that selects people for a list: who may be written to, and on which consent."""
 
 import dagster as dg
-import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
@@ -108,7 +108,7 @@ def selection_asset(builder: AssetBuilder, settings: ListSettings, crm_kind: str
     )
     def selection(
         context: dg.AssetExecutionContext,
-        suppression_state: pd.DataFrame,
+        suppression_state: ParquetRows,
         run: RunResource,
         crm: CrmResource,
         state: StateResource,
@@ -116,10 +116,11 @@ def selection_asset(builder: AssetBuilder, settings: ListSettings, crm_kind: str
         with translate_errors(context, run, state) as attempt, crm.list_view(settings, is_last=False) as view:
             database = state.open()
             known = database.known_withdrawals.count(mandator, opt_in_id)
-            selected = select_people(view, database, settings, suppression_state, known)
-            split, excluded, outcomes = selected.split, selected.excluded, selected.outcomes
-            database.rejections.record(mandator, settings.name, split.rejections, context.run.run_id)
-            note_rows(len(split.rows))
+            selected = select_people(view, database, settings, suppression_state.frame(), known)
+            rows, excluded, outcomes = selected.rows, selected.excluded, selected.outcomes
+            people = rows[["entity_type", "entity_id"]]
+            database.rejections.record(mandator, settings.name, selected.rejections, context.run.run_id)
+            note_rows(len(rows))
             stopped = [outcome.name for outcome in outcomes if outcome.stops]
             note_stopped(stopped)
             if stopped:
@@ -131,25 +132,25 @@ def selection_asset(builder: AssetBuilder, settings: ListSettings, crm_kind: str
                     own=False,
                 )
             results = [
-                in_language(check_result(outcome, key, split.rows, database.pseudonyms), settings.language)
+                in_language(check_result(outcome, key, people, database.pseudonyms), settings.language)
                 for outcome in outcomes
             ]
         return dg.MaterializeResult(
             data_version=seen_in(context),
-            value=FrameHandover(split.rows),
+            value=FrameHandover(rows),
             metadata=labelled(
                 {
-                    "dagster/row_count": len(split.rows),
+                    "dagster/row_count": len(rows),
                     "picked": selected.picked,
-                    "selected": len(split.rows),
+                    "selected": len(rows),
                     **({"in exclusions": len(excluded.records)} if settings.exclusions else {}),
                     **{Message("in {name}", name=place): count for place, count in excluded.counts.items()},
                     "seconds": attempt.seconds,
                     **copy_metadata(view.copy_times),
-                    **reasons(split.rejections),
+                    **reasons(selected.rejections),
                     **{
                         f"selected: {entity_type}": int(count)
-                        for entity_type, count in split.rows["entity_type"].value_counts().items()
+                        for entity_type, count in people["entity_type"].value_counts().items()
                     },
                 },
                 settings.language,

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 import dagster as dg
-import pandas as pd
 
 from campaign_sync.domain.asset_names import AssetKind
 from campaign_sync.domain.checks import CHECK_NAMES
 from campaign_sync.domain.message import Message
+from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.row_digests import fingerprint, row_digests
 from campaign_sync.orchestration.asset_builder import AssetBuilder
@@ -119,7 +119,7 @@ def snapshot_asset(builder: AssetBuilder, settings: ListSettings, turn: Turn) ->
     )
     def snapshot(
         context: dg.AssetExecutionContext,
-        selection: pd.DataFrame,
+        selection: ParquetRows,
         run: RunResource,
         vendor: VendorResource,
         crm: CrmResource,

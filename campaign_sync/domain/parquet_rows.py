@@ -1,0 +1,76 @@
+"""Rows as Parquet in memory, which takes a tenth of a frame's memory."""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, overload
+
+import pandas as pd
+import pyarrow as pa
+
+from campaign_sync.domain.shared_texts import SharedTexts
+
+_FEW_ROWS = 50_000
+"""So few rows are read as a whole, which is faster."""
+
+
+class ParquetRows:
+    """Rows in the form in which they are stored. Columns are read when they are needed, those of texts as `str`.
+
+    Raises:
+        pyarrow.ArrowInvalid: the content is no Parquet.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        from pyarrow.parquet import ParquetFile  # only runs need it
+
+        self.content = content
+        self._file = ParquetFile(pa.BufferReader(content))
+
+    @classmethod
+    def of(cls, frames: Iterable[pd.DataFrame], no_rows: pd.DataFrame) -> Self:
+        """Return the rows of frames, of which one is in memory at a time; all have the columns of `no_rows`.
+
+        Texts of other types become `str`, as they are in `no_rows`.
+        """
+        from pyarrow.parquet import ParquetWriter  # only runs need it
+
+        schema, output = pa.Schema.from_pandas(no_rows, preserve_index=False), io.BytesIO()
+        with ParquetWriter(output, schema) as writer:
+            for frame in frames:
+                rows = frame[list(no_rows)].astype(no_rows.dtypes.to_dict())
+                writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
+        return cls(output.getvalue())
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def __contains__(self, column: str) -> bool:
+        return column in self._file.schema_arrow.names
+
+    @overload
+    def __getitem__(self, columns: str) -> "pd.Series[Any]": ...
+
+    @overload
+    def __getitem__(self, columns: list[str]) -> pd.DataFrame: ...
+
+    def __getitem__(self, columns: str | list[str]) -> "pd.Series[Any] | pd.DataFrame":
+        return self.frame([columns])[columns] if isinstance(columns, str) else self.frame(columns)
+
+    def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return all rows, or some of their columns, as a frame; columns of many share their memory where they can.
+
+        Raises:
+            ValueError: a column is missing.
+        """
+        names = self._file.schema_arrow.names
+        if lacking := set(columns or ()).difference(names):
+            raise ValueError(f"the rows have no column {', '.join(sorted(lacking))}")
+        names = names if columns is None else list(columns)
+        if len(self) <= _FEW_ROWS:
+            whole: pd.DataFrame = self._file.read(names).to_pandas()[names]
+            return whole
+        shared, read = SharedTexts(), dict[str, Any]()
+        for name in names:
+            column = self._file.read([name]).to_pandas()[name]
+            read[name] = shared.share(column) if column.dtype == "str" else column
+        return pd.DataFrame(read)

@@ -1,5 +1,6 @@
 """`campaign-sync erase`: the erasure of people, and what is left of them in each place."""
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
+
+log = logging.getLogger(__name__)
 
 
 def read_batch(path: Path) -> list[str]:
@@ -71,7 +74,11 @@ def erase_people(
         for query in queries:
             record_inquiry(state, "erase", query)
         crm = open_crm(configuration, state.consent_memory(read_only=True))
-        with console.status("Searching the CRM and all snapshots …") as status, crm.snapshot() as snapshot:
+        with (
+            state.heartbeats.keep_alive(f"search {uuid4()}"),
+            console.status("Searching the CRM and all snapshots …") as status,
+            crm.snapshot() as snapshot,
+        ):
 
             def show(done: int, total: int) -> None:
                 status.update(f"Searching snapshot {done:,} of {total:,}")
@@ -138,7 +145,7 @@ def print_erasures(document: ErasureDocument, console: Console) -> None:
 
 
 def _removed(configuration: Configuration, state: State, files: FileStorage) -> ErasureDocument:
-    return _document(Removal(configuration, state, files).attempt())
+    return _document(Removal(configuration, state, files, on_wait=log.warning).attempt())
 
 
 def _document(reports: Sequence[ErasureReport]) -> ErasureDocument:

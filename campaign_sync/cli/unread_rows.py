@@ -1,6 +1,7 @@
 """`campaign-sync feedback unread` and `dismiss`: feedback rows that can't be parsed."""
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from rich.console import Console
 from rich.table import Column
@@ -74,5 +75,6 @@ def dismiss_unread(configuration: Configuration, mandator: str, import_id: str, 
 
 def _unparsed(configuration: Configuration, mandator: str, state: State) -> list[UnparsedRows]:
     settings, frames = configuration.mandators[mandator], FileStorage(configuration.storage.frames)
-    waiting = [entry for entry in state.feedback_imports.pending(mandator) if entry.dismissed_at is None]
-    return preview_imports(waiting, state, frames, mandator, settings).unread
+    with state.heartbeats.keep_alive(f"inquiry {uuid4()}"):
+        waiting = [entry for entry in state.feedback_imports.pending(mandator) if entry.dismissed_at is None]
+        return preview_imports(waiting, state, frames, mandator, settings).unread

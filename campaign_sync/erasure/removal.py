@@ -1,9 +1,11 @@
 """The removal of erased people from all places, and what is left to do."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from campaign_sync.config import Configuration
@@ -32,8 +34,11 @@ from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.erased_rows import SubjectLookup
 from campaign_sync.storage.erasure_places import RecordedPlace
 from campaign_sync.storage.files import FileStorage, FileStorageError, is_s3
+from campaign_sync.storage.locks import ListLock
 from campaign_sync.storage.redactions import ChangedList
 from campaign_sync.storage.state import State
+
+log = logging.getLogger(__name__)
 
 _CLEARED = (SNAPSHOTS, FEEDBACK, RESPONSES, LAST_RUN, SENT_PEOPLE, UNFINISHED, STATE, CRM_COPIES)
 
@@ -56,37 +61,51 @@ class ErasureReport:
 class Removal:
     """Removes the people of all pending erasures from all places. Each attempt does what it can.
 
-    Nothing is touched while runs are under way: they read these files, and write others. From the moment on that an
-    erasure is recorded the person is suppressed, whatever is pending.
+    Nothing is touched while runs, plans or inquiries are under way: they read these files, and write others. Those that
+    begin meanwhile wait for the end, and so does another removal. From the moment on that an erasure is recorded the
+    person is suppressed, whatever is pending.
 
     Args:
         configuration: of everything.
         state: the state database, opened with the key of erasures.
         files: the file storage.
         own_run: the run that does this, if it is one.
+        on_wait: called once with a sentence if it waits for another removal.
     """
 
     configuration: Configuration
     state: State
     files: FileStorage
     own_run: str | None = None
+    on_wait: Callable[[str], None] = log.info
 
     def attempt(self) -> list[ErasureReport]:
         """Remove what is pending, and return the report of each erasure that was pending.
 
         Raises:
             ErasureKeyError: who was erased can't be recognized.
+            ListLockedError: another removal lasts for too long.
+            ListLockLostError: the state database, or this process, was away for too long. It is tried again as ever.
             StateError, FileStorageError: the erasures can't be read.
         """
         self.state.erasures.synchronize()
         self.state.erasures.mark_pending(restored_erasures(self.files, self.state))
-        pending = self.state.erasures.pending()
-        if not pending:
+        if not (wanted := {erasure.id for erasure in self.state.erasures.pending()}):
             return []
+
+        def wait(other: str) -> None:
+            self.on_wait(f"waiting until run {other} has removed erased people")
+
+        with self.state.locks.acquire_removal(self.own_run or "erase", wait) as lock:
+            pending = self.state.erasures.pending()
+            self._remove(pending, lock)
+        return self.reports(wanted | {erasure.id for erasure in pending})
+
+    def _remove(self, pending: Sequence[Erasure], lock: ListLock) -> None:
         key = self.state.erasures.key()
         before = {(entry.erasure_id, entry.place): entry for entry in self._recorded(pending)}
         now = datetime.now(UTC)
-        for outcome in self._outcomes(key, pending, now):
+        for outcome in self._outcomes(key, pending, now, lock):
             places = [self._place(erasure, outcome, before, now) for erasure in pending]
             self.state.erasure_places.record(places)
         for erasure in pending:
@@ -94,7 +113,6 @@ class Removal:
             places = self._recorded([erasure])
             if not any(place.state == PlaceState.PENDING for place in places):
                 self.state.erasures.mark_done(erasure.id, now)
-        return self.reports({erasure.id for erasure in pending})
 
     def reports(self, erasure_ids: set[str] | None = None) -> list[ErasureReport]:
         """Return what is recorded of these erasures, or of all."""
@@ -106,14 +124,22 @@ class Removal:
             places[place.erasure_id].append(PlaceReport(place.place, PlaceState(place.state), place.rows, place.note))
         return [ErasureReport(entry.erasure, entry.done_at, places[entry.erasure.id]) for entry in recorded]
 
-    def _outcomes(self, key: ErasureKey, pending: Sequence[Erasure], now: datetime) -> Iterator[PlaceOutcome]:
+    def _outcomes(
+        self, key: ErasureKey, pending: Sequence[Erasure], now: datetime, lock: ListLock
+    ) -> Iterator[PlaceOutcome]:
+        """Yield what was done in each place. What begins after this has looked for runs sees the lock, and waits."""
         if running := self._running():
             several = "runs are" if len(running) > 1 else "a run is"
             problem = f"{several} under way ({', '.join(running)}), so nothing was touched; it is tried again every day"
             yield from (PlaceOutcome(place, problem=problem) for place in _CLEARED)
             return
         subjects = ErasedSubjects(key, pending)
-        yield from FileRemoval(self.files, self.state, subjects, self._kept_words, now).all()
+        files = FileRemoval(self.files, self.state, subjects, self._kept_words, now)
+        for outcome in chain(files.all(), self._others(key, subjects, pending)):
+            yield outcome
+            lock.require()
+
+    def _others(self, key: ErasureKey, subjects: ErasedSubjects, pending: Sequence[Erasure]) -> Iterator[PlaceOutcome]:
         yield self._copies(pending)
         yield self._state(key, subjects, pending)
         if is_s3(self.files.base):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
@@ -78,12 +79,13 @@ class ListArchive:
 
 @contextmanager
 def open_archive(configuration: Configuration) -> Iterator[ListArchive]:
-    """Open our own state and the storage of the snapshots.
+    """Open our own state and the storage of the snapshots, from which nobody is erased meanwhile.
 
     Raises:
         StateError: the state database can't be used.
+        ListLockedError: erased people are being removed, for too long.
     """
-    with open_state(configuration) as state:
+    with open_state(configuration) as state, state.heartbeats.keep_alive(f"inquiry {uuid4()}"):
         yield ListArchive(state, FileStorage(configuration.storage.frames))
 
 

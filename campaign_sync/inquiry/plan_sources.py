@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 from campaign_sync.config import Configuration
 from campaign_sync.crm.open import open_crm
@@ -19,16 +20,19 @@ from campaign_sync.storage.state import State
 def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool = False) -> Iterator[ListPlanner]:
     """Open what plans the lists of the mandator that the vendor's session is of.
 
-    Nothing is remembered of it, but for the plans themselves with `save`.
+    Nothing is remembered of it, but for the plans themselves with `save`. Nobody is erased from the files meanwhile, so
+    that no plan is stored with a person who was looked for already.
 
     Raises:
         StateError: the state database can't be used.
+        ListLockedError: erased people are being removed, for too long.
         CrmError: the CRM can't be reached, or lacks what is configured.
     """
     url, files = configuration.storage.state_url.get_secret_value(), FileStorage(configuration.storage.frames)
     with ExitStack() as opened:
         store = PlanStore(opened.enter_context(State(url)), files) if save else None
         state = opened.enter_context(_state(configuration))
+        opened.enter_context(state.heartbeats.keep_alive(f"plan {uuid4()}"))
         accepts = configuration.crm.undated_regrant == "accept"
         crm = open_crm(configuration, state.consent_memory(accept_undated=accepts))
         crm.check()

@@ -9,7 +9,7 @@ description of its resource in the UI, which names its section of the configurat
 
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from campaign_sync.orchestration.run_tags import retried_by_dagster
 from campaign_sync.replacement.list_settings import ListSettings
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.locks import ListLockedError
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.exporter import exporting
@@ -67,6 +68,7 @@ class StateResource(dg.ConfigurableResource["StateResource"]):
     run: dg.ResourceDependency[RunResource]
     _run_id: str = PrivateAttr("")
     _retries: str | None = PrivateAttr(None)
+    _on_wait: Callable[[str], None] | None = PrivateAttr(None)
     _opened: ExitStack = PrivateAttr(default_factory=ExitStack)
     _state: State | None = PrivateAttr(None)
 
@@ -75,8 +77,10 @@ class StateResource(dg.ConfigurableResource["StateResource"]):
         """Begin with the run's heartbeats. If the database can't be opened, the first asset that needs it fails."""
         self._run_id = _run_id(context)
         self._retries = retried_by_dagster(context.run.tags) if context.run else None
+        if context.log:
+            self._on_wait = context.log.info
         with self._opened:
-            with suppress(StateError):
+            with suppress(StateError, ListLockedError):
                 self.open()
             yield self
 
@@ -85,15 +89,16 @@ class StateResource(dg.ConfigurableResource["StateResource"]):
 
         Raises:
             StateError: it can't be opened.
+            ListLockedError: erased people are being removed, for too long.
         """
         if self._state is None:
             state = self._opened.enter_context(open_state(self.configuration))
+            if self._run_id:
+                self._opened.enter_context(state.heartbeats.keep_alive(self._run_id, self._on_wait or log.warning))
             with suppress(FileStorageError):  # who was erased is suppressed by what the files say, too
                 state.erasures.synchronize()
-            if self._run_id:
-                self._opened.enter_context(state.heartbeats.keep_alive(self._run_id))
-                if self._retries:
-                    state.inherit_acceptances(self._retries, self._run_id)
+            if self._retries:
+                state.inherit_acceptances(self._retries, self._run_id)
             self._opened.callback(self._write_metrics, state)
             self._state = state
         return self._state

@@ -35,12 +35,17 @@ class LockScope(StrEnum):
     """Of the mandator's canary, which its lists share."""
     OPT_OUTS = "opt_outs"
     """Of the write-back of a mandator's opt-outs that its unsubscribe lists show."""
+    REMOVAL = "removal"
+    """Of the removal of erased people, which all that reads or writes their data waits for. There is only one."""
 
 
 PATIENCE = timedelta(minutes=30)
 """How long a run waits for a lock that every run holds for moments only."""
 
 _POLL_SECONDS = 0.5
+
+_REMOVAL_ID = 0
+"""In place of a vendor's id."""
 
 
 class ExpiredLock(NamedTuple):
@@ -67,6 +72,7 @@ _HOLDERS = {
     LockScope.RECIPIENT_LIST: Message("is replacing it"),
     LockScope.MANDATOR: Message("is trying the canary_address with another list of the mandator"),
     LockScope.OPT_OUTS: Message("is recording people who left the mandator's lists"),
+    LockScope.REMOVAL: Message("is removing erased people"),
 }
 """What the run does that holds a lock."""
 
@@ -208,6 +214,39 @@ class ListLocks:
             heartbeat.join()
             with suppress(StateError), self._engine.begin() as connection:  # it will expire by itself
                 connection.execute(delete(lease).where(lease.c.token == token))
+
+    @contextmanager
+    def acquire_removal(self, run_id: str, on_wait: Callable[[str], None]) -> Iterator[ListLock]:
+        """Hold the lock of the removal of erased people, once another removal has ended.
+
+        Args:
+            run_id: what removes them.
+            on_wait: called once with the removal that is waited for, if one is.
+
+        Raises:
+            ListLockedError: another one lasts for too long.
+        """
+        with self.acquire(_REMOVAL_ID, run_id, LockScope.REMOVAL, patience=PATIENCE, on_wait=on_wait) as lock:
+            yield lock
+
+    def await_removal(self, on_wait: Callable[[str], None]) -> None:
+        """Return once nothing removes erased people.
+
+        Args:
+            on_wait: called once with the removal that is waited for, if one is.
+
+        Raises:
+            ListLockedError: it lasts for too long.
+        """
+        until, waits, is_it = boot_clock() + PATIENCE.total_seconds(), False, _is(_REMOVAL_ID, LockScope.REMOVAL)
+        while living := read_owners(self._engine, lease, is_it).living:
+            (row,) = living
+            if boot_clock() >= until:
+                raise ListLockedError(LockScope.REMOVAL, row.owner, row.run_id, row.acquired_at, dead_by(row))
+            if not waits:
+                on_wait(row.run_id)
+            waits = True
+            time.sleep(_POLL_SECONDS)
 
     def holder(self, recipient_list_id: int) -> str | None:
         """Return the run that holds the list's lock now; None where no living process does."""

@@ -1,7 +1,8 @@
 """Heartbeats of runs. Without them Dagster's default launcher doesn't notice that a run's process is gone."""
 
+import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
@@ -9,23 +10,39 @@ from sqlalchemy import Connection, Engine, delete, inspect, select
 
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, read_owners
+from campaign_sync.storage.locks import ListLocks
 from campaign_sync.storage.processes import STALLED_AFTER, UNKNOWN_OWNER, database_now, is_expired, this_process
 from campaign_sync.storage.tables import run_alive
 from campaign_sync.storage.upsert import insert_missing, upsert
+
+log = logging.getLogger(__name__)
 
 _FORGOTTEN_AFTER = timedelta(days=30)
 """How long after its expiry a row is deleted: its run may belong to an instance that no longer exists."""
 
 
 class RunHeartbeats:
-    """A row for each run that has begun and not ended, which its process keeps renewing."""
+    """A row for each run that has begun and not ended, which its process keeps renewing.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Commands that read or write people's data have one, too. While there is any, no erased people are removed; and a run
+    or command that has its row waits until a removal has ended that began before. So either the removal sees the row,
+    or the run sees the removal, and reads erasures and files only afterwards.
+    """
+
+    def __init__(self, engine: Engine, locks: ListLocks) -> None:
+        self._engine, self._locks = engine, locks
 
     @contextmanager
-    def keep_alive(self, run_id: str) -> Iterator[None]:
-        """Send heartbeats for a run as long as the context lasts, unless this process does so already."""
+    def keep_alive(self, run_id: str, on_wait: Callable[[str], None] = log.warning) -> Iterator[None]:
+        """Send heartbeats for a run as long as the context lasts, unless this process does so already.
+
+        Args:
+            run_id: the run, or a name of a command.
+            on_wait: called once with a sentence if it waits for a removal of erased people.
+
+        Raises:
+            ListLockedError: a removal lasts for too long.
+        """
         with self._engine.begin() as connection:
             known = connection.execute(select(run_alive.c.owner).where(run_alive.c.run_id == run_id)).scalar()
             old = database_now(connection) - _FORGOTTEN_AFTER
@@ -38,6 +55,9 @@ class RunHeartbeats:
         heartbeat = threading.Thread(target=self._beat, args=(run_id, end), daemon=True)
         heartbeat.start()
         try:
+            self._locks.await_removal(
+                lambda removal: on_wait(f"waiting until run {removal} has removed erased people from the files")
+            )
             yield
         finally:
             end.set()
@@ -50,7 +70,7 @@ class RunHeartbeats:
         return [row.run_id for row in read_owners(self._engine, run_alive).dead]
 
     def living(self) -> list[str]:
-        """Return the runs that have begun and not ended, and whose process may be alive."""
+        """Return the runs and commands that have begun and not ended, and whose process may be alive."""
         return [row.run_id for row in read_owners(self._engine, run_alive).living]
 
     def expect(self, run_ids: Collection[str]) -> None:

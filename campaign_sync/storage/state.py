@@ -103,7 +103,7 @@ class State:
         self.recipient_lists = RecipientListStates(self._engine)
         self.list_drifts = ListDrifts(self._engine)
         self.list_plans = ListPlans(self._engine)
-        self.heartbeats = RunHeartbeats(self._engine)
+        self.heartbeats = RunHeartbeats(self._engine, self.locks)
         self.incidents = Incidents(self._engine)
         self.report_mails = ReportMails(self._engine)
         self.gauges = Gauges(self._engine)

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from dagster._core.instance.ref import InstanceRef
 from sqlalchemy import delete
 
 from campaign_sync.crm.sql import schema
-from campaign_sync.erasure.places import PlaceState
+from campaign_sync.erasure.file_removal import FileRemoval
+from campaign_sync.erasure.places import PlaceOutcome, PlaceState
 from campaign_sync.erasure.removal import Removal
 from campaign_sync.orchestration.own_runs import OwnDefinitions
 from campaign_sync.orchestration.retention import Purge
@@ -142,6 +144,84 @@ def test_an_erased_person_is_gone_from_every_byte_and_stays_out(
     assert STORED not in installation.addresses()
     answer = document("why", command(installation, "why", RECORD, "--json"), 0)
     assert answer["people"][0]["lists"][0]["now"]["in_list"] is False
+
+
+_PLANS = """
+import logging, sys
+from campaign_sync.config import load_configuration
+from campaign_sync.inquiry.plan_sources import open_planner
+from campaign_sync.inquiry.plan_store import PlanStore
+from campaign_sync.optimizely.client import connect_mandator
+from campaign_sync.replacement.list_settings import list_settings
+
+def wait_for_line(said):
+    print(said, flush=True)
+    input()
+
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
+configuration, save = load_configuration(), PlanStore.save
+PlanStore.save = lambda *arguments: wait_for_line("computed") or save(*arguments)
+for _ in range(2):
+    with connect_mandator(configuration, "nord") as vendor, open_planner(configuration, vendor, save=True) as planner:
+        plan = planner.plan(list_settings(configuration, "nord", "newsletter"))
+    wait_for_line("stored" if plan.id else str(plan))
+"""
+
+
+def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.day()
+    configuration = installation.configuration
+    plans = subprocess.Popen(
+        [sys.executable, "-c", _PLANS],
+        cwd=installation.folder,
+        env=ENVIRONMENT | installation.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with plans:
+        assert plans.stdin is not None
+        assert plans.stdout is not None
+
+        def line() -> str:
+            assert plans.stdout is not None
+            return plans.stdout.readline().strip()
+
+        def go_on() -> None:
+            assert plans.stdin is not None
+            print(file=plans.stdin, flush=True)
+
+        assert line() == "computed"
+        delete_from_crm(installation)
+        places = erase(installation, STORED, "--reason", "request 9", "--yes", exit_code=3)
+        assert {places[place]["state"] for place in REMOVED} == {"pending"}
+        assert "a run is under way (plan " in places["snapshots and plans"]["note"]
+        go_on()
+        assert line() == "stored"
+        assert leftovers(installation.folder, TEXTS) != []
+        places = erase(installation, "--retry", exit_code=3)
+        assert {place for place in places if places[place]["state"] == "pending"} == {"list nord/newsletter"}
+        assert leftovers(installation.folder, TEXTS) == []
+
+        first, said = FileRemoval.all, list[str]()
+
+        def begin_plan(removal: FileRemoval) -> Iterator[PlaceOutcome]:
+            go_on()
+            said.append(line())
+            return first(removal)
+
+        monkeypatch.setattr(FileRemoval, "all", begin_plan)
+        with open_state(configuration) as state:
+            Removal(configuration, state, FileStorage(configuration.storage.frames)).attempt()
+        assert said == ["waiting until run erase has removed erased people from the files"]
+        assert line() == "computed"
+        go_on()
+        assert line() == "stored"
+        go_on()
+    assert plans.returncode == 0
+    assert leftovers(installation.folder, TEXTS) == []
 
 
 class _Killed(BaseException):

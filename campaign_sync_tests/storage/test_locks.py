@@ -326,3 +326,28 @@ from campaign_sync.storage.state import State
 with State(sys.argv[1]) as state, state.heartbeats.keep_alive("dead"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_what_begins_while_erased_people_are_removed_waits_for_the_end(database_url: str) -> None:
+    waits, has_begun, said = threading.Event(), threading.Event(), list[str]()
+
+    def note(sentence: str) -> None:
+        said.append(sentence)
+        waits.set()
+
+    def begin() -> None:
+        with State(database_url) as other, other.heartbeats.keep_alive("tuesday", note):
+            has_begun.set()
+
+    with State(database_url) as state:
+        with state.locks.acquire_removal("monday", said.append):
+            assert state.heartbeats.living() == [], "what began before would be seen"
+            waiting = threading.Thread(target=begin)
+            waiting.start()
+            assert waits.wait(PATIENCE)
+            assert state.heartbeats.living() == ["tuesday"], "else it would be taken for dead"
+            assert not has_begun.is_set()
+        assert has_begun.wait(PATIENCE)
+        waiting.join()
+        assert state.heartbeats.living() == []
+    assert said == ["waiting until run monday has removed erased people from the files"]

@@ -14,6 +14,7 @@ import pandas as pd
 from campaign_sync.domain.address import former_recipient_id, usable_address
 from campaign_sync.domain.arrow_text import iter_chunks
 from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.instant import CLOCK_TOLERANCE
 
 KEY_LENGTH: Final = 32
 """How many characters the configured key has at least."""
@@ -119,13 +120,21 @@ class Erasure:
 
     id: str
     erased_at: datetime
-    """UTC. Consents that aren't newer than this count no more."""
+    """UTC, by our clock."""
     asked_by: str
     reason: str
     """Of the person who asked for it. It contains no personal data."""
     probe: str
     """`ErasureKey.probe` of the key that the hashes were made with."""
     subjects: frozenset[Subject]
+
+    @property
+    def until(self) -> datetime:
+        """Consents that aren't newer than this count no more.
+
+        The CRM dates them by its own clock, which may be fast: a consent of before the erasure looks newer then.
+        """
+        return self.erased_at + CLOCK_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ class Erased:
 
     key: ErasureKey | None = None
     times: Mapping[str, pd.Timestamp] = field(default_factory=dict)
-    """When they were erased last, by the token of an address or a record."""
+    """When they were erased last, by the token of an address or a record. Consents end at `until`."""
 
     @classmethod
     def of(cls, key: ErasureKey, erasures: Iterable[Erasure]) -> Self:
@@ -164,7 +173,7 @@ class Erased:
     def ends(self, consent_at: datetime, address: str, record: str) -> bool:
         """Return whether a consent of this time counts no more, as its address or record was erased since."""
         erased_at = self.at(address=address, record=record) if self.times else None
-        return erased_at is not None and consent_at <= erased_at
+        return erased_at is not None and consent_at <= erased_at + CLOCK_TOLERANCE
 
     def address_token(self, address: str) -> str:
         """Return what replaces an address: its token if it was erased, else the address."""
@@ -206,6 +215,11 @@ class Erased:
         replaced = column.astype("str").copy()
         replaced.iloc[list(tokens)] = pd.Index(list(tokens.values()), dtype="str")
         return replaced
+
+    @cached_property
+    def until(self) -> Mapping[str, pd.Timestamp]:
+        """Up to when consents and events are of the erased person, by token. See `Erasure.until`."""
+        return {token: erased_at + CLOCK_TOLERANCE for token, erased_at in self.times.items()}
 
     @cached_property
     def _known(self) -> dict[SubjectKind, dict[bytes | None, str]]:

@@ -138,7 +138,7 @@ class Suppressed:
         reason[among(keys, self.withdrawn)] = Reason.UNSUBSCRIBED.value
         granted_at = consent_at if is_granted is None else consent_at.where(is_granted)
         for subjects in (addresses, keys):
-            reason[_not_newer(granted_at, subjects, self.erased.times, undated=True)] = Reason.ERASED.value
+            reason[_not_newer(granted_at, subjects, self.erased.until, undated=True)] = Reason.ERASED.value
         return reason
 
 

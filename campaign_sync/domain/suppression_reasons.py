@@ -46,7 +46,7 @@ def suppression_reasons(
         erased: everybody who was erased.
     """
     erased_at = erased.at(address=address, record=key)
-    is_erased = erased_at is not None and (consent_at is None or consent_at <= erased_at)
+    is_erased = erased_at is not None and (consent_at is None or erased.ends(consent_at, address or "", key or ""))
     suppression, asked = erased.hide(suppression), key
     key, address = key and erased.record_token(key), address and erased.address_token(address)
     keys = entity_keys(suppression)

@@ -98,7 +98,8 @@ class Removal:
 
         with self.state.locks.acquire_removal(self.own_run or "erase", wait) as lock:
             pending = self.state.erasures.pending()
-            self._remove(pending, lock)
+            if pending:  # else the other one has removed everybody
+                self._remove(pending, lock)
         return self.reports(wanted | {erasure.id for erasure in pending})
 
     def _remove(self, pending: Sequence[Erasure], lock: ListLock) -> None:

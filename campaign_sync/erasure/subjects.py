@@ -75,7 +75,7 @@ class ErasedSubjects:
         times = next((table[name] for name in _TIME_COLUMNS if name in table.column_names), None)
         for position, erasure in sorted(matches.items()):
             at: datetime | None = times[position].as_py() if times is not None else None
-            if at is None or at <= erasure.erased_at:
+            if at is None or at <= erasure.until:
                 yield position, erasure
 
     def columns(self, names: Sequence[str]) -> list[str]:

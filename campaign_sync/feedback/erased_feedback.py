@@ -62,7 +62,7 @@ class CurrentAddresses:
             CrmError: the CRM can't be read.
         """
         tokens = ((erased.address_token(address), at) for address, at in (events if erased else ()))
-        wanted = {token for token, at in tokens if token in erased.times and at > erased.times[token]}
+        wanted = {token for token, at in tokens if token in erased.times and at > erased.until[token]}
         return cls(erased, _new_people(crm(), mandator, erased, wanted) if wanted else {})
 
     def at(self, address: str, occurred_at: datetime) -> str:
@@ -70,7 +70,7 @@ class CurrentAddresses:
         token = self.erased.address_token(address)
         if token not in self.erased.times:
             return address
-        return self.new_people.get(token, token) if occurred_at > self.erased.times[token] else token
+        return self.new_people.get(token, token) if occurred_at > self.erased.until[token] else token
 
 
 def without_erased(
@@ -110,7 +110,7 @@ def without_erased(
         hidden.unsubscribes.extend(
             replace(event, entity=None)
             for event in of_erased
-            if event.address not in erased.times or event.occurred_at > erased.times[event.address]
+            if event.address not in erased.times or event.occurred_at > erased.until[event.address]
         )
         return [event for event in named if not is_token(event.address)]
 
@@ -130,6 +130,6 @@ def _new_people(crm: Crm, mandator: str, erased: Erased, tokens: set[str]) -> di
                 by_token |= {
                     token: address
                     for address, token, consented_at in zip(*columns, people.consented_at, strict=True)
-                    if token in tokens and consented_at > erased.times[token]
+                    if token in tokens and consented_at > erased.until[token]
                 }
     return by_token

@@ -148,7 +148,7 @@ class _Removal:
         for row in rows:
             address = row._mapping[column]
             erasure = self._lookup.of_recipient_id(address)
-            if erasure is None or row.at > erasure.erased_at:
+            if erasure is None or row.at > erasure.until:
                 continue
             token = self._lookup.token_of_address(address)
             values = {part.name: row._mapping[part.name] for part in key}
@@ -164,7 +164,7 @@ class _Removal:
         table = tables.unmatched_feedback
         for kind, entity_id, erasure in self._erased_records(table):
             is_theirs = _is(table, {"entity_type": kind, "entity_id": entity_id})
-            change = update(table).where(is_theirs, table.c.occurred_at <= erasure.erased_at)
+            change = update(table).where(is_theirs, table.c.occurred_at <= erasure.until)
             self.rows[erasure] += self._connection.execute(change.values(entity_type=None, entity_id=None)).rowcount
 
     def _erased_records(self, table: Table) -> Iterator[tuple[str, str, Erasure]]:
@@ -177,13 +177,13 @@ class _Removal:
     def _delete_records(self, table: Table, time: str) -> None:
         for kind, entity_id, erasure in self._erased_records(table):
             is_theirs = _is(table, {"entity_type": kind, "entity_id": entity_id})
-            self._delete(table, and_(is_theirs, table.c[time] <= erasure.erased_at), erasure)
+            self._delete(table, and_(is_theirs, table.c[time] <= erasure.until), erasure)
 
     def _delete_refused_by_address(self) -> None:
         table = tables.refused_withdrawal
         for address in self._connection.execute(select(table.c.recipient_id).distinct()).scalars().all():
             if erasure := self._lookup.of_recipient_id(address):
-                is_theirs = (table.c.recipient_id == address) & (table.c.occurred_at <= erasure.erased_at)
+                is_theirs = (table.c.recipient_id == address) & (table.c.occurred_at <= erasure.until)
                 self._delete(table, is_theirs, erasure)
 
     def _write_backs(self) -> None:
@@ -201,7 +201,7 @@ class _Removal:
         table, shown = tables.write_back, consent_tables.shown_withdrawal
         keyed = self._lookup.key.of_record
         for row in rows:
-            if row.written_at > erasure.erased_at:
+            if row.written_at > erasure.until:
                 continue
             if row.event_id:
                 self._connection.execute(delete(shown).where(shown.c.event_id == row.event_id))
@@ -225,7 +225,7 @@ class _Removal:
     def _delete_pseudonyms(
         self, table: Table, columns: Sequence[str], time: str, erasure: Erasure, pseudonyms: Sequence[str]
     ) -> None:
-        is_older = or_(table.c[time].is_(None), table.c[time] <= erasure.erased_at)
+        is_older = or_(table.c[time].is_(None), table.c[time] <= erasure.until)
         for batch in batches(pseudonyms):
             is_theirs = or_(*(table.c[column].in_(batch) for column in columns))
             self._delete(table, and_(is_theirs, is_older), erasure)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from campaign_sync.domain.erasure import ERASED_TYPE, NO_ERASURES, Erased, Erasure, ErasureKey, is_token
+from campaign_sync.domain.instant import CLOCK_TOLERANCE
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.suppression import Suppressed
@@ -19,7 +20,8 @@ from campaign_sync_tests.domain.people import ADDRESSES, crm_selection, populati
 SECRET = "an invented key of thirty-two characters"
 KEY = ErasureKey(SECRET)
 ERASED_AT = datetime(2026, 3, 2, 10, 0, 0, 5, tzinfo=UTC)
-TIMES = [None, *(ERASED_AT + timedelta(microseconds=offset) for offset in (-1, 0, 1))]
+UNTIL = ERASED_AT + CLOCK_TOLERANCE
+TIMES = [None, ERASED_AT, *(UNTIL + timedelta(microseconds=offset) for offset in (-1, 0, 1))]
 
 
 def erasure(emails: Sequence[str], records: Sequence[str], at: datetime = ERASED_AT) -> Erasure:
@@ -54,7 +56,7 @@ def test_erased_people_are_out_without_a_newer_grant_and_all_others_are_judged_a
 
     def is_out(row: dict[str, Any]) -> bool:
         digests = KEY.subjects([row["email"]] if row["email"] else [], [f"{row['entity_type']}:{row['entity_id']}"])
-        newer = row["consent_at"] is not None and row["consent_at"] > person.erased_at
+        newer = row["consent_at"] is not None and row["consent_at"] > person.until
         granted = row["consent_kind"] in ("granted", "confirmed")
         return bool(subjects & {digest for _, digest in digests}) and not (granted and newer)
 
@@ -84,6 +86,28 @@ def test_a_stored_frame_names_no_erased_people(entries: list[dict[str, Any]], pe
         )
         if isinstance(row["entity_id"], str) and row["entity_type"] != ERASED_TYPE:
             assert erased.at(record=f"{row['entity_type']}:{row['entity_id']}") is None
+
+
+@given(
+    st.timedeltas(-timedelta(hours=1), timedelta(hours=1)),
+    st.timedeltas(-CLOCK_TOLERANCE, CLOCK_TOLERANCE),
+    st.booleans(),
+)
+@example(timedelta(0), CLOCK_TOLERANCE, True)
+@example(timedelta(0), CLOCK_TOLERANCE, False)
+def test_a_grant_of_before_the_erasure_is_never_a_new_persons_whatever_the_clock_of_the_crm_says(
+    after: timedelta, fast: timedelta, by_address: bool
+) -> None:
+    subjects = (["anna@example.org"], []) if by_address else ([], ["contact:1"])
+    erased, dated = Erased.of(KEY, [erasure(*subjects)]), ERASED_AT + after + fast
+    row = {"email": "anna@example.org", "entity_type": "contact", "entity_id": "1", "consent_at": dated}
+    split = split_by_consent(crm_selection([row]), Suppressed.of(suppression([]), "newsletter", erased))
+    is_out = erased.ends(dated, "anna@example.org", "contact:1")
+    assert split.rejections["reason"].tolist() == [Reason.ERASED.value] * is_out
+    explained = suppression_reasons(suppression([]), "newsletter", "contact:1", "anna@example.org", dated, erased)
+    assert [(reason.reason, reason.since) for reason in explained] == [(Reason.ERASED, ERASED_AT)] * is_out
+    assert is_out or after > timedelta(0), "it was given before"
+    assert not is_out or after <= 2 * CLOCK_TOLERANCE, "it is of a new person"
 
 
 def test_all_forms_of_an_address_are_known_and_the_newest_erasure_counts() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 
 from campaign_sync.cli.run import problems
 from campaign_sync.domain.erasure import Erasure
+from campaign_sync.domain.instant import CLOCK_TOLERANCE
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.inquiry.person_search import report_memberships
 from campaign_sync.inquiry.sources import open_sources
@@ -34,12 +35,14 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
 
 
 def erase(installation: Installation, address: str, record: str) -> datetime:
-    now = datetime.now(UTC)
+    """Record an erasure long enough ago for a newer consent, and return until when consents count no more."""
+    erased_at = datetime.now(UTC) - CLOCK_TOLERANCE - timedelta(minutes=5)
     with open_state(installation.configuration) as state:
         key = state.erasures.key()
         subjects = key.subjects([address], [record])
-        state.erasures.record(Erasure(record, now, "privacy officer", "by letter", key.probe, subjects))
-    return now
+        recorded = Erasure(record, erased_at, "privacy officer", "by letter", key.probe, subjects)
+        state.erasures.record(recorded)
+    return recorded.until
 
 
 def rejected(installation: Installation) -> set[tuple[str, str]]:
@@ -64,7 +67,7 @@ def assert_not_stored(installation: Installation, address: str) -> None:
 
 def test_erased_people_get_into_no_list_again_until_they_consent_anew(installation: Installation) -> None:
     erase(installation, ERASED, "contact:c1")
-    erased_at = erase(installation, NEW_PERSON, "contact:c2")
+    until = erase(installation, NEW_PERSON, "contact:c2")
     assert installation.run(assets=RECIPIENT_LIST).success  # of the snapshot that has them
     assert installation.addresses() == ADDRESSES[2:]
     assert rejected(installation) == {("gate", "c1"), ("gate", "c2")}
@@ -72,8 +75,8 @@ def test_erased_people_get_into_no_list_again_until_they_consent_anew(installati
     with installation.state_database() as state:  # yesterday's state is restored
         for table in (erasure, erasure_subject, rejection):
             state.execute(delete(table))
-    installation.consent("c2", "newsletter-nord", "granted", erased_at + timedelta(microseconds=1))
-    installation.leave(ERASED, erased_at + timedelta(seconds=1))  # of a mailing that was under way
+    installation.consent("c2", "newsletter-nord", "granted", until + timedelta(microseconds=1))
+    installation.leave(ERASED, until + timedelta(seconds=1))  # of a mailing that was under way
     installation.day()
     assert installation.addresses() == ADDRESSES[1:]
     ((stage, record),) = rejected(installation)

@@ -79,7 +79,7 @@ class ListArchive:
 
 @contextmanager
 def open_archive(configuration: Configuration) -> Iterator[ListArchive]:
-    """Open our own state and the storage of the snapshots, from which nobody is erased meanwhile.
+    """Open our own state and the storage of the snapshots. No erased people are removed meanwhile.
 
     Raises:
         StateError: the state database can't be used.

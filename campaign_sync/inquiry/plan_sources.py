@@ -20,7 +20,7 @@ from campaign_sync.storage.state import State
 def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool = False) -> Iterator[ListPlanner]:
     """Open what plans the lists of the mandator that the vendor's session is of.
 
-    Nothing is remembered of it, but for the plans themselves with `save`. Nobody is erased from the files meanwhile, so
+    Nothing is remembered of it, but for the plans themselves with `save`. No files are cleared of erased people meanwhile, so
     that no plan is stored with a person who was looked for already.
 
     Raises:

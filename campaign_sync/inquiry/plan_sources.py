@@ -20,8 +20,8 @@ from campaign_sync.storage.state import State
 def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool = False) -> Iterator[ListPlanner]:
     """Open what plans the lists of the mandator that the vendor's session is of.
 
-    Nothing is remembered of it, but for the plans themselves with `save`. No files are cleared of erased people meanwhile, so
-    that no plan is stored with a person who was looked for already.
+    Nothing is remembered of it, but for the plans themselves with `save`. No erased people are removed meanwhile, so no
+    plan is stored with a person who was looked for already.
 
     Raises:
         StateError: the state database can't be used.

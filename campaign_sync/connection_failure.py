@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
+_REQUIRED_EXTENSIONS = ("key identifier", "key usage", "basic constraints")
+"""In OpenSSL's messages about certificates that lack what `ssl.VERIFY_X509_STRICT` demands."""
+
 
 @dataclass(frozen=True)
 class ConnectionFailure:
@@ -37,10 +40,13 @@ def explain_failure(
     if isinstance(reason, NameResolutionError):
         problem = f"its name can't be resolved; check {url_setting} and this machine's DNS"
     elif untrusted is not None:
-        problem = (
-            f"its certificate can't be verified ({untrusted.verify_message.rstrip('.')}); check "
-            f"{url_setting}, and if a private CA signed it, name the CA's PEM file in {ca_setting}"
+        is_outdated = any(extension in untrusted.verify_message.lower() for extension in _REQUIRED_EXTENSIONS)
+        remedy = (
+            "have its CA issue it anew as RFC 5280 demands, and Python since version 3.13"
+            if is_outdated
+            else f"check {url_setting}, and if a private CA signed it, name the CA's PEM file in {ca_setting}"
         )
+        problem = f"its certificate can't be verified ({untrusted.verify_message.rstrip('.')}); {remedy}"
     elif unsent:
         problem = f"it accepts no connection; check {url_setting}, the firewall and whether the server is up"
     elif isinstance(error, requests.exceptions.ProxyError):

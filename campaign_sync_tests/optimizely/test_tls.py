@@ -4,24 +4,24 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
+from urllib3 import HTTPSConnectionPool
+from urllib3.exceptions import MaxRetryError, SSLError
 
 from campaign_sync.config import OptimizelySettings
+from campaign_sync.connection_failure import explain_failure
 from campaign_sync.optimizely.client import connect
 from campaign_sync.optimizely.errors import RefusedError, TransientError
 from campaign_sync.sandbox.wsdl import PartNames
 from campaign_sync_tests.optimizely.conftest import LIST, NORD, PASSWORD, USERNAME, Vendor
 from campaign_sync_tests.waiting import PATIENCE
+
+HOST = "127.0.0.1"
 
 
 @pytest.fixture
@@ -29,31 +29,10 @@ def part_names() -> PartNames:
     return "in0"
 
 
-def certificate(folder: Path, name: str, signed_by: str | None = None, host: str = "127.0.0.1") -> Path:
-    """A key and a certificate as PEM, the file of the latter; without `signed_by` it is a CA that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    issuer, signer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, signed_by or name)]), key
-    if signed_by:
-        loaded = serialization.load_pem_private_key((folder / f"{signed_by}.key").read_bytes(), None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-        signer = loaded
-    now = datetime.now(UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=signed_by is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / f"{name}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+def ca_file(folder: Path, name: str, authority: trustme.CA) -> Path:
+    """The file with the certificate of a private CA."""
     file = folder / f"{name}.pem"
-    file.write_bytes(built.public_bytes(serialization.Encoding.PEM))
+    authority.cert_pem.write_to_path(str(file))
     return file
 
 
@@ -63,7 +42,7 @@ def configured(url: str, ca: Path) -> str | None:
 
 
 @contextmanager
-def behind_tls(vendor: Vendor, certificate_file: Path) -> Iterator[tuple[str, list[str]]]:
+def behind_tls(vendor: Vendor, certificate: trustme.LeafCert) -> Iterator[tuple[str, list[str]]]:
     """The vendor behind TLS; its address, and the paths that anybody asked for."""
     asked: list[str] = []
 
@@ -86,7 +65,7 @@ def behind_tls(vendor: Vendor, certificate_file: Path) -> Iterator[tuple[str, li
             pass
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate_file, certificate_file.with_suffix(".key"))
+    certificate.configure_cert(context)
 
     class Server(ThreadingHTTPServer):
         def finish_request(self, request: object, client_address: object) -> None:
@@ -109,7 +88,7 @@ def behind_tls(vendor: Vendor, certificate_file: Path) -> Iterator[tuple[str, li
 
 def test_an_untrusted_certificate_ends_the_call_before_anything_is_sent(vendor: Vendor, tmp_path: Path) -> None:
     with (
-        behind_tls(vendor, certificate(tmp_path, "own")) as (url, asked),
+        behind_tls(vendor, trustme.CA().issue_cert(HOST)) as (url, asked),
         pytest.raises(TransientError, match="its certificate can't be verified") as caught,
         connect(url, NORD, USERNAME, PASSWORD),
     ):
@@ -122,21 +101,22 @@ def test_an_untrusted_certificate_ends_the_call_before_anything_is_sent(vendor: 
 def test_the_private_ca_is_trusted_when_configured(
     vendor: Vendor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ca = certificate(tmp_path, "ca")
-    elsewhere = certificate(tmp_path, "elsewhere")
+    authority = trustme.CA()
+    ca, elsewhere = ca_file(tmp_path, "ca", authority), ca_file(tmp_path, "elsewhere", trustme.CA())
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(elsewhere))  # what is configured goes before it
     with (
-        behind_tls(vendor, certificate(tmp_path, "server", signed_by="ca")) as (url, _),
+        behind_tls(vendor, authority.issue_cert(HOST)) as (url, _),
         connect(url, NORD, USERNAME, PASSWORD, ca_file=configured(url, ca)) as optimizely,
     ):
         assert optimizely.recipients.count(LIST) == 0
 
 
-@pytest.mark.parametrize(("signed_by", "host"), [("other", "127.0.0.1"), ("ca", "127.0.0.2")])
-def test_another_ca_or_another_host_is_refused(vendor: Vendor, tmp_path: Path, signed_by: str, host: str) -> None:
-    ca, _ = certificate(tmp_path, "ca"), certificate(tmp_path, "other")
+@pytest.mark.parametrize(("is_trusted", "host"), [(False, HOST), (True, "127.0.0.2")])
+def test_another_ca_or_another_host_is_refused(vendor: Vendor, tmp_path: Path, is_trusted: bool, host: str) -> None:
+    authority = trustme.CA()
+    ca = ca_file(tmp_path, "ca", authority if is_trusted else trustme.CA())
     with (
-        behind_tls(vendor, certificate(tmp_path, "server", signed_by, host)) as (url, asked),
+        behind_tls(vendor, authority.issue_cert(host)) as (url, asked),
         pytest.raises(TransientError, match=r"can't be verified.*optimizely\.ca_file"),
         connect(url, NORD, USERNAME, PASSWORD, ca_file=str(ca)),
     ):
@@ -144,10 +124,21 @@ def test_another_ca_or_another_host_is_refused(vendor: Vendor, tmp_path: Path, s
     assert asked == []
 
 
+def test_a_certificate_that_newer_versions_of_python_refuse_has_to_be_issued_anew() -> None:
+    refused = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    refused.verify_message = "Missing Authority Key Identifier"
+    error = requests.exceptions.SSLError(MaxRetryError(HTTPSConnectionPool(HOST), "/", SSLError(refused)))
+
+    failure = explain_failure(error, url_setting="crm.url", ca_setting="crm.ca_file", seconds=1)
+
+    assert failure.problem.endswith("have its CA issue it anew as RFC 5280 demands, and Python since version 3.13")
+    assert failure.unsent
+
+
 def test_a_ca_file_removed_since_the_start_is_an_error(vendor: Vendor, tmp_path: Path) -> None:
     gone = tmp_path / "gone.pem"
     with (
-        behind_tls(vendor, certificate(tmp_path, "own")) as (url, _),
+        behind_tls(vendor, trustme.CA().issue_cert(HOST)) as (url, _),
         pytest.raises(RefusedError, match=r"gone\.pem \(optimizely\.ca_file\) can't be read any more"),
         connect(url, NORD, USERNAME, PASSWORD, ca_file=str(gone)),
     ):

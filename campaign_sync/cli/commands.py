@@ -343,7 +343,7 @@ def erase(
     if show:
         document = list_erasures(configuration)
     elif retry:
-        document = retry_erasures(configuration)
+        document = retry_erasures(configuration, console)
     else:
         document = erase_people(configuration, people, (reason or "").strip(), console, dry_run=dry_run, confirmed=yes)
     if as_json:

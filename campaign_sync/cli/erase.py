@@ -97,17 +97,17 @@ def erase_people(
             pseudonyms = {state.pseudonyms.of(text) for text in (*person.addresses, *map(str, person.records))}
             state.erased_rows.note_pseudonyms(erasure.id, pseudonyms)
             state.erasures.record(erasure)
-        return _removed(configuration, state, files)
+        return _removed(configuration, state, files, console)
 
 
-def retry_erasures(configuration: Configuration) -> ErasureDocument:
-    """Remove what earlier erasures left pending.
+def retry_erasures(configuration: Configuration, console: Console) -> ErasureDocument:
+    """Remove what earlier erasures left pending; the console shows how far it is.
 
     Raises:
         ErasureKeyError, StateError, FileStorageError: what is pending can't be found.
     """
     with open_state(configuration) as state:
-        return _removed(configuration, state, FileStorage(configuration.storage.frames))
+        return _removed(configuration, state, FileStorage(configuration.storage.frames), console)
 
 
 def list_erasures(configuration: Configuration) -> ErasureDocument:
@@ -144,8 +144,13 @@ def print_erasures(document: ErasureDocument, console: Console) -> None:
         print_success(console, left)
 
 
-def _removed(configuration: Configuration, state: State, files: FileStorage) -> ErasureDocument:
-    return _document(Removal(configuration, state, files, on_wait=log.warning).attempt())
+def _removed(configuration: Configuration, state: State, files: FileStorage, console: Console) -> ErasureDocument:
+    with console.status("Removing …") as status:
+
+        def show(place: str, done: int, total: int) -> None:
+            status.update(f"Searching {place}: file {done:,} of {total:,}")
+
+        return _document(Removal(configuration, state, files, on_wait=log.warning, on_file=show).attempt())
 
 
 def _document(reports: Sequence[ErasureReport]) -> ErasureDocument:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import pandas as pd
@@ -34,13 +34,14 @@ from campaign_sync.erasure.redacted_content import (
     redact_raw,
     redaction_notes,
     replace_subjects,
-    with_note,
 )
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage import expired_files
 from campaign_sync.storage.files import RAW, FileStorage, FileStorageError
 from campaign_sync.storage.redactions import RecordedFile, RedactedKind, Redaction
 from campaign_sync.storage.state import State
+
+OnFile: TypeAlias = Callable[[str, int, int], None]
 
 _NOTES = "redactions"
 """The key of a manifest that says which files its file has replaced."""
@@ -81,6 +82,8 @@ class FileRemoval:
     subjects: ErasedSubjects
     kept_words: Collection[str]
     now: datetime
+    on_file: OnFile = lambda *_: None
+    """Receives the place, how many of its files were searched, and how many there are."""
 
     def all(self) -> Iterator[PlaceOutcome]:
         """Yield what was done in each place."""
@@ -102,10 +105,16 @@ class FileRemoval:
             names = [name for name in self.files.names(expired_files.SNAPSHOTS) if name.endswith(".parquet")]
             for entry in self._restored(recorded, names, self._frame_notes):
                 recorded[entry.file] = entry
-            for name in self._settle_replaced(recorded, names, outcome):
+            for name in self._counted(outcome, self._settle_replaced(recorded, names, outcome)):
                 with outcome.attempt():
                     self._redact_recorded(name, recorded.get(name), outcome, self._redacted_frame)
         return outcome
+
+    def _counted(self, outcome: PlaceOutcome, names: Sequence[str]) -> Iterator[str]:
+        """Yield names, and report each that is done."""
+        for number, name in enumerate(names, 1):
+            yield name
+            self.on_file(outcome.place, number, len(names))
 
     def _redacted_frame(self, name: str, content: bytes) -> RedactedContent | None:
         with readable(name):
@@ -185,7 +194,7 @@ class FileRemoval:
         counts = [(erasure.id, rows, members[erasure]) for erasure, rows in redacted.rows.items()]
         note: Note = {"file": name, "digest": digest, "redacted_at": self.now.isoformat(), "erasures": counts}
         write = self._write_frame if name.endswith(".parquet") else self._write_rows
-        new = write(name, redacted.content, note)
+        new = write(name, redacted, note)
         if recorded:
             owner = (recorded.kind, recorded.owner_id)
             entries = [
@@ -206,15 +215,16 @@ class FileRemoval:
         in_list = set(list_members(frame, proven, history.rejected_rows(proven)).rows.index)
         return Counter(erasure for position, erasure in redacted.matches if position in in_list)
 
-    def _write_frame(self, name: str, redacted: bytes, note: Note) -> tuple[str, str]:
-        path, content = PurePosixPath(name), with_note(redacted, note)
+    def _write_frame(self, name: str, redacted: RedactedContent, note: Note) -> tuple[str, str]:
+        path, content = PurePosixPath(name), redacted.write(note)
         time = path.stem.rpartition("-")[0] or path.stem
         new = f"{path.parent}/{time}-{uuid4().hex[:8]}.parquet"
         self.files.write_document(new, content)
         return new, hashlib.sha256(content).hexdigest()
 
-    def _write_rows(self, name: str, content: bytes, note: Note) -> tuple[str, str]:
-        path, digest = PurePosixPath(name), hashlib.sha256(content).hexdigest()
+    def _write_rows(self, name: str, redacted: RedactedContent, note: Note) -> tuple[str, str]:
+        path, content = PurePosixPath(name), redacted.content
+        digest = hashlib.sha256(content).hexdigest()
         new = f"{path.parent}/{path.stem.rpartition('-')[0]}-{digest[:12]}"
         manifest = self._manifest(name)
         notes = [*manifest.get(_NOTES, []), note]
@@ -239,7 +249,7 @@ class FileRemoval:
             names = [name for name in self.files.names(folder) if name.endswith((".csv", RAW))]
             for entry in self._restored(recorded, names, lambda name: self._manifest(name).get(_NOTES, [])):
                 recorded[entry.file] = entry
-            for name in self._settle_replaced(recorded, names, outcome):
+            for name in self._counted(outcome, self._settle_replaced(recorded, names, outcome)):
                 with outcome.attempt():
                     self._redact_recorded(name, recorded.get(name), outcome, self._redacted_rows)
         return outcome

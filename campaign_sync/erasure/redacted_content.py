@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypedDict
@@ -56,9 +56,15 @@ _ENCODINGS = (
 class RedactedContent:
     """What a file holds without erased people."""
 
-    content: bytes
     matches: Sequence[tuple[int, Erasure]]
     """The positions of the rows that were about erased people, each with the erasure."""
+    write: Callable[[Note | None], bytes]
+    """Returns the content. A frame says in its metadata which file it replaces, if a note says so."""
+
+    @property
+    def content(self) -> bytes:
+        """The content without a note."""
+        return self.write(None)
 
     @property
     def rows(self) -> Counter[Erasure]:
@@ -78,8 +84,17 @@ def redact_frame(content: bytes, subjects: ErasedSubjects) -> RedactedContent | 
         return None
     stays = np.ones(file.metadata.num_rows, dtype=bool)
     stays[[position for position, _ in matches]] = False
-    kept = file.read().filter(pa.array(stays))
-    return RedactedContent(_parquet(kept), matches)
+
+    def write(note: Note | None) -> bytes:
+        kept = file.read().filter(pa.array(stays))
+        if note:
+            notes = json.dumps([*redaction_notes(content), note])
+            kept = kept.replace_schema_metadata({**(kept.schema.metadata or {}), REDACTIONS: notes})
+        output = io.BytesIO()
+        pq.write_table(kept, output)
+        return output.getvalue()
+
+    return RedactedContent(matches, write)
 
 
 def replace_subjects(content: bytes, subjects: ErasedSubjects) -> RedactedContent | None:
@@ -91,7 +106,7 @@ def replace_subjects(content: bytes, subjects: ErasedSubjects) -> RedactedConten
     hidden = subjects.erased.hide(table.to_pandas())
     output = io.BytesIO()
     hidden.to_parquet(output, index=False)
-    return RedactedContent(output.getvalue(), matches)
+    return RedactedContent(matches, lambda _: output.getvalue())
 
 
 def redaction_notes(content: bytes) -> list[Note]:
@@ -99,19 +114,6 @@ def redaction_notes(content: bytes) -> list[Note]:
     metadata = pq.read_schema(io.BytesIO(content)).metadata or {}
     notes: list[Note] = json.loads(metadata.get(REDACTIONS, b"[]"))
     return notes
-
-
-def with_note(content: bytes, note: Note) -> bytes:
-    """Return a frame that says in its metadata which file it replaces."""
-    table = pq.read_table(io.BytesIO(content))
-    notes = [*redaction_notes(content), note]
-    return _parquet(table.replace_schema_metadata({**(table.schema.metadata or {}), REDACTIONS: json.dumps(notes)}))
-
-
-def _parquet(table: pa.Table) -> bytes:
-    output = io.BytesIO()
-    pq.write_table(table, output)
-    return output.getvalue()
 
 
 def redact_csv(content: bytes, subjects: ErasedSubjects, kept_words: Collection[str]) -> RedactedContent | None:
@@ -130,7 +132,7 @@ def redact_csv(content: bytes, subjects: ErasedSubjects, kept_words: Collection[
         if erasure:
             rows[position] = [_blanked(cell, subjects, kept) for cell in row]
             matches.append((position, erasure))
-    return RedactedContent(b"".join(CsvRows(rows).pieces), matches) if matches else None
+    return RedactedContent(matches, lambda _: b"".join(CsvRows(rows).pieces)) if matches else None
 
 
 def _erasure_of(row: Sequence[str], subjects: ErasedSubjects) -> Erasure | None:
@@ -174,7 +176,7 @@ def redact_raw(content: bytes, subjects: ErasedSubjects) -> RedactedContent | No
                 without_ids = _WORDS.sub(lambda word: _hidden(word.group(), subjects), line)
                 lines[position] = _LETTERS.sub(lambda letters: "x" * len(letters.group()), without_ids)
         content = "".join(lines).encode(encoding, errors) + content[end:]
-    return RedactedContent(content, matches) if matches else None
+    return RedactedContent(matches, lambda _: content) if matches else None
 
 
 def _hidden(word: str, subjects: ErasedSubjects) -> str:

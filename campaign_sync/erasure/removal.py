@@ -13,7 +13,7 @@ from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.retention import remove_copies
 from campaign_sync.crm.mirror.shared_file import copies_lock
 from campaign_sync.domain.erasure import Erasure, ErasureKey
-from campaign_sync.erasure.file_removal import FileRemoval, restored_erasures
+from campaign_sync.erasure.file_removal import FileRemoval, OnFile, restored_erasures
 from campaign_sync.erasure.places import (
     CRM_COPIES,
     FEEDBACK,
@@ -71,6 +71,7 @@ class Removal:
         files: the file storage.
         own_run: the run that does this, if it is one.
         on_wait: called once with a sentence if it waits for another removal.
+        on_file: receives the place, how many of its files were searched, and how many there are.
     """
 
     configuration: Configuration
@@ -78,6 +79,7 @@ class Removal:
     files: FileStorage
     own_run: str | None = None
     on_wait: Callable[[str], None] = log.info
+    on_file: OnFile = lambda *_: None
 
     def attempt(self) -> list[ErasureReport]:
         """Remove what is pending, and return the report of each erasure that was pending.
@@ -109,10 +111,10 @@ class Removal:
         for outcome in self._outcomes(key, pending, now, lock):
             places = [self._place(erasure, outcome, before, now) for erasure in pending]
             self.state.erasure_places.record(places)
+        self._record_others(pending, now)
+        not_done = {place.erasure_id for place in self._recorded(pending) if place.state == PlaceState.PENDING}
         for erasure in pending:
-            self._record_others(erasure, now)
-            places = self._recorded([erasure])
-            if not any(place.state == PlaceState.PENDING for place in places):
+            if erasure.id not in not_done:
                 self.state.erasures.mark_done(erasure.id, now)
 
     def reports(self, erasure_ids: set[str] | None = None) -> list[ErasureReport]:
@@ -135,7 +137,7 @@ class Removal:
             yield from (PlaceOutcome(place, problem=problem) for place in _CLEARED)
             return
         subjects = ErasedSubjects(key, pending)
-        files = FileRemoval(self.files, self.state, subjects, self._kept_words, now)
+        files = FileRemoval(self.files, self.state, subjects, self._kept_words, now, self.on_file)
         for outcome in chain(files.all(), self._others(key, subjects, pending)):
             yield outcome
             lock.require()
@@ -209,8 +211,20 @@ class Removal:
         state, note = outcome.state(rows), outcome.problem or outcome.limit
         return RecordedPlace(erasure.id, outcome.place, state, rows, now, note)
 
-    def _record_others(self, erasure: Erasure, now: datetime) -> None:
-        """Record the lists at the vendor that still have the person, and the places that we can't clear."""
+    def _record_others(self, pending: Sequence[Erasure], now: datetime) -> None:
+        """Record the lists at the vendor that still have the people, and the places that we can't clear."""
+        recorded = defaultdict(list)
+        for place in self._recorded(pending):
+            recorded[place.erasure_id].append(place)
+        self.state.erasure_places.record(
+            [
+                RecordedPlace(erasure.id, report.place, report.state, report.rows, now, report.note)
+                for erasure in pending
+                for report in self._standing(erasure, recorded[erasure.id])
+            ]
+        )
+
+    def _standing(self, erasure: Erasure, recorded: Sequence[RecordedPlace]) -> list[PlaceReport]:
         reports = standing_places(
             crm_delivers_files=isinstance(self.configuration.crm, FilesSettings),
             keeps_unknown_versions=self.files.keeps_unknown_versions,
@@ -227,14 +241,11 @@ class Removal:
             else:
                 note = f"this list ({changed.recipient_list_id}) isn't replaced any more: remove the recipient there"
                 reports.append(PlaceReport(place, PlaceState.THEIRS, 1, note))
-        reports += [
+        return reports + [
             PlaceReport(entry.place, PlaceState.DONE, entry.rows)
-            for entry in self._recorded([erasure])
+            for entry in recorded
             if entry.place.startswith(LIST_PREFIX) and entry.place not in lists
         ]
-        self.state.erasure_places.record(
-            [RecordedPlace(erasure.id, report.place, report.state, report.rows, now, report.note) for report in reports]
-        )
 
     def _is_replaced(self, changed: ChangedList) -> bool:
         """Return whether the configuration has a list, as far as it can be read."""

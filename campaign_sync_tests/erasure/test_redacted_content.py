@@ -4,6 +4,8 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,6 @@ from campaign_sync.erasure.redacted_content import (
     redact_raw,
     redaction_notes,
     replace_subjects,
-    with_note,
 )
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
@@ -28,6 +29,8 @@ NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 GONE = "quentin.zyxwutz@bücher.example"
 ERASURE = Erasure("e1", NOW, "officer@host", "request 7", KEY.probe, KEY.subjects([GONE], ["contact:4711"]))
 SUBJECTS = ErasedSubjects(KEY, [ERASURE])
+OTHER = Erasure("e2", NOW, "officer@host", "request 8", KEY.probe, KEY.subjects(["anna@example.org"], ["lead:4712"]))
+OTHERS = ErasedSubjects(KEY, [OTHER])
 STORED = "quentin.zyxwutz@xn--bcher-kva.example"
 
 
@@ -63,10 +66,45 @@ def test_rows_of_erased_people_leave_a_snapshot_unless_their_consent_is_newer() 
 def test_a_frame_says_which_files_it_replaced() -> None:
     first: Note = {"file": "first", "digest": "1", "redacted_at": NOW.isoformat(), "erasures": [("e1", 2, 1)]}
     second: Note = {**first, "file": "second", "digest": "2"}
-    twice = with_note(with_note(parquet(a=["x"]), first), second)
-
+    frame = parquet(recipient_id=[STORED, "anna@example.org"], a=["y", "x"])
+    redacted = redact_frame(frame, SUBJECTS)
+    assert redacted is not None
+    again = redact_frame(redacted.write(first), OTHERS)
+    assert again is not None
+    twice = again.write(second)
     assert [(note["file"], note["digest"]) for note in redaction_notes(twice)] == [("first", "1"), ("second", "2")]
-    assert pd.read_parquet(io.BytesIO(twice))["a"].tolist() == ["x"]
+    assert (pq.read_table(io.BytesIO(twice)).num_rows, redaction_notes(frame)) == (0, [])
+
+
+TEXTS = st.none() | st.sampled_from([STORED, "anna@example.org", "", "ben@example.org"])
+IDS = st.none() | st.sampled_from(["4711", "4712", "47:11", ""])
+
+
+@given(st.lists(st.lists(st.tuples(TEXTS, st.sampled_from(["contact", "lead", None]), IDS), max_size=4), max_size=4))
+def test_rows_are_found_in_every_file_of_many_as_in_each_alone(
+    files: list[list[tuple[str | None, str | None, str | None]]],
+) -> None:
+    subjects = ErasedSubjects(KEY, [ERASURE, OTHER])
+    for rows in files:
+        columns = zip(*rows, strict=True) if rows else ([], [], [])
+        names = ("recipient_id", "entity_type", "entity_id")
+        table = pa.table(
+            {name: pa.array(list(column), pa.string()) for name, column in zip(names, columns, strict=True)}
+        )
+        expected = [
+            (position, erasure)
+            for position, (address, kind, entity_id) in enumerate(rows)
+            if (
+                erasure := OTHER
+                if (kind, entity_id) == ("lead", "4712")
+                else ERASURE
+                if address == STORED or (kind, entity_id) == ("contact", "4711")
+                else OTHER
+                if address == "anna@example.org"
+                else None
+            )
+        ]
+        assert list(subjects.in_rows(table)) == expected
 
 
 def test_a_suppression_frame_keeps_its_rows_with_hashes() -> None:

@@ -22,7 +22,8 @@ _MARKED_LINE = re.compile("^\ufeff+", re.MULTILINE)
 
 _SAMPLE_ROWS = 100
 _PIECE_BYTES = 1024**2
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
+"""How a packed file begins."""
 _CUT_OFF = "unexpected end of data"
 """The text of the csv module's error for a file that ends within quotes."""
 
@@ -42,7 +43,7 @@ def decode_csv(content: bytes, separator: str | None, *, name: str) -> list[list
         FileSourceError: the file isn't as described, or more than one separator fits.
         UnreachableFilesError: the file is truncated.
     """
-    if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
+    if content.startswith(GZIP_MAGIC) or name.lower().endswith(".gz"):
         content = _unpack(content, name)
     text = _decode(content, name)
     return list(_records(text, separator or _separator(text, name), name))
@@ -62,7 +63,7 @@ class Salvaged:
 def salvage_csv(content: bytes, separator: str | None, *, name: str) -> Salvaged:
     """Decode the rows of a damaged file as far as possible. For the arguments see `decode_csv`."""
     try:
-        if content.startswith(_GZIP_MAGIC) or name.lower().endswith(".gz"):
+        if content.startswith(GZIP_MAGIC) or name.lower().endswith(".gz"):
             content = _unpack(content, name)
     except (FileSourceError, UnreachableFilesError) as error:
         return Salvaged([], 1, str(error))

@@ -258,15 +258,20 @@ class Erased:
 
     def hide_addresses(self, text: str) -> str:
         """Return a text with tokens for the addresses of erased people in it."""
-        return self._token_of(text) or _ADDRESS.sub(lambda match: self._token_of(match[0]) or match[0], text)
+        return self.token_of(text) or _ADDRESS.sub(lambda match: self.token_of(match[0]) or match[0], text)
 
-    def _token_of(self, text: str) -> str | None:
+    def token_of(self, text: str) -> str | None:
+        """Return the token of an address in any spelling; None if it wasn't erased, or the text isn't an address."""
         forms = filter(None, (usable_address(text), former_recipient_id(text)))
         return next((token for form in forms if (token := self.address_token(form)) != form), None)
 
     def _names_person(self, cell: str, *, is_read: bool) -> bool:
         is_text = not is_read and any(letter.isalpha() for letter in cell)
-        return is_text or any(self.record_token(f"{kind}:{cell.strip()}") in self.times for kind in EntityType)
+        return is_text or self.is_id(cell.strip())
+
+    def is_id(self, text: str) -> bool:
+        """Return whether a text is the id of an erased record, of whatever type."""
+        return any(self.record_token(f"{kind}:{text}") in self.times for kind in EntityType)
 
     def hide(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame with columns `address`, `entity_type` and `entity_id`, with tokens for erased people.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from campaign_sync.delivered_files.raw_text import POSSIBLE_ADDRESS, hide_people
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.erasure import Erasure
 from campaign_sync.erasure.subjects import ErasedSubjects
@@ -33,23 +34,10 @@ class Note(TypedDict):
     """Id, rows, and rows that were in the list, of each erasure."""
 
 
-_ADDRESS = re.compile(r"[^\s@,;:\"'<>()\[\]|\\=\0]+@[^\s@,;:\"'<>()\[\]|\\=\0]+")
-"""What may be an address within other text, such as the answer of a mail server."""
-
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 _TECHNICAL = frozenset({"t", "z", "utc", "gmt", "am", "pm", "hard", "soft", "true", "false", *EntityType})
 """Words of cells that stay: in times, of kinds and types."""
-
-_WORDS = re.compile(r"[\w-]+")
-
-_ENCODINGS = (
-    ("utf-8", "surrogateescape", 1),
-    ("cp1252", "surrogateescape", 1),
-    ("utf-16-le", "surrogatepass", 2),
-    ("utf-16-be", "surrogatepass", 2),
-)
-"""How files that can't be read may be encoded: name, how it treats what isn't text, and the bytes of a letter."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +135,7 @@ def _erasure_of(row: Sequence[str], subjects: ErasedSubjects) -> Erasure | None:
 
 
 def _first_erased(text: str, subjects: ErasedSubjects) -> Erasure | None:
-    candidates = (text.strip(), *(match.group() for match in _ADDRESS.finditer(text)))
+    candidates = (text.strip(), *(match.group() for match in POSSIBLE_ADDRESS.finditer(text)))
     return next(filter(None, map(subjects.of_address, candidates)), None)
 
 
@@ -162,25 +150,10 @@ def _blanked(cell: str, subjects: ErasedSubjects, kept: Collection[str]) -> str:
 
 
 def redact_raw(content: bytes, subjects: ErasedSubjects) -> RedactedContent | None:
-    """Return a file that can't be read with its lines about erased people blanked; None if it has none.
-
-    In such a line every letter becomes an `x`, and so do the ids of records: what separates its cells stays.
-    """
-    matches: list[tuple[int, Erasure]] = []
-    for encoding, errors, width in _ENCODINGS:
-        end = len(content) - len(content) % width
-        lines = content[:end].decode(encoding, errors).splitlines(keepends=True)
-        for position, line in enumerate(lines):
-            if "@" in line and (erasure := _first_erased(line, subjects)):
-                matches.append((position, erasure))
-                without_ids = _WORDS.sub(lambda word: _hidden(word.group(), subjects), line)
-                lines[position] = _LETTERS.sub(lambda letters: "x" * len(letters.group()), without_ids)
-        content = "".join(lines).encode(encoding, errors) + content[end:]
-    return RedactedContent(matches, lambda _: content) if matches else None
-
-
-def _hidden(word: str, subjects: ErasedSubjects) -> str:
-    return "x" * len(word) if subjects.of_id(word) else word
+    """Return a file that can't be read with its lines about erased people blanked; None if it has none."""
+    hidden = hide_people(content, subjects.erased)
+    matches = [(line, subjects.of_token(token)) for line, token in hidden.tokens]
+    return RedactedContent(matches, lambda _: hidden.content) if matches else None
 
 
 @contextmanager

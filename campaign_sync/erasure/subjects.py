@@ -63,6 +63,10 @@ class ErasedSubjects:
         forms = (form for form in _forms(text) if self.of_recipient_id(form))
         return next(map(self.erased.address_token, forms), None)
 
+    def of_token(self, token: str) -> Erasure:
+        """Return the erasure whose token this is."""
+        return self._by_token[token]
+
     def of_id(self, entity_id: str) -> Erasure | None:
         """Return the erasure of a record of any type with this id."""
         return next(filter(None, (self.of_record(kind.value, entity_id) for kind in EntityType)), None)

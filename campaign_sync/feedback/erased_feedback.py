@@ -32,14 +32,6 @@ def hide_rows(rows: CsvRows, erased: Erased, layout: Layout | None) -> CsvRows:
     return hidden
 
 
-def hide_text(content: bytes, erased: Erased) -> bytes:
-    """Return a file that can't be read as rows, with tokens for the addresses of erased people in it."""
-    if not erased:
-        return content
-    text = content.decode("utf-8", "surrogateescape")
-    return erased.hide_addresses(text).encode("utf-8", "surrogateescape")
-
-
 @dataclass(frozen=True)
 class CurrentAddresses:
     """The addresses that feedback about erased people is recorded with."""

@@ -16,9 +16,10 @@ from campaign_sync.delivered_files.errors import (
 )
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.delivered_files.open import open_file_source
+from campaign_sync.delivered_files.raw_text import hide_people
 from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window, plan_windows
-from campaign_sync.feedback.erased_feedback import hide_rows, hide_text
+from campaign_sync.feedback.erased_feedback import hide_rows
 from campaign_sync.feedback.paging import Row, read_window
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import ClosedLoop, ClosedLoopReader
@@ -115,7 +116,7 @@ class FeedbackFetcher:
             return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
         salvaged = salvage_csv(content, separator, name=file.name)
         about = {**self._about(reader, file.name), "trouble": salvaged.trouble}
-        content = hide_text(content, self.state.erasures.erased())
+        content = hide_people(content, self.state.erasures.erased()).content
         kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
         return self._note(reader, window, len(salvaged.rows) + salvaged.unread, kept, delivery)
 

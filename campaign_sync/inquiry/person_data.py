@@ -5,6 +5,7 @@ The CRM and the vendor hold more, which is theirs to say.
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +19,10 @@ import pyarrow.parquet as pq
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmSnapshot
+from campaign_sync.delivered_files.raw_text import POSSIBLE_ADDRESS, texts
 from campaign_sync.domain.address import former_recipient_id, usable_address
 from campaign_sync.domain.arrow_text import is_among
-from campaign_sync.domain.entity import Entity
+from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS
@@ -33,6 +35,9 @@ from campaign_sync.storage.tables import inquiry
 
 FEEDBACK = "feedback"
 """The folder of feedback as it came."""
+
+_CELLS = re.compile(r"[;,\t|\"]")
+"""What separates the cells of files that can't be read as rows."""
 
 _ADDRESSES = (RECIPIENT_ID, ADDRESS, NORMALIZED_ADDRESS, "email")
 _RECORD = ("entity_type", "entity_id")
@@ -92,6 +97,16 @@ class SearchedPerson:
         if record is not None and not self.by_address:
             return record in self.records
         return record in self.records or any(address_key(address) in self.addresses for address in addresses)
+
+    def in_cells(self, cells: Sequence[str]) -> bool:
+        """Return whether a row as received has one of the addresses, also within a text, or one of the records."""
+        for cell in cells:
+            candidates = (cell, *POSSIBLE_ADDRESS.findall(cell)) if "@" in cell else ()
+            if any(address_key(text) in self.addresses for text in candidates):
+                return True
+        kinds = {cell.strip().lower() for cell in cells} & set(EntityType)
+        ids = {cell.strip() for cell in cells} if kinds else set()
+        return any(record.entity_type in kinds and record.entity_id in ids for record in self.records)
 
     def tokens(self, pseudonym: Callable[[str], str]) -> frozenset[str]:
         """Return what the state database knows them by, besides records."""
@@ -201,8 +216,8 @@ def _rows_of_file(files: FileStorage, name: str, person: SearchedPerson, progres
         yield from ({"file": name, **row} for row in _rows_of_frame(files.read_document(name), person))
     elif suffix == ".csv":
         yield from ({"file": name, **row} for row in _rows_of_csv(files.read_document(name), person))
-    elif suffix == RAW and _mentions(files.read_document(name), person):
-        yield {"file": name, "content": "can't be read as rows; it has the address"}
+    elif suffix == RAW and mentions(files.read_document(name), person):
+        yield {"file": name, "content": "can't be read as rows; it names the person"}
     progress.advance()
 
 
@@ -234,16 +249,16 @@ def _rows_of_csv(content: bytes, person: SearchedPerson) -> Iterator[Row]:
         rows = csv_rows(content)
         header = next(rows, [])
         for number, row in enumerate(rows):
-            if any("@" in cell and address_key(cell) in person.addresses for cell in row):
+            if person.in_cells(row):
                 yield {"row": number, **dict(zip(header, row, strict=False))}
     except (csv.Error, UnicodeDecodeError):
-        if _mentions(content, person):
-            yield {"content": "can't be read as rows; it has the address"}
+        if mentions(content, person):
+            yield {"content": "can't be read as rows; it names the person"}
 
 
-def _mentions(content: bytes, person: SearchedPerson) -> bool:
-    text = content.decode("utf-8", "replace").casefold()
-    return any(address.casefold() in text for address in person.addresses)
+def mentions(content: bytes, person: SearchedPerson) -> bool:
+    """Return whether a file that can't be read as rows names a person, in whatever encoding, packed or not."""
+    return any(person.in_cells(_CELLS.split(line)) for text in texts(content) for line in text.splitlines())
 
 
 def _without_repetitions(rows: Sequence[Row]) -> list[Row]:

@@ -1,6 +1,8 @@
 """The content of files without erased people."""
 
+import gzip
 import io
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.erasure import Erasure, ErasureKey
 from campaign_sync.erasure.redacted_content import (
     Note,
@@ -21,6 +24,7 @@ from campaign_sync.erasure.redacted_content import (
     replace_subjects,
 )
 from campaign_sync.erasure.subjects import ErasedSubjects
+from campaign_sync.inquiry.person_data import SearchedPerson, mentions
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
 from campaign_sync.storage.files import FileStorageError
 
@@ -149,18 +153,43 @@ def test_a_row_as_received_keeps_its_times_and_numbers() -> None:
     assert redact_csv(redacted.content, SUBJECTS, ()) is None
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16", "utf-16-be"])
-def test_a_file_that_cant_be_read_keeps_the_lines_of_others(encoding: str) -> None:
-    line = f"{GONE};Zyxwutz;4711;2026-11-27\r\n"
+ENCODINGS = ("utf-8", "latin-1", "cp850", "mac-roman", "utf-16", "utf-16-be", "utf-32", "utf-32-be")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("kept_bytes", [None, 0, 5], ids=["plain", "packed", "cut off"])
+def test_a_file_that_cant_be_read_keeps_the_lines_of_others(encoding: str, kept_bytes: int | None) -> None:
+    line = f"{GONE};Zyxwutz;4711;2026-11-27;bo@example.org\r\n"
+    of_record = "contact;4711;Zyxwutz\r\n"
     others = "anna@example.org;Anna;4711;2026-11-27\r\n"
-    content = (others + line + others).encode(encoding)
+    text = others + line + others + of_record
+    content = text.encode(encoding)
+    if kept_bytes is not None:
+        content = gzip.compress(content)
+        content = content[: len(content) - kept_bytes]
     redacted = redact_raw(content, SUBJECTS)
 
     assert redacted is not None
-    text = redacted.content.decode(encoding)
-    assert text.splitlines(keepends=True)[::2] == [others, others]
-    assert "xxxxxxx;xxxx;2026-11-27" in text
+    assert sorted(line for line, _ in redacted.matches) == [1, 3]
+    plain = redacted.content
+    if kept_bytes:
+        with pytest.raises(EOFError):
+            gzip.decompress(plain)
+        plain = zlib.decompressobj(wbits=31).decompress(plain)
+    elif kept_bytes == 0:
+        plain = gzip.decompress(plain)
+    token = SUBJECTS.token_of_address(GONE)
+    assert plain.decode(encoding) == (
+        f"{others}{token};xxxxxxx;xxxx;2026-11-27;bo@example.org\r\n{others}xxxxxxx;xxxx;xxxxxxx\r\n"
+    )
     assert redact_raw(redacted.content, SUBJECTS) is None
+
+    asked = SearchedPerson(frozenset([STORED]), frozenset(), by_address=True)
+    assert mentions(content, asked)
+    assert not mentions(redacted.content, asked)
+    by_record = SearchedPerson(frozenset(), frozenset([Entity(EntityType.CONTACT, "4711")]), by_address=False)
+    assert mentions(content, by_record)
+    assert not mentions(redacted.content, by_record)
 
 
 @given(st.binary(max_size=200))

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from campaign_sync.config import FeedbackSettings
 from campaign_sync.crm.mirror.adapter import MirrorCrm
+from campaign_sync.delivered_files.raw_text import hide_people
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.erasure import Erasure, is_token
@@ -17,7 +18,7 @@ from campaign_sync.domain.feedback_rows import Layout, parse_rows
 from campaign_sync.domain.rejection import Reason
 from campaign_sync.domain.suppression import Suppressed
 from campaign_sync.feedback.current_suppression import current_suppression
-from campaign_sync.feedback.erased_feedback import hide_rows, hide_text
+from campaign_sync.feedback.erased_feedback import hide_rows
 from campaign_sync.feedback.pending_feedback import PendingFeedback
 from campaign_sync.feedback.vendor_opt_outs import VendorOptOuts
 from campaign_sync.feedback.write_back import FeedbackWriteBack, WriteBackSummary
@@ -172,4 +173,4 @@ def test_raw_rows_have_a_token_and_nothing_that_is_not_read_and_are_read_as_befo
     assert [row.address for row in after.rows] == [token, OTHER]
     assert [row.category for row in after.rows] == [row.category for row in before.rows] == ["hard", "hard"]
     raw = f"\xff;{ADDRESS};<ANNA@example.org>,{OTHER}".encode("latin-1")
-    assert hide_text(raw, erased) == f"\xff;{token};<{token}>,{OTHER}".encode("latin-1")
+    assert hide_people(raw, erased).content == f"\xff;{token};<{token}>,{OTHER}".encode("latin-1")

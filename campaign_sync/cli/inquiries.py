@@ -43,8 +43,8 @@ def find_inquiries(configuration: Configuration, who: str | None, days: int) -> 
 
     Args:
         configuration: of everything.
-        who: the only person of interest: an address or a record, spelled as it was asked for. None for all inquiries
-            and accepted exceptions.
+        who: the only person of interest: an address in any spelling, or a record, whichever it was asked for by.
+            None for all inquiries and accepted exceptions.
         days: how many days.
 
     Raises:

@@ -30,7 +30,7 @@ class Entity(NamedTuple):
     def parse(cls, text: str) -> Self | None:
         """Return the record with this text form; None if `text` has no known kind. Ids may contain colons."""
         kind, _, entity_id = text.strip().partition(":")
-        return cls.from_parts(kind, entity_id)
+        return cls.from_parts(kind, entity_id.strip())
 
     @classmethod
     def from_parts(cls, kind: str | None, entity_id: str | None) -> Self | None:

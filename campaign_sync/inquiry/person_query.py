@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from campaign_sync.crm.address_key import address_key
-from campaign_sync.domain.address import InvalidAddressError, normalize_address
+from campaign_sync.domain.address import InvalidAddressError, former_recipient_id, normalize_address
 from campaign_sync.domain.entity import Entity
 from campaign_sync.inquiry.errors import InvalidPersonError, UnknownPersonError
 
@@ -28,7 +28,7 @@ class PersonQuery:
         if entity:
             return cls(text, None, entity)
         # Even what can't be an address: it may be all that the CRM has, and the reason why the person is in no list.
-        address = address_key(text)
+        address = address_key(text) or former_recipient_id(text)
         if not address or "@" not in address:
             raise InvalidPersonError(
                 "WHO is neither an e-mail address nor a record of the CRM; write it like contact:4711"

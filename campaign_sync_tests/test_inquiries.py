@@ -1,4 +1,4 @@
-"""`campaign-sync inquiries WHO`: the same person is found however the question was written."""
+"""`campaign-sync inquiries WHO`: the same person has all inquiries, however they were written."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,5 +26,5 @@ def test_every_spelling_finds_the_questions_of_every_other(spellings: Sequence[s
             record_inquiry(state, str(command), PersonQuery.parse(spelling))
         record_inquiry(state, "other", PersonQuery.parse("bo@example.org"))
         for spelling in spellings:
-            found = state.inquiries.about([PersonQuery.parse(spelling).subject])
-            assert {entry.command for entry in found} == {str(command) for command in range(len(spellings))}
+            entries = state.inquiries.about([PersonQuery.parse(spelling).subject])
+            assert {entry.command for entry in entries} == {str(command) for command in range(len(spellings))}

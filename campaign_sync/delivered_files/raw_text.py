@@ -69,12 +69,12 @@ def hide_people(content: bytes, erased: Erased) -> HiddenText:
         end = len(plain) - len(plain) % width
         text = _decoded(plain[:end], encoding, errors)
         lines = text.splitlines(keepends=True) if text else []
-        found = [(number, token) for number, line in enumerate(lines) if (token := _first_token(line, erased))]
-        for number, _ in found:
+        named = [(number, token) for number, line in enumerate(lines) if (token := _first_token(line, erased))]
+        for number, _ in named:
             lines[number] = _hidden_line(lines[number], erased)
-        if found:
+        if named:
             plain = "".join(lines).encode(encoding, errors) + plain[end:]
-            tokens += found
+            tokens += named
     if not tokens:
         return HiddenText(content, ())
     if content.startswith(GZIP_MAGIC):

@@ -33,7 +33,7 @@ class Contestant:
         commands = (["uv", "sync", "--quiet", "--compile-bytecode"], ["uv", "python", "find"])
         try:
             *_, path = [
-                subprocess.run([*command, "--script", script], check=True, stdout=subprocess.PIPE, text=True).stdout
+                subprocess.run([*command, "--script", script], check=True, capture_output=True, text=True).stdout
                 for command in commands
             ]
         except (OSError, subprocess.CalledProcessError):

@@ -34,6 +34,8 @@ _FURTHER = {
 }
 """With the technical fields and three names: 15 attributes, each from a column of its own."""
 
+LIST_ATTRIBUTES = (*ATTRIBUTES, *_FURTHER)
+
 _MORE_COLUMNS = ("street", "customer_number")
 """Columns of contacts that the contract's table doesn't have."""
 
@@ -109,7 +111,7 @@ def installation(rows: int, database: str = "sqlite") -> Iterator[MeasuredRig]:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="campaign-sync-benchmark-")))
         vendor = stack.enter_context(closing(VendorState(folder / "vendor.db")))
         vendor.add_mandator(NORD, ENVIRONMENT["USERNAME_OF_BOTH"], ENVIRONMENT["PASSWORD_OF_BOTH"])
-        vendor.add_list(NORD, NEWSLETTER, "Newsletter", [*ATTRIBUTES, *_FURTHER])
+        vendor.add_list(NORD, NEWSLETTER, "Newsletter", LIST_ATTRIBUTES)
         crm_url, state_url = (
             f"sqlite:///{folder / file}" if database == "sqlite" else stack.enter_context(databases.fresh_database())
             for file in ("crm.db", "state.db")

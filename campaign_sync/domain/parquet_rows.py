@@ -41,11 +41,16 @@ class ParquetRows:
                 writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
         return cls(output.getvalue())
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self._file.schema_arrow.names)
+
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
 
     def __contains__(self, column: str) -> bool:
-        return column in self._file.schema_arrow.names
+        return column in self.columns
 
     @overload
     def __getitem__(self, columns: str) -> "pd.Series[Any]": ...
@@ -62,10 +67,9 @@ class ParquetRows:
         Raises:
             ValueError: a column is missing.
         """
-        names = self._file.schema_arrow.names
-        if lacking := set(columns or ()).difference(names):
+        names = self.columns if columns is None else list(columns)
+        if lacking := set(names).difference(self.columns):
             raise ValueError(f"the rows have no column {', '.join(sorted(lacking))}")
-        names = names if columns is None else list(columns)
         if len(self) <= _FEW_ROWS:
             whole: pd.DataFrame = self._file.read(names).to_pandas()[names]
             return whole

@@ -58,7 +58,7 @@ class KnownRows:
 
 def fingerprint(digests: RowDigests) -> str:
     """Return the SHA-256 of the sorted digests, which is equal for equal multisets of rows in any order."""
-    return hashlib.sha256(np.sort(digests).tobytes()).hexdigest()
+    return hashlib.sha256(np.sort(digests).view(np.uint8).data).hexdigest()
 
 
 def column_chunks(frame: pd.DataFrame, columns: Sequence[str], rows: int) -> Iterator[list[pa.Array]]:

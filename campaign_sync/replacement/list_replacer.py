@@ -133,6 +133,7 @@ class ListReplacer:
             writer = ListWriter(settings, self.vendor, steps, lock)
             on_rows = rows_of(settings, "fill", len(preflight.rows))
             codes = writer.carry_out(preflight.plan, preflight.rows, batches, on_rows, resuming=unfinished is not None)
+            del batches  # room to read the list back
             return self._finish(entry, preflight, writer, codes, self.now() - begun)
         except BaseException as error:
             self._record_failure(entry, error)

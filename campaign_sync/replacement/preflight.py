@@ -22,6 +22,7 @@ from campaign_sync.domain.row_digests import RowDigests, fingerprint, row_digest
 from campaign_sync.domain.selection import rejections
 from campaign_sync.domain.shared_texts import filter_rows
 from campaign_sync.domain.size_limits import ApprovedSize, change_violations
+from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS
 from campaign_sync.feedback.freshness import vendor_time
 from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.replacement.applied_plan import AppliedPlan, check_contents, check_recorded_changes
@@ -212,7 +213,7 @@ class Preflight:
             )
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
-        snapshot = self.frames.read_frame(stored.file, stored.digest)
+        snapshot = self.frames.read_frame(stored.file, stored.digest, without=EVIDENCE_COLUMNS)
         with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
             in_crm = self.compare_with_crm(crm, settings, snapshot, record, inherited)
             if stored.plan_id:  # what a run selects is free of who is excluded a moment before

@@ -51,7 +51,7 @@ from campaign_sync.replacement.mailing_interlock import MAILING_TYPES
 from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.reports.publication import FOLDER as REPORTS
 from campaign_sync.storage.database import READY, probe_database
-from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.private_files import open_to_others
 from campaign_sync.storage.state import State
@@ -232,7 +232,11 @@ def _check_old_versions(files: FileStorage, findings: _Findings) -> None:
     """Say how long a store keeps files that were replaced or removed, as far as it says so."""
     if files.keeps_unknown_versions:
         findings.add("storage.frames", None, "whether this store keeps removed files isn't asked: docs/security.md")
-    old = files.old_versions()
+    try:
+        old = files.old_versions()
+    except FileStorageError as error:
+        findings.add("storage.frames", None, error.message)
+        return
     if old and old.unlimited:
         findings.add("storage.frames", None, f"the bucket keeps what is removed, and {old.remedy}: docs/security.md")
     elif old:

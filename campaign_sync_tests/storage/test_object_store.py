@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from upath import UPath
 
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.object_versions import days_kept
@@ -105,6 +106,17 @@ def test_old_versions_are_counted_where_people_are(s3: dict[str, str]) -> None:
     old = files.old_versions()
     assert old is not None
     assert (old.problem, old.limit) == (None, "its lifecycle rules remove old versions after 30 days")
+
+
+def test_the_permissions_are_named_that_show_what_a_bucket_keeps(
+    s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: UPath) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr("campaign_sync.storage.files.find_old_versions", refuse)
+    with pytest.raises(FileStorageError, match=r"allow s3:GetBucketVersioning, s3:ListBucketVersions, "):
+        FileStorage(Bucket(s3).url).old_versions()
 
 
 def test_locked_versions_are_named(s3: dict[str, str]) -> None:

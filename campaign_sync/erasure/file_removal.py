@@ -84,6 +84,8 @@ class FileRemoval:
     now: datetime
     on_file: OnFile = lambda *_: None
     """Receives the place, how many of its files were searched, and how many there are."""
+    hindrance: Callable[[], str | None] = lambda: None
+    """Returns why no further file may be searched; None while it may."""
 
     def all(self) -> Iterator[PlaceOutcome]:
         """Yield what was done in each place."""
@@ -111,8 +113,11 @@ class FileRemoval:
         return outcome
 
     def _counted(self, outcome: PlaceOutcome, names: Sequence[str]) -> Iterator[str]:
-        """Yield names, and report each that is done."""
+        """Yield names, and report each that is done; if there is a hindrance, it is the problem of the others."""
         for number, name in enumerate(names, 1):
+            if hindrance := self.hindrance():
+                outcome.problem = outcome.problem or hindrance
+                return
             yield name
             self.on_file(outcome.place, number, len(names))
 

@@ -2,9 +2,9 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -34,13 +34,38 @@ from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.erased_rows import SubjectLookup
 from campaign_sync.storage.erasure_places import RecordedPlace
 from campaign_sync.storage.files import FileStorage, FileStorageError, is_s3
-from campaign_sync.storage.locks import ListLock
+from campaign_sync.storage.locks import ListLock, boot_clock
 from campaign_sync.storage.redactions import ChangedList
 from campaign_sync.storage.state import State
 
 log = logging.getLogger(__name__)
 
+MAX_DELAY = timedelta(minutes=10)
+"""How long a run waits for the search of files. It would fail after `storage.locks.PATIENCE`."""
+
 _CLEARED = (SNAPSHOTS, FEEDBACK, RESPONSES, LAST_RUN, SENT_PEOPLE, UNFINISHED, STATE, CRM_COPIES)
+
+
+class _Turn:
+    """Ends when runs have waited for the removal for long enough."""
+
+    def __init__(self, running: Callable[[], Collection[str]]) -> None:
+        self._running = running
+        self._waiting_since: float | None = None
+        self._hindrance: str | None = None
+
+    def hindrance(self) -> str | None:
+        """Return why the removal has to go on another time; None as long as it is its turn."""
+        if self._hindrance is None and (waiting := self._running()):
+            self._waiting_since = self._waiting_since or boot_clock()
+            if boot_clock() - self._waiting_since >= MAX_DELAY.total_seconds():
+                self._hindrance = (
+                    f"not all files were searched, as runs began ({', '.join(waiting)}); it is tried again every day, "
+                    "or with `campaign-sync erase --retry` when none is planned"
+                )
+        elif not self._hindrance:
+            self._waiting_since = None
+        return self._hindrance
 
 
 @dataclass(frozen=True)
@@ -62,7 +87,8 @@ class Removal:
     """Removes the people of all pending erasures from all places. Each attempt does what it can.
 
     Nothing is touched while runs, plans or inquiries are under way: they read these files, and write others. Those that
-    begin meanwhile wait for the end, and so does another removal. From the moment on that an erasure is recorded the
+    begin meanwhile wait for the end, or until `MAX_DELAY`: then the files not yet searched stay pending. So does
+    another removal. From the moment on that an erasure is recorded the
     person is suppressed, whatever is pending.
 
     Args:
@@ -137,7 +163,8 @@ class Removal:
             yield from (PlaceOutcome(place, problem=problem) for place in _CLEARED)
             return
         subjects = ErasedSubjects(key, pending)
-        files = FileRemoval(self.files, self.state, subjects, self._kept_words, now, self.on_file)
+        turn = _Turn(self._running)
+        files = FileRemoval(self.files, self.state, subjects, self._kept_words, now, self.on_file, turn.hindrance)
         for outcome in chain(files.all(), self._others(key, subjects, pending)):
             yield outcome
             lock.require()

@@ -17,6 +17,7 @@ from dagster._core.instance.ref import InstanceRef
 from sqlalchemy import delete
 
 from campaign_sync.crm.sql import schema
+from campaign_sync.erasure import removal
 from campaign_sync.erasure.file_removal import FileRemoval
 from campaign_sync.erasure.places import PlaceOutcome, PlaceState
 from campaign_sync.erasure.removal import Removal
@@ -168,7 +169,7 @@ for _ in range(2):
 """
 
 
-def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal(
+def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal_but_not_for_long(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation.day()
@@ -207,14 +208,17 @@ def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal(
 
         first, said = FileRemoval.all, list[str]()
 
-        def begin_plan(removal: FileRemoval) -> Iterator[PlaceOutcome]:
+        def begin_plan(files: FileRemoval) -> Iterator[PlaceOutcome]:
             go_on()
             said.append(line())
-            return first(removal)
+            return first(files)
 
         monkeypatch.setattr(FileRemoval, "all", begin_plan)
+        monkeypatch.setattr(removal, "MAX_DELAY", timedelta(0))
         with open_state(configuration) as state:
-            Removal(configuration, state, FileStorage(configuration.storage.frames)).attempt()
+            (report,) = Removal(configuration, state, FileStorage(configuration.storage.frames)).attempt()
+        notes = {place.place: place.note or "" for place in report.places if place.state is PlaceState.PENDING}
+        assert "not all files were searched, as runs began (plan " in notes["snapshots and plans"]
         assert said == ["waiting until run erase has removed erased people from the files"]
         assert line() == "computed"
         go_on()
@@ -222,6 +226,8 @@ def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal(
         go_on()
     assert plans.returncode == 0
     assert leftovers(installation.folder, TEXTS) == []
+    places = erase(installation, "--retry", exit_code=3)
+    assert {place for place in places if places[place]["state"] == "pending"} == {"list nord/newsletter"}
 
 
 class _Killed(BaseException):

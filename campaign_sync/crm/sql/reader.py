@@ -37,6 +37,7 @@ from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine, UserD
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.arrow_columns import (
     Columns,
+    StoredText,
     concat_rows,
     group_starts,
     postgresql_columns,
@@ -99,7 +100,10 @@ class SqlReader:
                     infos = inspect(self.connection).get_columns(bare, schema=schema or None)
                 except NoSuchTableError:
                     raise CrmError(f"the CRM has no table or view {name}, which {named_by} asks for") from None
-            columns = [column(info["name"], self._type(info["type"])) for info in infos]
+            stores = self._stores_rows(schema, bare)
+            columns = [
+                column(info["name"], self._type(info["type"], stores and "computed" not in info)) for info in infos
+            ]
             self._tables[name] = table(bare, *columns, schema=schema or None)
         return self._tables[name]
 
@@ -257,8 +261,18 @@ class SqlReader:
             return true()
         return or_(first < "!", first > "\x7f", last < "!", last > "~")
 
-    def _type(self, declared: TypeEngine[Any]) -> TypeEngine[Any]:
-        return _AsStored(declared) if self.dialect == "sqlite" else declared
+    def _stores_rows(self, schema: str, bare: str) -> bool:
+        """Return whether this is a table of SQLite's with a page of its own: neither a view, nor virtual."""
+        if self.dialect != "sqlite":
+            return False
+        stored = table("sqlite_master", column("name"), column("rootpage"), schema=schema or "main")
+        named = stored.c.name.collate("NOCASE") == bare
+        return bool(self.connection.execute(select(stored.c.rootpage).where(named, stored.c.rootpage > 0)).all())
+
+    def _type(self, declared: TypeEngine[Any], is_stored: bool) -> TypeEngine[Any]:
+        if self.dialect != "sqlite":
+            return declared
+        return StoredText() if is_stored and isinstance(declared, String) else _AsStored(declared)
 
     @cached_property
     def _blanks(self) -> str:

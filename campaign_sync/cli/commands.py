@@ -37,6 +37,7 @@ from campaign_sync.config import (
 from campaign_sync.distribution import manual_page
 from campaign_sync.domain.message import Language
 from campaign_sync.extras import PACKAGE
+from campaign_sync.garbage import kept_for_ever
 
 app = CommandGroup(
     help="Copies CRM reports and marketing lists into Optimizely Campaign recipient lists, in full, with a proof.",
@@ -113,9 +114,10 @@ def run(
             raise CommandError(
                 f"{option} needs a reason, and the lists it is for, by their full names: --list LIST {option} REASON"
             )
-    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.next_steps import NextSteps
-    from campaign_sync.cli.run import run_daily_replacement
+    with kept_for_ever():
+        from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+        from campaign_sync.cli.next_steps import NextSteps
+        from campaign_sync.cli.run import run_daily_replacement
 
     refuse_other_revision(configuration)
     console = console_for(as_json)
@@ -158,9 +160,10 @@ def replay(
     """Refill a list from a proven snapshot without people suppressed since, after the same checks as every day."""
     configuration = load_configuration(whole=False)
     require_lists(configuration, mandator, [name])
-    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.next_steps import NextSteps
-    from campaign_sync.cli.run import replay as replay_snapshot
+    with kept_for_ever():
+        from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+        from campaign_sync.cli.next_steps import NextSteps
+        from campaign_sync.cli.run import replay as replay_snapshot
 
     refuse_other_revision(configuration)
     next_steps = NextSteps.for_instance(f"campaign-sync replay {mandator} {name}")
@@ -179,10 +182,11 @@ def apply(
 ) -> None:
     """Replace a list by exactly the rows of a stored plan, without people who left since, if it is what it was then."""
     configuration = load_configuration(whole=False)
-    from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
-    from campaign_sync.cli.next_steps import NextSteps
-    from campaign_sync.cli.plan_choice import stored_plan
-    from campaign_sync.cli.run import apply_plan
+    with kept_for_ever():
+        from campaign_sync.cli.dagster_instance import EMBEDDED_HOME, use_instance
+        from campaign_sync.cli.next_steps import NextSteps
+        from campaign_sync.cli.plan_choice import stored_plan
+        from campaign_sync.cli.run import apply_plan
 
     refuse_other_revision(configuration)
     stored = stored_plan(configuration, plan)

@@ -13,6 +13,7 @@ from campaign_sync.cli.error_handling import SOMETHING_FAILED, CommandError
 from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.progress_bar import live_progress
 from campaign_sync.config import Configuration, ConfigurationError, unavailable_secrets
+from campaign_sync.garbage import kept_for_ever
 from campaign_sync.orchestration.code_location import build_definitions
 from campaign_sync.orchestration.daily_replacement import daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs
@@ -45,7 +46,8 @@ def execute_in_process(
     if missing := unavailable_secrets(configuration.mandators[mandator]):
         raise ConfigurationError(missing)
     job_name = daily_job_name(mandator, prefix=configuration.prefix)
-    job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(job_name)
+    with kept_for_ever():
+        job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(job_name)
     with (
         State(configuration.storage.state_url.get_secret_value()) as state,
         _only_run(configuration, instance, state, mandator, run_id, next_steps),

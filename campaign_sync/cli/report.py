@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -21,6 +22,9 @@ from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage, FileStorageError
 from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 def write_report(
@@ -48,21 +52,25 @@ def write_report(
         _print(console, address)
 
 
-def report_after_run(configuration: Configuration, mandator: str, run_id: str, console: Console) -> str | None:
+def report_after_run(
+    configuration: Configuration, mandator: str, run_id: str, console: Console, instance: "dg.DagsterInstance"
+) -> str | None:
     """Write the report at the end of a run, print and return where it is, and link it on the run's page.
 
     If that fails, the reason is printed; the outcome of the run isn't affected.
     """
     if not configuration.reports.languages:
         return None
+    from campaign_sync.orchestration.assets.report import REPORT_TAG
+
     address = None
     try:
         frames = FileStorage(configuration.storage.frames)
-        report = _gather(configuration, mandator, frames)
+        report = _gather(configuration, mandator, frames, instance)
         addresses = publish(report, mandator, configuration.reports, frames)
         address = next(iter(addresses.values()))
         _print(console, f"report: {address}")
-        _tag(run_id, address)
+        instance.add_run_tags(run_id, {REPORT_TAG: address})
         link, now = report_link(configuration, mandator, addresses), datetime.now(UTC)
         with State(configuration.storage.state_url.get_secret_value()) as state:
             if problem := mail_report(report, mandator, configuration, state, link, now):
@@ -75,29 +83,22 @@ def report_after_run(configuration: Configuration, mandator: str, run_id: str, c
     return address
 
 
-def _tag(run_id: str, address: str) -> None:
-    import dagster as dg
-
-    from campaign_sync.orchestration.assets.report import REPORT_TAG
-
-    with dg.DagsterInstance.get() as instance:
-        instance.add_run_tags(run_id, {REPORT_TAG: address})
-
-
-def _gather(configuration: Configuration, mandator: str, frames: FileStorage) -> Report:
+def _gather(
+    configuration: Configuration, mandator: str, frames: FileStorage, opened: "dg.DagsterInstance | None" = None
+) -> Report:
     # Imports Dagster, which `campaign-sync report --help` needn't wait for.
     from campaign_sync.cli.dagster_instance import known_attempts, known_day
     from campaign_sync.orchestration.mandator_days import reported_day
 
-    attempts = known_attempts(configuration, mandator)
-    with ExitStack() as opened:
+    attempts = known_attempts(configuration, mandator, opened)
+    with ExitStack() as connections:
         mailings = scheduled_mailings(
             configuration.mandators[mandator],
             (attempts or {}).values(),
-            lambda: opened.enter_context(connect_mandator(configuration, mandator)),
+            lambda: connections.enter_context(connect_mandator(configuration, mandator)),
         )
     with open_state(configuration) as state:
-        unfinished_day = reported_day(known_day(configuration, mandator, state))
+        unfinished_day = reported_day(known_day(configuration, mandator, state, opened))
         return gather(configuration, mandator, state, frames, datetime.now(UTC), attempts, unfinished_day, mailings)
 
 

@@ -186,10 +186,11 @@ def _run(
         else:
             result = execute_by_daemon(instance, configuration, mandator, assets, console, run_id=run_id, tags=tags)
             attempts = result.attempts
-    return _print_outcome(configuration, mandator, names, console, next_steps, result, attempts)
+        return _print_outcome(instance, configuration, mandator, names, console, next_steps, result, attempts)
 
 
 def _print_outcome(
+    instance: dg.DagsterInstance,
     configuration: Configuration,
     mandator: str,
     names: Sequence[str],
@@ -223,7 +224,7 @@ def _print_outcome(
         raise KeyboardInterrupt
     report = None
     if outcomes:  # else the state can't be read, which has been printed
-        report = report_after_run(configuration, mandator, attempts[-1], console)
+        report = report_after_run(configuration, mandator, attempts[-1], console, instance)
     proven = result.success and bool(outcomes) and all(outcome.proven for outcome in outcomes)
     if not proven and not found_problems:
         found_problems.append(f"the run failed, and none of its steps says why; {next_steps.ui} shows the run's page")

@@ -16,18 +16,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from campaign_sync.cli import main
-from campaign_sync.cli.report import report_after_run
-from campaign_sync.domain.asset_names import AssetName
-from campaign_sync.optimizely.transport import Transport
-from campaign_sync.orchestration.errors import translate_errors
-from campaign_sync.orchestration.io_manager import ParquetIOManager
-from campaign_sync.replacement.list_writer import ListWriter, prepare
-from campaign_sync.replacement.live_suppression import live_vendor_suppression
-from campaign_sync.replacement.preflight import Preflight
-from campaign_sync.replacement.proof import prove
-from campaign_sync.replacement.read_back import read_back
-from campaign_sync.replacement.verification import sweep_and_verify
+from campaign_sync.garbage import kept_for_ever
+
+with kept_for_ever():  # as the product imports its modules
+    from campaign_sync.cli import main
+    from campaign_sync.cli.report import report_after_run
+    from campaign_sync.domain.asset_names import AssetName
+    from campaign_sync.optimizely.transport import Transport
+    from campaign_sync.orchestration.errors import translate_errors
+    from campaign_sync.orchestration.io_manager import ParquetIOManager
+    from campaign_sync.replacement.list_writer import ListWriter, prepare
+    from campaign_sync.replacement.live_suppression import live_vendor_suppression
+    from campaign_sync.replacement.preflight import Preflight
+    from campaign_sync.replacement.proof import prove
+    from campaign_sync.replacement.read_back import read_back
+    from campaign_sync.replacement.verification import sweep_and_verify
 
 READ_BACK = "read back, proof"
 PARTS = (
@@ -181,8 +184,9 @@ def _items_within(context: Callable[[], AbstractContextManager[None]], items: It
 
 def measure(clock: Clock) -> None:
     """Wrap the functions of the product with the clock."""
-    importlib.import_module("campaign_sync.orchestration.code_location")
-    importlib.import_module("campaign_sync.cli.run")
+    with kept_for_ever():
+        importlib.import_module("campaign_sync.orchestration.code_location")
+        importlib.import_module("campaign_sync.cli.run")
 
     def asset_part(path: Sequence[str], parts: Mapping[str, str]) -> AbstractContextManager[None]:
         return clock.part(parts.get(AssetName.parse(path).kind, REST))

@@ -161,14 +161,34 @@ def test_without_languages_there_are_no_reports(installation: Installation) -> N
     daily = installation.definitions.resolve_job_def(daily_job_name("nord"))
     assert dg.AssetKey(["nord", "report"]) not in daily.asset_layer.selected_asset_keys
     out = io.StringIO()
-    report_after_run(configuration, "nord", "run", Console(file=out))
+    with dg.DagsterInstance.ephemeral() as instance:
+        report_after_run(configuration, "nord", "run", Console(file=out), instance)
     assert not out.getvalue()
+
+
+def test_the_report_after_a_run_is_made_and_tagged_with_the_instance_of_the_run(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = installation.definitions.resolve_job_def(daily_job_name("nord"))
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.create_run_for_job(job, tags={MANDATOR_TAG: "nord", PLANNED_FOR: datetime.now(UTC).isoformat()})
+        monkeypatch.delattr(dg.DagsterInstance, "get")  # opening it again takes as long as twenty events
+        out = io.StringIO()
+        address = report_after_run(installation.configuration, "nord", run.run_id, Console(file=out), instance)
+
+        assert address is not None
+        assert "".join(out.getvalue().split()) == f"report:{address}"
+        tagged = instance.get_run_by_id(run.run_id)
+        assert tagged is not None
+        assert tagged.tags[REPORT_TAG] == address
+        assert Path(address).exists()
 
 
 def test_a_report_that_cannot_be_written_is_only_mentioned(installation: Installation) -> None:
     out = io.StringIO()
     Path(installation.settings["storage"]["frames"]).write_text("a file where the folder should be")
-    report_after_run(installation.configuration, "nord", "run", Console(file=out))
+    with dg.DagsterInstance.ephemeral() as instance:
+        report_after_run(installation.configuration, "nord", "run", Console(file=out), instance)
     assert out.getvalue().startswith("report: not written, ")
 
 

@@ -62,12 +62,17 @@ class ErasureKey:
     def __init__(self, secret: str) -> None:
         if len(secret) < KEY_LENGTH:
             raise ValueError(f"the key of erasures has at least {KEY_LENGTH} characters")
-        self._hmacs = {purpose: _derived(secret, purpose) for purpose in (*SubjectKind, "probe")}
+        self._hmacs = {purpose: _derived(secret, purpose) for purpose in (*SubjectKind, "probe", "digests")}
 
     @property
     def probe(self) -> str:
         """The hash of a constant, by which another key is recognized."""
         return self._digest("probe", "")
+
+    @property
+    def of_digests(self) -> bytes:
+        """A key of `KeyedDigests`."""
+        return self._hmacs["digests"].digest()
 
     def of_address(self, address: str) -> str:
         """Return the hash of a recipient id, as `domain.address` normalizes it."""

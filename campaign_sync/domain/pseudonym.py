@@ -26,9 +26,3 @@ class Pseudonyms:
         keyed = self._hmac.copy()
         keyed.update(f"\0{purpose}".encode())
         return base64.b64encode(keyed.digest()[:12]).decode()
-
-    def keyed_digest(self, digest: str) -> str:
-        """Return what replaces a digest from which a person could be guessed: 64 hexadecimal characters."""
-        keyed = self._hmac.copy()
-        keyed.update(f"\0digest {digest}".encode())
-        return keyed.hexdigest()

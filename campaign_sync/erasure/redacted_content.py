@@ -18,7 +18,7 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.erasure import Erasure
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.csv_rows import CsvRows, csv_rows
-from campaign_sync.storage.files import FileStorageError
+from campaign_sync.storage.files import FileStorageError, salted
 
 REDACTIONS = b"campaign_sync.redactions"
 """The key of a frame's metadata that says which file it replaces, after which erasures."""
@@ -74,7 +74,7 @@ def redact_frame(content: bytes, subjects: ErasedSubjects) -> RedactedContent | 
     stays[[position for position, _ in matches]] = False
 
     def write(note: Note | None) -> bytes:
-        kept = file.read().filter(pa.array(stays))
+        kept = salted(file.read().filter(pa.array(stays)))
         if note:
             notes = json.dumps([*redaction_notes(content), note])
             kept = kept.replace_schema_metadata({**(kept.schema.metadata or {}), REDACTIONS: notes})

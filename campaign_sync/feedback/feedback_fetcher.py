@@ -107,8 +107,8 @@ class FeedbackFetcher:
             digest, count = hashlib.sha256(content).hexdigest(), None
         else:
             digest, count = rows.digest(), len(rows)
-        delivery = Delivery(file.name, file.modified_at, file.size, digest)
-        earlier = self._delivered_before(reader, delivery, count)
+        delivery = Delivery(file.name, file.modified_at, file.size, self.state.digests.of(digest))
+        earlier = self._delivered_before(reader, file.name, digest, count)
         if earlier:
             self.state.feedback_imports.add_repeated(self.mandator, reader, delivery, earlier)
             return None
@@ -120,7 +120,7 @@ class FeedbackFetcher:
         kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
         return self._note(reader, window, len(salvaged.rows) + salvaged.unread, kept, delivery)
 
-    def _delivered_before(self, reader: str, delivery: Delivery, rows: int | None) -> str | None:
+    def _delivered_before(self, reader: str, name: str, digest: str, rows: int | None) -> str | None:
         """Return the import of an earlier delivery of the same content; `rows` is None where that can't be read.
 
         An empty file, or one of a reader without times, doesn't show when it was made. It counts as a new delivery
@@ -128,10 +128,16 @@ class FeedbackFetcher:
         """
         earlier = self.state.feedback_imports.deliveries(self.mandator, reader)
         if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
-            earlier = [(import_id, delivered) for import_id, delivered in earlier if delivered.name == delivery.name][
-                -1:
-            ]
-        return next((import_id for import_id, delivered in earlier if delivered.digest == delivery.digest), None)
+            earlier = [(import_id, delivered) for import_id, delivered in earlier if delivered.name == name][-1:]
+        are_equal = self.state.digests.are_equal
+        return next(
+            (
+                import_id
+                for import_id, delivered in earlier
+                if delivered.digest is not None and are_equal(delivered.digest, digest)
+            ),
+            None,
+        )
 
     def _forget_lost(self, reader: str, available: Collection[str]) -> None:
         """Forget imports whose stored file got lost before the CRM had its rows, so that they are fetched again.

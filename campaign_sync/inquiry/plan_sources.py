@@ -28,9 +28,9 @@ def open_planner(configuration: Configuration, vendor: Optimizely, *, save: bool
         ListLockedError: erased people are being removed, for too long.
         CrmError: the CRM can't be reached, or lacks what is configured.
     """
-    url, files = configuration.storage.state_url.get_secret_value(), FileStorage(configuration.storage.frames)
+    files = FileStorage(configuration.storage.frames)
     with ExitStack() as opened:
-        store = PlanStore(opened.enter_context(State(url)), files) if save else None
+        store = PlanStore(opened.enter_context(open_state(configuration)), files) if save else None
         state = opened.enter_context(_state(configuration))
         opened.enter_context(state.heartbeats.keep_alive(f"plan {uuid4()}"))
         accepts = configuration.crm.undated_regrant == "accept"

@@ -73,7 +73,7 @@ class PlanStore:
                 proof_id=planned.proof_id,
                 planned_at=now,
                 in_list=planned.in_list,
-                contents_digest=planned.contents_digest,
+                contents_digest=planned.contents_digest and self.state.digests.of(planned.contents_digest),
                 entity_types=json.dumps(planned.sent),
                 frozen_entity_types=json.dumps(entity_counts(planned.frozen)),
                 not_utf8=planned.not_utf8,

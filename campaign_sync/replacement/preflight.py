@@ -361,8 +361,11 @@ class Preflight:
     ) -> CheckOutcome:
         """Check that the list holds what it did when the plan was made."""
         in_list = self.vendor.recipients.count(settings.recipient_list_id)
-        is_compared = applied.plan.contents_digest is not None and in_list == applied.plan.in_list
-        return check_contents(applied, in_list, fingerprint(read().digests) if is_compared else None)
+        planned = applied.plan.contents_digest
+        is_unchanged: bool | None = True
+        if planned is not None and in_list == applied.plan.in_list:
+            is_unchanged = self.state.digests.are_equal(planned, fingerprint(read().digests))
+        return check_contents(applied, in_list, is_unchanged=is_unchanged)
 
     def _not_utf8(self, settings: ListSettings, stored: StoredSnapshot) -> int:
         """Return how many rows the snapshot was left without for their encoding, even if it was materialized alone."""

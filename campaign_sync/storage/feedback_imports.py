@@ -77,7 +77,7 @@ class Delivery:
     modified_at: datetime
     size: int
     digest: str | None = field(default=None, compare=False)
-    """SHA-256 of its content, whatever its name and time."""
+    """SHA-256 of its content, whatever its name and time, keyed: see `KeyedDigests`."""
 
 
 class FeedbackImports(ImportWindows[FeedbackImport]):

@@ -25,7 +25,7 @@ class StoredPlan:
     in_list: int
     """How many recipients the list held."""
     contents_digest: str | None
-    """The fingerprint of what was read back of it; None where it was compared with its proof."""
+    """The fingerprint of what was read back of it, keyed; None where it was compared with its proof."""
     entity_types: str
     """JSON: how many rows would be sent, by entity type."""
     frozen_entity_types: str

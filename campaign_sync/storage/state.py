@@ -2,13 +2,17 @@
 
 import secrets
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
 from sqlalchemy import select
 
+from campaign_sync.domain.erasure import ErasureKey
+from campaign_sync.domain.keyed_digests import KeyedDigests
 from campaign_sync.domain.pseudonym import Pseudonyms
+from campaign_sync.errors import CampaignSyncError
 from campaign_sync.storage.blocklist import BlockedAddresses
 from campaign_sync.storage.consent_activities import ConsentActivities
 from campaign_sync.storage.consent_memory import RememberedConsents
@@ -81,7 +85,7 @@ class State:
             RevisionError: its tables belong to another version.
             StateError: it can't be opened.
         """
-        self._engine, self._remembers = open_database(url), remembers
+        self._engine, self._remembers, self._erasure_key = open_database(url), remembers, erasure_key
         self.feedback_imports = FeedbackImports(self._engine)
         self.response_imports = ResponseImports(self._engine)
         self.write_backs = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
@@ -97,7 +101,7 @@ class State:
         self.snapshots = Snapshots(self._engine)
         self.replacement_history = ReplacementHistory(self._engine)
         self.report_queries = ReportQueries(self._engine)
-        self.replacements = Replacements(self._engine, lambda digest: self.pseudonyms.keyed_digest(digest))
+        self.replacements = Replacements(self._engine, lambda digest: self.digests.of(digest))
         self.rejections = Rejections(self._engine)
         self.locks = ListLocks(self._engine)
         self.recipient_lists = RecipientListStates(self._engine)
@@ -126,6 +130,17 @@ class State:
         with self._engine.begin() as connection:
             insert_missing(connection, setting, [{"name": "pseudonym_key", "value": new}])
             return Pseudonyms(connection.execute(stored).scalar_one())
+
+    @cached_property
+    def digests(self) -> KeyedDigests:
+        """What is stored in place of digests of people's rows: by the key of erasures, where it can be read.
+
+        Those that were made before it was configured, with the key of the pseudonyms, are compared as well.
+        """
+        keys = [self.pseudonyms.derived_key("digests").encode()]
+        with suppress(CampaignSyncError, ValueError):  # what needs the key refuses by itself
+            keys = [*([ErasureKey(self._erasure_key()).of_digests] if self._erasure_key else ()), *keys]
+        return KeyedDigests(keys)
 
     def consent_memory(self, *, accept_undated: bool = False, read_only: bool = False) -> RememberedConsents:
         """Return the memory for a CRM that shows states of consents. See `RememberedConsents`.

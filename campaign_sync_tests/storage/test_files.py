@@ -90,6 +90,7 @@ def test_two_files_of_one_moment_have_different_names(tmp_path: Path) -> None:
     first, second = (frames.write_frame("snapshots", NOON, frame) for _ in range(2))
 
     assert first[0] != second[0]
+    assert first[1] != second[1], "else who guesses a row could check it with the digest"
     pd.testing.assert_frame_equal(frames.read_frame(*first), frame)
 
 

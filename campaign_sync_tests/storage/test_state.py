@@ -367,3 +367,16 @@ def test_an_open_incident_follows_the_language_that_is_configured_when_it_is_sho
         assert notice.incident == incident == state.view().open_incidents("nord")[FEEDBACK]
         assert translate(notice.incident.what, "de") == "nord/bounces ist gescheitert: “{curly}” timed out."
         assert (notice.incident.what, notice.incident.remedy) == (what, "plain")
+
+
+def test_stored_digests_are_made_with_the_key_of_erasures_and_older_ones_are_compared_with_theirs(
+    database_url: str,
+) -> None:
+    key, digest = "a key of erasures that is long enough", "a digest"
+    with State(database_url) as without, State(database_url, erasure_key=lambda: key) as state:
+        old, new = without.digests.of(digest), state.digests.of(digest)
+        assert old != new
+        assert (state.digests.are_equal(old, digest), state.digests.are_equal(new, digest)) == (True, True)
+        assert (without.digests.are_equal(old, digest), without.digests.are_equal(new, digest)) == (True, None)
+    with State(database_url, erasure_key=lambda: "short") as unusable:
+        assert unusable.digests.are_equal(old, digest)

@@ -162,14 +162,17 @@ def recipient_list_asset(
                 attempt.passes_later = GROUP_OF in context.run.tags and stopping == [FEEDBACK]
                 raise error from None
             note_rows(outcome.proof.in_list)
+            list_digest = state.open().digests.of(outcome.proof.digest)
         yield dg.MaterializeResult(
-            data_version=dg.DataVersion(outcome.proof.digest),
-            metadata=labelled({**_metadata(settings, outcome), "seconds": attempt.seconds}, settings.language),
+            data_version=dg.DataVersion(list_digest),
+            metadata=labelled(
+                {**_metadata(settings, outcome, list_digest), "seconds": attempt.seconds}, settings.language
+            ),
             check_results=[
                 in_language(result, settings.language)
                 for result in (
                     _gate(key, outcome.preflight),
-                    _proof(key, outcome),
+                    _proof(key, outcome, list_digest),
                     _rejections(key, outcome),
                 )
             ],
@@ -258,7 +261,7 @@ def _record(outcome: CheckOutcome) -> dict[str, str]:
     }
 
 
-def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult:
+def _proof(key: dg.AssetKey, outcome: ReplacementOutcome, list_digest: str) -> dg.AssetCheckResult:
     proof = outcome.proof
     return dg.AssetCheckResult(
         asset_key=key,
@@ -268,7 +271,7 @@ def _proof(key: dg.AssetKey, outcome: ReplacementOutcome) -> dg.AssetCheckResult
         metadata={
             "expected": proof.expected,
             "in list": proof.in_list,
-            "digest of the list": proof.digest,
+            "digest of the list": list_digest,
             **age_metadata(outcome.snapshot),
         },
     )
@@ -311,7 +314,7 @@ def _turned_away(outcome: ReplacementOutcome) -> dict[tuple[str, str], int]:
     return dict(counts)
 
 
-def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, Any]:
+def _metadata(settings: ListSettings, outcome: ReplacementOutcome, list_digest: str) -> dict[str, Any]:
     turned_away = _turned_away(outcome)
     refused = {reason: rows for (stage, reason), rows in turned_away.items() if stage == "vendor"}
     return {
@@ -326,7 +329,7 @@ def _metadata(settings: ListSettings, outcome: ReplacementOutcome) -> dict[str, 
         **{f"swept: {reason}": rows for reason, rows in outcome.swept.items()},
         "in list": outcome.proof.in_list,
         "proof": outcome.proof.summary,
-        "digest of the list": outcome.proof.digest,
+        "digest of the list": list_digest,
         **age_metadata(outcome.snapshot),
         "batches": sum(step.step == ADD_ALL for step in outcome.steps),
         "strategy": settings.recipient_list.strategy + (", resumed" if outcome.resumed else ""),

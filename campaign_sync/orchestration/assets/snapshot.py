@@ -161,9 +161,10 @@ def snapshot_asset(builder: AssetBuilder, settings: ListSettings, turn: Turn) ->
                     Message("{checks} of the snapshot stops the list", checks=", ".join(stopped)),
                     own=False,
                 )
+            rows_digest = database.digests.of(fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])))
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(stored.digest),
+            data_version=dg.DataVersion(rows_digest),
             metadata=labelled(
                 {
                     "dagster/row_count": len(rows),
@@ -173,7 +174,7 @@ def snapshot_asset(builder: AssetBuilder, settings: ListSettings, turn: Turn) ->
                     "snapshot": stored.id,
                     **age_metadata(stored),
                     "file": stored.file,
-                    "digest of the rows": fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])),
+                    "digest of the rows": rows_digest,
                     RECIPIENT_LIST_ID: str(settings.recipient_list_id),
                     "seconds": attempt.seconds,
                 },

@@ -18,6 +18,7 @@ from sqlalchemy.types import UserDefinedType
 from campaign_sync.crm.port import CrmError
 from campaign_sync.crm.sql.engine import stored_text
 from campaign_sync.domain.consent_columns import Numbers
+from campaign_sync.domain.suppression import Mask
 
 Column: TypeAlias = pa.Array | Sequence[Any]
 """Arrow texts (`large_string`), NULL being null; or values of any type, and bytes that aren't UTF-8."""
@@ -119,6 +120,14 @@ def values_of(column: Column) -> Sequence[Any]:
     """Return the values of a column as Python has them."""
     values: Sequence[Any] = column.to_pylist() if isinstance(column, pa.Array) else column
     return values
+
+
+def are_present(column: Column) -> Mask:
+    """Return which values of a column aren't None."""
+    if isinstance(column, pa.Array):
+        valid: Mask = column.is_valid().to_numpy(zero_copy_only=False)
+        return valid
+    return np.fromiter((value is not None for value in column), np.bool_, len(column))
 
 
 def group_starts(keys: pa.Array) -> Numbers:

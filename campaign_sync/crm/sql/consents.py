@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select
 
 from campaign_sync.crm.port import CONSENTING_COLUMNS
-from campaign_sync.crm.sql.arrow_columns import Column, group_starts, take, without_outer_blanks
+from campaign_sync.crm.sql.arrow_columns import Column, are_present, group_starts, take, without_outer_blanks
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
@@ -233,8 +233,7 @@ class ConsentReader:
 def _are_texts(values: Column) -> Mask:
     """Return which addresses are texts: one that isn't UTF-8 is none, nor is a number."""
     if isinstance(values, pa.Array):
-        valid: Mask = values.is_valid().to_numpy(zero_copy_only=False)
-        return valid
+        return are_present(values)
     return np.fromiter((isinstance(value, str) for value in values), np.bool_, len(values))
 
 

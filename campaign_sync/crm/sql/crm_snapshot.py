@@ -12,7 +12,14 @@ from sqlalchemy import Connection, select
 
 from campaign_sync.crm.address_key import address_key, people_by_address
 from campaign_sync.crm.port import SELECTION_COLUMNS, CopyTimes, CrmError, Pick
-from campaign_sync.crm.sql.arrow_columns import Column, Columns, group_starts, take, values_of, without_outer_blanks
+from campaign_sync.crm.sql.arrow_columns import (
+    Column,
+    Columns,
+    are_present,
+    group_starts,
+    take,
+    without_outer_blanks,
+)
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_counts import count_events, newest_change
 from campaign_sync.crm.sql.consent_table import (
@@ -287,7 +294,7 @@ class SqlSnapshot:
         """Return the columns of a selection, one value per entity; the rows of an entity are adjacent in `values`."""
         firsts = group_starts(values[0])
         groups = np.repeat(np.arange(len(firsts)), np.diff(firsts, append=len(values[0])))
-        with_event = np.flatnonzero([entity_id is not None for entity_id in values_of(values[_EVENT_ENTITY_ID])])
+        with_event = np.flatnonzero(are_present(values[_EVENT_ENTITY_ID]))
         events = [take(column, with_event) for column in values[_FIRST_EVENT_COLUMN:_FIRST_OWN_COLUMN]]
         decided = self._table.decisions(groups[with_event], events)
         concerned = groups[with_event[decided.rows]]

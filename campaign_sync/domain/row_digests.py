@@ -40,6 +40,11 @@ def digests_of(lines: Iterable[bytes]) -> RowDigests:
     return np.frombuffer(b"".join([hashlib.sha256(text).digest() for text in lines]), dtype=_DIGEST)
 
 
+def filter_digests(digests: RowDigests, kept: npt.NDArray[np.bool_]) -> RowDigests:
+    """Return some of the digests; all of them without a copy."""
+    return digests if kept.all() else digests[kept]
+
+
 class KnownRows:
     """A set of rows by their digests. Thread-safe."""
 

@@ -1,5 +1,7 @@
 """Frames whose columns share their memory: a text that is in every row is there once, equal columns are one."""
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
@@ -36,7 +38,7 @@ class SharedTexts:
         return alike[-1]
 
 
-def filter_rows(frame: pd.DataFrame, kept: "pd.Series[bool]") -> pd.DataFrame:
+def filter_rows(frame: pd.DataFrame, kept: npt.NDArray[np.bool_]) -> pd.DataFrame:
     """Return some rows of a frame, in the index 0, 1, …; the frame itself if it has that index and all are kept.
 
     What has no other reference is given up column by column, so that there are never two whole frames.
@@ -45,7 +47,7 @@ def filter_rows(frame: pd.DataFrame, kept: "pd.Series[bool]") -> pd.DataFrame:
         return frame
     rest, shared, columns = frame.copy(deep=False), SharedTexts(), {}
     del frame
-    mask = pyarrow.array(kept.to_numpy(dtype=bool))
+    mask = pyarrow.array(kept)
     for name in rest.columns.tolist():
         column = rest.pop(name)
         columns[name] = (

@@ -168,4 +168,4 @@ def _without_failing_rows(
         return frame, rejections(frame.head(0), Stage.SNAPSHOT, reason.head(0))
     ranked = _by_precedence(frame.loc[~kept, list(_ENTITY)], positions[~kept])
     because = reason[~kept].set_axis(positions[~kept])[ranked.index]
-    return filter_rows(frame, kept), rejections(ranked, Stage.SNAPSHOT, because)
+    return filter_rows(frame, kept.to_numpy()), rejections(ranked, Stage.SNAPSHOT, because)

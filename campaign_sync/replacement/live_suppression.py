@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from campaign_sync.crm.port import Crm, CrmSnapshot
 from campaign_sync.domain.address import usable_address
+from campaign_sync.domain.arrow_text import iter_chunks
 from campaign_sync.domain.checks import CheckOutcome
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import ConsentRef
@@ -160,7 +161,7 @@ class OptOutRecorder:
         else:
             on_list = reasons.isin([Reason.UNSUBSCRIBED.value, Reason.ON_UNSUBSCRIBE_LIST.value])
             opt_outs.record(
-                rows[RECIPIENT_ID].tolist(),
+                (recipient for chunk in iter_chunks(rows[RECIPIENT_ID]) for recipient in chunk.to_pylist()),
                 rows.loc[on_list, RECIPIENT_ID].tolist(),
                 seen_at,
                 LIVE_LIST_SOURCE,

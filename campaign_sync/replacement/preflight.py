@@ -239,7 +239,10 @@ class Preflight:
         # withdrawn.
         recorder = OptOutRecorder(self.crm, self.state, self.frames, self.run_id)
         known = in_crm.in_crm.reasons.ne(Reason.ERASED.value).fillna(value=True)  # nothing is recorded of the others
-        recorder.record_live_opt_outs(settings, findings.people[known], findings.at_vendor[known], findings.vendor_now)
+        answered = (findings.people, findings.at_vendor)
+        if not known.all():
+            answered = (findings.people[known], findings.at_vendor[known])
+        recorder.record_live_opt_outs(settings, *answered, findings.vendor_now)
         columns = find_columns(settings, self.vendor, findings.rows)
         digests = row_digests(findings.rows, columns.snapshot_columns)
         read = cache(lambda: read_list(columns, self.vendor, digests))
@@ -326,7 +329,7 @@ class Preflight:
         dropped = rejections(people[~kept], Stage.GATE, reasons[~kept])
         rest = [snapshot]
         del snapshot  # a list of a million needs the room
-        rows = filter_rows(rest.pop(), kept)
+        rows = filter_rows(rest.pop(), kept.to_numpy())
         outcomes = [
             *check_before_replacement(
                 settings,

@@ -10,8 +10,9 @@ import pandas as pd
 from campaign_sync.domain.checks import entity_counts
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.row_digests import RowDigests, row_digests
+from campaign_sync.domain.row_digests import RowDigests, filter_digests, row_digests
 from campaign_sync.domain.selection import rejections
+from campaign_sync.domain.shared_texts import filter_rows
 from campaign_sync.domain.suppression import entity_keys
 from campaign_sync.replacement.key_attributes import find_read_columns
 from campaign_sync.replacement.list_settings import ListSettings
@@ -63,7 +64,7 @@ def sweep_and_verify(
     """
     settings, vendor = writer.settings, writer.vendor
     columns, digests = _current_columns(writer, columns, rows, digests)
-    sent, digests = rows[_people_columns(settings)][accepted], digests[accepted]
+    sent, digests = filter_rows(rows[_people_columns(settings)], accepted), filter_digests(digests, accepted)
     swept = writer.sweep()
     vendor_reasons = live_vendor_suppression(settings, vendor, sent, rows_of(settings, "look again", len(sent)))
     reasons = vendor_reasons.where(vendor_reasons.notna(), ask_crm(sent))
@@ -73,12 +74,12 @@ def sweep_and_verify(
     if gone.any():
         removed = writer.take_out(sent.loc[gone, RECIPIENT_ID].tolist())
         unexplained -= int(gone.sum()) - removed
-    expected, digests = sent[~gone], digests[~gone]
+    expected, digests = filter_rows(sent, ~gone), filter_digests(digests, ~gone)
     contents, proof = _read_and_compare(writer, columns, expected, digests, unexplained)
     if proof.missing and proof.missing == unexplained:
         missing = entity_keys(expected).isin(proof.missing_keys).to_numpy()
         taken_out.append(rejections(expected[missing], Stage.SWEEP, Reason.SWEPT))
-        expected, digests = expected[~missing], digests[~missing]
+        expected, digests = filter_rows(expected, ~missing), filter_digests(digests, ~missing)
         proof = prove(columns, expected, digests, contents)
     return Verification(
         proof, swept, pd.concat(taken_out, ignore_index=True), entity_counts(expected), sent, vendor_reasons

@@ -2,8 +2,12 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
+from typing import Final
+
+ERASED_WITHIN: Final = timedelta(days=1)
+"""How long an erasure may be pending: by then every list was replaced once."""
 
 
 @dataclass(frozen=True)

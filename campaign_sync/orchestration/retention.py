@@ -11,7 +11,7 @@ from functools import cached_property
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.domain.retention import PastRun, removable_runs
+from campaign_sync.domain.retention import ERASED_WITHIN, PastRun, removable_runs
 from campaign_sync.erasure.places import PlaceState
 from campaign_sync.erasure.removal import Removal
 from campaign_sync.errors import CampaignSyncError
@@ -31,9 +31,6 @@ from campaign_sync.storage.state import State
 
 RUNS_AT_ONCE = 100
 """How many runs lose their events in one transaction, and after how many progress is logged."""
-
-ERASED_WITHIN = timedelta(days=1)
-"""How long an erasure may be pending: by then every list was replaced once."""
 
 _OVERLAP = timedelta(days=1)
 """How far the events of runs are purged again: a run may have been changed after it ended, or needed until now."""

@@ -17,8 +17,10 @@ from campaign_sync.domain.incident import (
     NoticeKind,
     headline,
 )
-from campaign_sync.domain.message import Message
+from campaign_sync.domain.message import Message, day_text, join_messages
 from campaign_sync.domain.moment import moment
+from campaign_sync.domain.retention import ERASED_WITHIN
+from campaign_sync.erasure.places import PlaceState
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_history import ENDED
@@ -61,8 +63,8 @@ def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(UTC)
-        incidents = list(retention_incidents(configuration, context.instance, now))
         with State(configuration.storage.state_url.get_secret_value()) as state:
+            incidents = list(retention_incidents(configuration, context.instance, state, now))
             state.incidents.reconcile({INSTALLATION: DetectedIncidents(incidents, ())}, now)
             channels = installation_channels(configuration, lambda: context.log)
             problems = send_notices(state, state.incidents.unsent(now), state.view(), INSTALLATION, channels, {})
@@ -75,7 +77,7 @@ def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
 
 
 def retention_incidents(
-    configuration: Configuration, instance: dg.DagsterInstance, now: datetime
+    configuration: Configuration, instance: dg.DagsterInstance, state: State, now: datetime
 ) -> Iterator[Incident]:
     """Yield the incident of a retention job whose newest run didn't succeed, or that hasn't succeeded for long.
 
@@ -92,11 +94,17 @@ def retention_incidents(
             RETENTION,
             IncidentKind.FAILED if failed else IncidentKind.LATE,
             ended_at,
-            Message(
-                "The job {job} didn't succeed at {moment}: not everything was removed that had to be, of what is older "
-                "than the section retention says or of people who were erased.",
-                job=job_name,
-                moment=moment(ended_at, UTC),
+            join_messages(
+                " ",
+                [
+                    Message(
+                        "The job {job} didn't succeed at {moment}: not everything was removed that had to be, of what "
+                        "is older than the section retention says or of people who were erased.",
+                        job=job_name,
+                        moment=moment(ended_at, UTC),
+                    ),
+                    *_pending_erasures(state, now),
+                ],
             )
             if failed
             else Message(
@@ -115,4 +123,21 @@ def retention_incidents(
                 schedule=job_name,
             ),
             f"/runs/{run.run_id}",
+        )
+
+
+def _pending_erasures(state: State, now: datetime) -> Iterator[Message]:
+    """Yield a sentence for each erasure that has been pending for too long, with its places. It names no person."""
+    pending = [erasure for erasure in state.erasures.pending() if erasure.erased_at < now - ERASED_WITHIN]
+    places = state.erasure_places.of([erasure.id for erasure in pending])
+    for erasure in pending:
+        names = [
+            place.place for place in places if place.erasure_id == erasure.id and place.state == PlaceState.PENDING
+        ]
+        yield Message(
+            "Erasure {erasure} of {day} is pending in: {places}. `campaign-sync erase --list` says why, and "
+            "`campaign-sync erase --retry` tries again.",
+            erasure=erasure.id,
+            day=day_text(erasure.erased_at),
+            places=", ".join(sorted(names)) or Message("every place"),
         )

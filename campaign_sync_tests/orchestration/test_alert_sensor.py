@@ -1,5 +1,6 @@
 """Notices of incidents: one when an incident begins, when it gets worse, and when it is over."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from sqlalchemy import create_engine
 
 from campaign_sync.cli.alarms import find_incidents
 from campaign_sync.domain.asset_names import AssetKind
+from campaign_sync.domain.erasure import Erasure
 from campaign_sync.domain.incident import DetectedIncidents, Incident, IncidentKind, Subject
 from campaign_sync.domain.readiness import Readiness
 from campaign_sync.orchestration import repair_sensor
@@ -34,6 +36,7 @@ from campaign_sync.orchestration.retry_policy import NO_RETRIES
 from campaign_sync.orchestration.run_failures import MonitoredAssets, NewestRuns, failed_steps
 from campaign_sync.replacement.list_readiness import judge_lists
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.recipient_lists import PartialFill, SizeAcceptance
 from campaign_sync.storage.state import State
 from campaign_sync_tests.alerts.receivers import Inbox, Mailbox, mail_server, web_server
@@ -725,6 +728,25 @@ def test_a_retention_job_that_fails_or_does_not_run_is_an_incident_until_it_succ
         ]
         assert state.view().open_incidents("nord") == {}
     end(failed=False)
+    assert sent() == [f"All clear: {where}"]
+
+    alarms.shop.environment["ERASURE_KEY"] = "k" * 32
+    alarms.shop.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
+    job = alarms.shop.definitions.resolve_job_def("campaign_sync_retention")
+    with open_state(alarms.shop.configuration) as state:
+        key, erased_at = state.erasures.key(), datetime.now(UTC) - timedelta(days=2)
+        subjects = key.subjects(["person1@example.org"], ["contact:c1"])
+        state.erasures.record(Erasure("e7", erased_at, "officer", "request 7", key.probe, subjects))
+        with state.heartbeats.keep_alive("another-run"):
+            assert not job.execute_in_process(instance=alarms.instance, raise_on_error=False).success
+        assert sent() == [f"Alarm: {where} failed"]
+        written = " ".join(alarms.text.split())
+        assert f"Erasure e7 of {erased_at:%Y-%m-%d} is pending in: copies of the CRM, feedback as received," in written
+        assert "`campaign-sync erase --retry` tries again" in written
+        assert not {"person1", "contact", "c1@", *(digest for _, digest in subjects)} & set(re.split(r"[\W]+", written))
+        assert sent() == []
+        end(failed=False)
+        assert state.erasures.pending() == []
     assert sent() == [f"All clear: {where}"]
     assert sent(timedelta(days=1)) == []
     assert sent(timedelta(days=3)) == [f"Alarm: {where} is late"]

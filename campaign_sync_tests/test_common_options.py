@@ -45,6 +45,21 @@ def test_help_imports_nothing_for_rows_databases_or_dagster(option: str) -> None
     assert not {"alembic", "dagster", "numpy", "pandas", "pandera", "pyarrow", "sqlalchemy"} & set(imported)
 
 
+def test_commands_are_loaded_without_a_search_for_garbage() -> None:
+    program = """
+import atexit, gc, sys
+from campaign_sync.__main__ import main
+searches = []
+gc.callbacks.append(lambda phase, _: searches.append(phase))
+atexit.register(lambda: print("searches", len(searches), "kept", gc.get_freeze_count() > 10_000, gc.isenabled()))
+sys.argv = ["campaign-sync", "--version"]
+main()
+"""
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert printed.splitlines()[-1] == "searches 0 kept True True"
+
+
 def test_an_interrupt_while_commands_are_loaded_ends_the_process_without_a_traceback() -> None:
     program = """
 import os, signal, sys

@@ -439,7 +439,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """
 
     def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
             raise error
 
     for parent, _, names in os.walk(folder, onerror=fail, followlinks=True):

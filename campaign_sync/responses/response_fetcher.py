@@ -1,7 +1,7 @@
 """Fetching of responses: they are stored as they came, before anything parses them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -49,7 +49,8 @@ class ResponseFetcher:
         about = {"mandator": self.mandator, "reader": reader, "origin": f"{reader} over SOAP", "run": self.run_id}
         configured = self.settings.responses.reader(reader) if self.settings.responses else None
         layout = configured.layout(self.settings.zone) if configured else None
-        rows = hide_rows(rows, self.state.erasures.erased(), layout)
+        # The link goes as well: it may be made for one person.
+        rows = hide_rows(rows, self.state.erasures.erased(), layout and replace(layout, link=None))
         names = column_names(rows, layout) if layout else []
         name, digest = self.frames.write_rows(f"responses/{self.mandator}/{reader}", window, rows, about, names)
         now, span = datetime.now(UTC), (window.since, window.until)

@@ -8,12 +8,19 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from campaign_sync.cli.erase import erase_people
 from campaign_sync.cli.run import problems
 from campaign_sync.crm.sql import schema
 from campaign_sync.domain.windows import Window
+from campaign_sync.erasure.places import RESPONSES
+from campaign_sync.inquiry.person_data import collect_person_data
+from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.inquiry.sources import open_sources
 from campaign_sync.storage.expired_files import remove_raw_rows
 from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync_tests.erasure.leftovers import leftovers
 from campaign_sync_tests.installation import NEWSLETTER, NORD, PRODUCTS, Installation, epoch_ms
 from campaign_sync_tests.scenarios.daily_run import check
 
@@ -393,3 +400,38 @@ def test_no_address_is_in_dagsters_event_log(responding: Installation) -> None:
     result = run(responding)
 
     assert "example.org" not in str(result.all_events)
+
+
+def test_responses_of_an_erased_person_go_and_do_not_come_back_when_the_vendor_repeats_them(
+    responding: Installation,
+) -> None:
+    responding.environment["ERASURE_KEY"] = "k" * 32
+    responding.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
+    moment = now()
+    opens = [[ANNA.upper(), str(MAILING), epoch_ms(moment)], [BJOERN, str(MAILING), epoch_ms(moment)]]
+    clicks = [[ANNA, str(MAILING), epoch_ms(moment), LINK]]
+    responding.vendor.publish(NORD, "getOpens", opens)
+    responding.vendor.publish(NORD, "getClicks", clicks)
+    import_responses(responding)
+    folder = responding.folder / "frames" / "responses"
+    assert leftovers(folder, [ANNA]) != []
+
+    document = erase_people(
+        responding.configuration, [ANNA], "request 7", Console(quiet=True), dry_run=False, confirmed=True
+    )
+    (place,) = [place for place in document.erasures[0].places if place.place == RESPONSES]
+    assert (place.state, place.rows) == ("done", 4), "two as received, two by day"
+    assert leftovers(folder, [ANNA]) == []
+    assert keys(responding) == [(BJOERN, MAILING)]
+
+    responding.vendor.publish(NORD, "getOpens", [*opens, [ANNA, str(OTHER_MAILING), epoch_ms(now())]])
+    responding.vendor.publish(NORD, "getClicks", clicks)
+    import_responses(responding)
+    assert leftovers(folder, [ANNA]) == []
+    assert leftovers(folder, [LINK]) == [], "it may be of the person alone"
+    assert [key for key in keys(responding) if "@erased.invalid" not in key[0]] == [(BJOERN, MAILING)]
+    with open_sources(responding.configuration) as sources:
+        for address, responses in ((ANNA, 0), (BJOERN, 4)):
+            data = collect_person_data(sources, PersonQuery.parse(address), lambda *_: None)
+            (place_of_responses,) = [place for place in data.places if place.title.startswith("Opens")]
+            assert len(place_of_responses.rows) == responses

@@ -43,7 +43,7 @@ FRAME = dg.DagsterType(lambda _, value: isinstance(value, FrameHandover), name="
 
 
 class ParquetIOManager(dg.UPathIOManager):
-    """Keeps each asset's newest frame under `assets/<asset key>.parquet`. Assets get it as `ParquetRows`."""
+    """Keeps each asset's newest frame under `assets/<asset key>.parquet`."""
 
     extension = ".parquet"
 
@@ -71,9 +71,10 @@ class ParquetIOManager(dg.UPathIOManager):
         write_file(path, rows.content if isinstance(rows, ParquetRows) else rows.to_parquet(index=False))
         release_memory()
 
-    def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetRows:
-        """Read a frame."""
-        return ParquetRows(path.read_bytes())
+    def load_from_path(self, context: dg.InputContext, path: UPath) -> ParquetRows | pd.DataFrame:
+        """Read a frame, as `ParquetRows` where the type of the asset's parameter says so."""
+        rows = ParquetRows(path.read_bytes())
+        return rows if context.dagster_type.typing_type is ParquetRows else rows.frame()
 
 
 @contextmanager

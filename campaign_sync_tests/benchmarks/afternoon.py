@@ -46,6 +46,7 @@ FROM marketing_list_member AS member JOIN contact ON contact.id = member.entity_
 JOIN ({{newest}}) AS newest ON newest.entity_id = contact.id
 WHERE member.marketing_list_id = 'nord' AND member.entity_type = 'contact' AND newest.kind <> 'withdrawn'
 AND lower(contact.email) NOT IN (SELECT address FROM address_state WHERE bounce_kind <> 'soft')
+ORDER BY contact.id
 """
 _NEWSLETTER = "entity_type = 'contact' AND opt_in_id = 'newsletter-nord'"
 

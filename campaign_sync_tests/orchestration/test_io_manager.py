@@ -36,10 +36,14 @@ def test_a_run_writes_a_frame_unchanged_and_keeps_none_in_memory(tmp_path: Path,
         assert [reference() for reference in returned] == [None]
         return list(selection["recipient"])
 
+    @dg.asset(ins={"selection": dg.AssetIn(input_manager_key="parquet")})
+    def of_others(selection: pd.DataFrame) -> list[str]:
+        return list(selection["recipient"])
+
     resources = {"parquet": ParquetIOManager(str(tmp_path)), "io_manager": dg.mem_io_manager}
-    result = dg.materialize([selection, snapshot], resources=resources, instance=instance)
+    result = dg.materialize([selection, snapshot, of_others], resources=resources, instance=instance)
     assert result.success
-    assert result.output_for_node("snapshot") == PEOPLE["recipient"]
+    assert result.output_for_node("snapshot") == result.output_for_node("of_others") == PEOPLE["recipient"]
 
 
 def test_a_frame_is_handed_over_once_and_left_as_it_is(tmp_path: Path) -> None:

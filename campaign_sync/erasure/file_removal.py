@@ -35,6 +35,7 @@ from campaign_sync.erasure.redacted_content import (
     redaction_notes,
     replace_subjects,
 )
+from campaign_sync.erasure.searched_files import SearchedFiles
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage import expired_files
 from campaign_sync.storage.files import RAW, FileStorage, FileStorageError
@@ -75,6 +76,7 @@ class FileRemoval:
         subjects: who was erased.
         kept_words: texts in feedback that name no person.
         now: the current time.
+        searched: which files earlier attempts have searched.
     """
 
     files: FileStorage
@@ -82,6 +84,7 @@ class FileRemoval:
     subjects: ErasedSubjects
     kept_words: Collection[str]
     now: datetime
+    searched: SearchedFiles
     on_file: OnFile = lambda *_: None
     """Receives the place, how many of its files were searched, and how many there are."""
     hindrance: Callable[[], str | None] = lambda: None
@@ -113,13 +116,18 @@ class FileRemoval:
         return outcome
 
     def _counted(self, outcome: PlaceOutcome, names: Sequence[str]) -> Iterator[str]:
-        """Yield names, and report each that is done; if there is a hindrance, it is the problem of the others."""
+        """Yield names, and report each that is done; if there is a hindrance, it is the problem of the others.
+
+        Those that an earlier attempt has searched aren't yielded.
+        """
         for number, name in enumerate(names, 1):
-            if hindrance := self.hindrance():
-                outcome.problem = outcome.problem or hindrance
-                return
-            yield name
+            if not self.searched.covers(name):
+                if hindrance := self.hindrance():
+                    outcome.problem = outcome.problem or hindrance
+                    break
+                yield name
             self.on_file(outcome.place, number, len(names))
+        self.searched.save()
 
     def _redacted_frame(self, name: str, content: bytes) -> RedactedContent | None:
         with readable(name):
@@ -191,6 +199,7 @@ class FileRemoval:
         content = self.files.read_document(name)
         redacted = redact(name, content)
         if redacted is None:
+            self.searched.add(name)
             return
         digest = hashlib.sha256(content).hexdigest()
         if recorded and recorded.digest != digest:
@@ -208,6 +217,7 @@ class FileRemoval:
             ]
             self.state.redactions.replace(recorded, RecordedFile(*owner, *new), entries)
         self.files.remove_rows(name)
+        self.searched.add(new[0])
         outcome.rows.update(redacted.rows)
 
     def _members(self, recorded: RecordedFile, content: bytes, redacted: RedactedContent) -> Counter[Erasure]:

@@ -30,6 +30,7 @@ from campaign_sync.erasure.places import (
     PlaceState,
     standing_places,
 )
+from campaign_sync.erasure.searched_files import SearchedFiles
 from campaign_sync.erasure.subjects import ErasedSubjects
 from campaign_sync.storage.erased_rows import SubjectLookup
 from campaign_sync.storage.erasure_places import RecordedPlace
@@ -164,7 +165,10 @@ class Removal:
             return
         subjects = ErasedSubjects(key, pending)
         turn = _Turn(self._running)
-        files = FileRemoval(self.files, self.state, subjects, self._kept_words, now, self.on_file, turn.hindrance)
+        searched = SearchedFiles(self.files, [erasure.id for erasure in pending])
+        files = FileRemoval(
+            self.files, self.state, subjects, self._kept_words, now, searched, self.on_file, turn.hindrance
+        )
         for outcome in chain(files.all(), self._others(key, subjects, pending)):
             yield outcome
             lock.require()

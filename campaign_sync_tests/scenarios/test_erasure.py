@@ -215,6 +215,7 @@ def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal_but_not
 
         monkeypatch.setattr(FileRemoval, "all", begin_plan)
         monkeypatch.setattr(removal, "MAX_DELAY", timedelta(0))
+        shutil.rmtree(installation.folder / "frames" / "erasure_searches")  # as if nothing had been searched yet
         with open_state(configuration) as state:
             (report,) = Removal(configuration, state, FileStorage(configuration.storage.frames)).attempt()
         notes = {place.place: place.note or "" for place in report.places if place.state is PlaceState.PENDING}

@@ -33,6 +33,7 @@ from campaign_sync.crm.open import open_crm
 from campaign_sync.crm.port import CrmSnapshot
 from campaign_sync.crm.sql.open import is_copied
 from campaign_sync.crm.sql.table_samples import sample_tables
+from campaign_sync.distribution import manual_page
 from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.approval import check_approval
 from campaign_sync.domain.checks import check_consents, check_list_attributes
@@ -230,15 +231,16 @@ def _check_storage(configuration: Configuration, findings: _Findings) -> bool:
 
 def _check_old_versions(files: FileStorage, findings: _Findings) -> None:
     """Say how long a store keeps files that were replaced or removed, as far as it says so."""
+    manual = manual_page("security.md")
     if files.keeps_unknown_versions:
-        findings.add("storage.frames", None, "whether this store keeps removed files isn't asked: docs/security.md")
+        findings.add("storage.frames", None, f"whether this store keeps removed files isn't asked: {manual}")
     try:
         old = files.old_versions()
     except FileStorageError as error:
         findings.add("storage.frames", None, error.message)
         return
     if old and old.unlimited:
-        findings.add("storage.frames", None, f"the bucket keeps what is removed, and {old.remedy}: docs/security.md")
+        findings.add("storage.frames", None, f"the bucket keeps what is removed, and {old.remedy}: {manual}")
     elif old:
         findings.add("storage.frames", True, f"the bucket keeps what is removed: {old.limit}")
 

@@ -23,6 +23,7 @@ CampaignSyncError
     FetchXmlError
     FileStorageError
         LostFileError
+        UnsearchableError
     HeartbeatError
     IncompleteListError
     InquiryError

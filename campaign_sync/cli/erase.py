@@ -17,9 +17,11 @@ from campaign_sync.cli.output import plain_table, print_success, print_warning
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
 from campaign_sync.crm.open import open_crm
+from campaign_sync.domain.address import POSSIBLE_ADDRESS, former_recipient_id, usable_address
 from campaign_sync.domain.erasure import Erasure
 from campaign_sync.erasure.person_search import FoundPerson, find_people
 from campaign_sync.erasure.removal import ErasureReport, Removal
+from campaign_sync.inquiry.errors import InvalidPersonError
 from campaign_sync.inquiry.person_query import PersonQuery
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.open import open_state
@@ -27,19 +29,40 @@ from campaign_sync.storage.state import State
 
 log = logging.getLogger(__name__)
 
+_SHOWN_LINES = 10
+"""How many lines of a batch file are named at most."""
+
 
 def read_batch(path: Path) -> list[str]:
     """Return the people of a batch file: one in each line; blank lines and those that begin with # don't count.
 
     Raises:
-        CommandError: it can't be read.
+        CommandError: it can't be read, a line has something else, or none has a person.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it isn't UTF-8"
         raise CommandError(f"{path} (--batch) can't be read: {reason}") from None
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    people = {number: line.strip() for number, line in enumerate(lines, 1)}
+    people = {number: who for number, who in people.items() if who and not who.startswith("#")}
+    if not people:
+        raise CommandError(f"{path} (--batch) has no person in any line")
+    if wrong := [str(number) for number, who in people.items() if not _may_be_person(who)]:
+        numbers = ", ".join(wrong[:_SHOWN_LINES]) + (" …" if len(wrong) > _SHOWN_LINES else "")
+        raise CommandError(
+            f"{path} (--batch) must have one address, or one record like contact:4711, in each line, and nothing else; "
+            f"correct line {numbers}"
+        )
+    return list(people.values())
+
+
+def _may_be_person(text: str) -> bool:
+    try:
+        query = PersonQuery.parse(text)
+    except InvalidPersonError:
+        return False
+    return query.entity is not None or bool(usable_address(text) or former_recipient_id(text))
 
 
 def erase_people(
@@ -62,11 +85,15 @@ def erase_people(
         confirmed: whether not to ask.
 
     Raises:
-        InvalidPersonError: an entry of `people` is neither an address nor a record. Nothing was changed.
+        CommandError: the reason names a person. Nothing was changed.
+        InvalidPersonError: an entry of `people` is neither an address nor a record, or can't be an address and no
+            record has it. Nothing was changed.
         ErasureKeyError: the key of erasures isn't usable. Nothing was changed.
         CrmError, FileStorageError: the people can't be found completely. Nothing was changed.
         StateError: the state database can't be used.
     """
+    if POSSIBLE_ADDRESS.search(reason):
+        raise CommandError("the --reason is kept for ever, so it names no person; give the number of the request")
     queries = [PersonQuery.parse(who) for who in people]
     with open_state(configuration) as state:
         files = FileStorage(configuration.storage.frames)
@@ -84,20 +111,37 @@ def erase_people(
                 status.update(f"Searching snapshot {done:,} of {total:,}")
 
             persons = find_people(queries, snapshot, state.people_links, files, show)
+        persons = _distinct(persons)
         for person in persons:
             _print_person(person, console)
+        _require_addresses(persons)
         if dry_run:
             return ErasureDocument(dry_run=True, pending=False, erasures=())
         if not confirmed:
             _confirm(len(persons))
         now = datetime.now(UTC)
         for person in persons:
-            subjects = key.subjects(person.addresses, map(str, person.records))
+            names = {*person.addresses, *map(str, person.records)}
+            subjects = key.subjects(person.addresses, map(str, person.records), map(state.pseudonyms.of, names))
             erasure = Erasure(str(uuid4()), now, user_and_host(), reason, key.probe, subjects)
-            pseudonyms = {state.pseudonyms.of(text) for text in (*person.addresses, *map(str, person.records))}
-            state.erased_rows.note_pseudonyms(erasure.id, pseudonyms)
             state.erasures.record(erasure)
         return _removed(configuration, state, files, console)
+
+
+def _distinct(people: Sequence[FoundPerson]) -> list[FoundPerson]:
+    """Leave out people who are named once more, in another spelling or by a record."""
+    by_names = {(person.addresses, person.records): person for person in reversed(people)}
+    return list(reversed(by_names.values()))
+
+
+def _require_addresses(people: Sequence[FoundPerson]) -> None:
+    """Refuse what can't be an address and no record has: it would count as erased, and no one would be."""
+    unknown = [person.query.text for person in people if not person.is_known and not _may_be_person(person.query.text)]
+    if unknown:
+        raise InvalidPersonError(
+            f"{len(unknown)} of these can't be an address, and no record has it; nothing was changed. Check how it is "
+            "written, or name the record, like contact:4711"
+        )
 
 
 def retry_erasures(configuration: Configuration, console: Console) -> ErasureDocument:

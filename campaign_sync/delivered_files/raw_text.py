@@ -2,17 +2,18 @@
 
 import gzip
 import re
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from campaign_sync.delivered_files.csv_decoder import GZIP_MAGIC
 from campaign_sync.delivered_files.file_source import MAX_BYTES
+from campaign_sync.domain.address import POSSIBLE_ADDRESS
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.erasure import Erased
-
-POSSIBLE_ADDRESS = re.compile(r"[^\s@,;:\"'<>()\[\]|\\=\0]+@[^\s@,;:\"'<>()\[\]|\\=\0]+")
-"""What may be an address within other text, such as the answer of a mail server."""
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -45,15 +46,39 @@ class HiddenText:
     content: bytes
     tokens: Sequence[tuple[int, str]]
     """The numbers of the lines that were about erased people, each with a token of the person."""
+    is_searched: bool = True
+    """Whether all of the file could be searched, unlike one that is packed, and cut off or damaged."""
+
+
+class _Plain(NamedTuple):
+    """What can be unpacked of a file that is packed; of another one its content."""
+
+    content: bytes
+    is_whole: bool = True
+    """Whether the file isn't cut off either."""
+    is_damaged: bool = False
+    """Whether it may say more, or something else. What is damaged may look as if it were cut off, and the other way
+    round; only one without the check sum at its end is known to be searchable all the same."""
 
 
 def texts(content: bytes) -> Iterator[str]:
     """Yield what a file may say, in every encoding that it may have."""
-    plain, _ = _unpacked(content)
+    plain = _unpacked(content).content
     for encoding, errors, width in _ENCODINGS:
         text = _decoded(plain[: len(plain) - len(plain) % width], encoding, errors)
         if text is not None:
             yield text
+
+
+def is_searchable(content: bytes) -> bool:
+    """Return whether `texts` has all that a file may say, unlike of one that is packed, and cut off or damaged."""
+    return not _unpacked(content).is_damaged
+
+
+def without_damage(content: bytes) -> bytes:
+    """Return a file without what can't be unpacked of it, and so can't be searched. It stays one that can't be read."""
+    plain = _unpacked(content)
+    return _packed(plain.content, is_whole=False) if plain.is_damaged else content
 
 
 def hide_people(content: bytes, erased: Erased) -> HiddenText:
@@ -61,9 +86,9 @@ def hide_people(content: bytes, erased: Erased) -> HiddenText:
 
     In such a line a token replaces the person's address, every other letter but those of other addresses becomes an
     `x`, and so do the ids of their records: what separates its cells stays. A packed file is packed again, and stays
-    cut off if it was; what can't be unpacked of it goes.
+    cut off, without its check sum, if it was, or if it was damaged; what can't be unpacked of it goes.
     """
-    plain, is_whole = _unpacked(content)
+    plain, is_whole, is_damaged = _unpacked(content)
     tokens: list[tuple[int, str]] = []
     for encoding, errors, width in _ENCODINGS if erased else ():
         end = len(plain) - len(plain) % width
@@ -76,11 +101,13 @@ def hide_people(content: bytes, erased: Erased) -> HiddenText:
             plain = "".join(lines).encode(encoding, errors) + plain[end:]
             tokens += named
     if not tokens:
-        return HiddenText(content, ())
-    if content.startswith(GZIP_MAGIC):
-        packed = gzip.compress(plain, mtime=0)
-        plain = packed if is_whole else packed[:-_TRAILER_BYTES]
-    return HiddenText(plain, tokens)
+        return HiddenText(content, (), not is_damaged)
+    return HiddenText(_packed(plain, is_whole=is_whole) if content.startswith(GZIP_MAGIC) else plain, tokens)
+
+
+def _packed(plain: bytes, *, is_whole: bool) -> bytes:
+    packed = gzip.compress(plain, mtime=0)
+    return packed if is_whole else packed[:-_TRAILER_BYTES]
 
 
 def _decoded(content: bytes, encoding: str, errors: str) -> str | None:
@@ -90,10 +117,10 @@ def _decoded(content: bytes, encoding: str, errors: str) -> str | None:
         return None
 
 
-def _unpacked(content: bytes) -> tuple[bytes, bool]:
-    """Return a file as it is or, of one that is packed, what can be unpacked; and whether that is all of it."""
+def _unpacked(content: bytes) -> _Plain:
+    """Return a file as it is or, of one that is packed, what can be unpacked."""
     if not content.startswith(GZIP_MAGIC):
-        return content, True
+        return _Plain(content)
     plain, unpacker = bytearray(), zlib.decompressobj(wbits=31)
     for start in range(0, len(content), _PIECE_BYTES):
         rest = content[start : start + _PIECE_BYTES]
@@ -104,10 +131,23 @@ def _unpacked(content: bytes) -> tuple[bytes, bool]:
                 plain += unpacker.decompress(rest)
                 rest = unpacker.unused_data
         except zlib.error:
-            return bytes(plain), False
+            return _Plain(bytes(plain), is_whole=False, is_damaged=True)
         if len(plain) > MAX_BYTES:
-            return bytes(plain), False
-    return bytes(plain), unpacker.eof
+            return _Plain(bytes(plain), is_whole=False, is_damaged=True)
+    unpacked = bytes(plain)
+    return _Plain(unpacked, unpacker.eof, not unpacker.eof and not _lacks_trailer(unpacker, unpacked))
+
+
+def _lacks_trailer(unpacker: "zlib._Decompress", plain: bytes) -> bool:
+    """Return whether only the trailer, or a part of it, is missing of a packed file: then everything was unpacked."""
+    trailer = struct.pack("<II", zlib.crc32(plain), len(plain) % 2**32)
+    for start in range(_TRAILER_BYTES):
+        rest = unpacker.copy()
+        with suppress(zlib.error):
+            rest.decompress(trailer[start:])
+            if rest.eof:
+                return True
+    return False
 
 
 def _first_token(line: str, erased: Erased) -> str | None:

@@ -20,6 +20,9 @@ _HIDDEN_LETTERS = "\u115f\u1160\u17b4\u17b5\u3164\uffa0"
 _DOTTED_I = ("\u0130", "i\u0307")
 """The capital i with a dot, and the two characters that Python's lower case turns it into. Both may mean a plain i."""
 
+POSSIBLE_ADDRESS = re.compile(r"[^\s@,;:\"'<>()\[\]|\\=\0]+@[^\s@,;:\"'<>()\[\]|\\=\0]*\w")
+"""What may be an address within other text, such as the answer of a mail server."""
+
 _LOCAL_PART = re.compile(rf"[^\s@\"(),:;<>\[\]\\\x00-\x1f\x7f-\x9f{_HIDDEN_LETTERS}]{{1,64}}")
 
 

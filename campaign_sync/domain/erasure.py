@@ -1,7 +1,6 @@
 """Erased people: known by keyed hashes only, so that they stay suppressed without being stored."""
 
 import hmac
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Final, NamedTuple, Self
 
 import pandas as pd
 
-from campaign_sync.domain.address import former_recipient_id, usable_address
+from campaign_sync.domain.address import POSSIBLE_ADDRESS, former_recipient_id, usable_address
 from campaign_sync.domain.arrow_text import iter_chunks
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.instant import CLOCK_TOLERANCE
@@ -28,19 +27,18 @@ domain that will never exist (RFC 2606)."""
 
 _DIGEST_BYTES = 16
 
-_ADDRESS = re.compile(r"[^\s@\"',;:<>()\[\]|\\=]+@[^\s@\"',;:<>()\[\]|\\=]*\w")
-"""What may be an address within other text, such as the answer of a mail server."""
-
 
 class SubjectKind(StrEnum):
     """What a hash was made of."""
 
     ADDRESS = "address"
     RECORD = "record"
+    PSEUDONYM = "pseudonym"
+    """What the state database has in place of an address or a record, by its own key."""
 
 
 class Subject(NamedTuple):
-    """The keyed hash of an address or of a CRM record of an erased person."""
+    """The keyed hash of an address, a CRM record or a pseudonym of an erased person."""
 
     kind: SubjectKind
     digest: str
@@ -82,23 +80,30 @@ class ErasureKey:
         """Return the hash of a record by its text form `entity_type:entity_id`."""
         return self._digest(SubjectKind.RECORD, key)
 
-    def subjects(self, emails: Iterable[str], records: Iterable[str]) -> frozenset[Subject]:
+    def subjects(
+        self, emails: Iterable[str], records: Iterable[str], pseudonyms: Iterable[str] = ()
+    ) -> frozenset[Subject]:
         """Return the hashes of a person: of all recipient ids that the addresses have or had, and of the records.
 
         Args:
             emails: addresses as the CRM or a list has them.
             records: `entity_type:entity_id`.
+            pseudonyms: those of both in the state database.
         """
         ids = {form for email in emails for form in (usable_address(email), former_recipient_id(email)) if form}
         return frozenset(
             {
                 *(Subject(SubjectKind.ADDRESS, self.of_address(recipient_id)) for recipient_id in ids),
                 *(Subject(SubjectKind.RECORD, self.of_record(record)) for record in records),
+                *(
+                    Subject(SubjectKind.PSEUDONYM, self._digest(SubjectKind.PSEUDONYM, pseudonym))
+                    for pseudonym in pseudonyms
+                ),
             }
         )
 
     def digests(self, kind: SubjectKind, values: Iterable[str | None]) -> Iterator[bytes | None]:
-        """Yield the hash of each address or record, as bytes; None for None."""
+        """Yield the hash of each value, as bytes; None for None."""
         copy = self._hmacs[kind].copy  # there may be millions, as in `domain.pseudonym`
         for value in values:
             if value is None:
@@ -157,6 +162,8 @@ class Erased:
         for erasure in erasures:
             at = pd.Timestamp(erasure.erased_at).as_unit("us")
             for subject in erasure.subjects:
+                if subject.kind is SubjectKind.PSEUDONYM:
+                    continue
                 token = _token(*subject)
                 times[token] = max(at, times.get(token, at))
         return cls(key, times)
@@ -263,7 +270,7 @@ class Erased:
 
     def hide_addresses(self, text: str) -> str:
         """Return a text with tokens for the addresses of erased people in it."""
-        return self.token_of(text) or _ADDRESS.sub(lambda match: self.token_of(match[0]) or match[0], text)
+        return self.token_of(text) or POSSIBLE_ADDRESS.sub(lambda match: self.token_of(match[0]) or match[0], text)
 
     def token_of(self, text: str) -> str | None:
         """Return the token of an address in any spelling; None if it wasn't erased, or the text isn't an address."""

@@ -56,6 +56,9 @@ MAILED_REPORT = Subject("the mailed report")
 RETENTION = Subject("the retention")
 """The purge of what is older than its limit."""
 
+ERASURES = Subject("the erasure of people")
+"""The removal of erased people from every place."""
+
 
 class IncidentKind(StrEnum):
     """The kinds of incidents, the most severe last. The values are stored and sent."""
@@ -238,6 +241,7 @@ SUBJECT_NAMES: Final = {
     "a run": Message("a run"),
     "the configuration": Message("the configuration"),
     "the retention": Message("the retention"),
+    "the erasure of people": Message("the erasure of people"),
     "the state database": Message("the state database"),
     "the alarms": Message("the alarms"),
     "the responses": Message("the responses"),

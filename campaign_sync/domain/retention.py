@@ -2,12 +2,8 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Final
-
-ERASED_WITHIN: Final = timedelta(days=1)
-"""How long an erasure may be pending: by then every list was replaced once."""
 
 
 @dataclass(frozen=True)

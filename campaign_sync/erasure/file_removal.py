@@ -2,13 +2,12 @@
 
 import hashlib
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import uuid4
 
 import pandas as pd
@@ -28,6 +27,7 @@ from campaign_sync.erasure.places import (
 from campaign_sync.erasure.redacted_content import (
     Note,
     RedactedContent,
+    UnsearchableError,
     readable,
     redact_csv,
     redact_frame,
@@ -150,7 +150,7 @@ class FileRemoval:
             if not notes:
                 continue
             former = lost[notes[0]["file"]]
-            digest = hashlib.sha256(self.files.read_document(name)).hexdigest()
+            digest = self.files.digest_of(name, self.files.read_document(name))
             steps = [*((note["file"], note["digest"]) for note in notes), (name, digest)]
             entries = [
                 Redaction(
@@ -201,7 +201,7 @@ class FileRemoval:
         if redacted is None:
             self.searched.add(name)
             return
-        digest = hashlib.sha256(content).hexdigest()
+        digest = self.files.digest_of(name, content)
         if recorded and recorded.digest != digest:
             raise FileStorageError(f"{name} in storage.frames isn't what was written there; restore it, or remove it")
         members = self._members(recorded, content, redacted) if recorded else Counter()
@@ -238,31 +238,18 @@ class FileRemoval:
         return new, hashlib.sha256(content).hexdigest()
 
     def _write_rows(self, name: str, redacted: RedactedContent, note: Note) -> tuple[str, str]:
-        path, content = PurePosixPath(name), redacted.content
-        digest = hashlib.sha256(content).hexdigest()
-        new = f"{path.parent}/{path.stem.rpartition('-')[0]}-{digest[:12]}"
-        manifest = self._manifest(name)
-        notes = [*manifest.get(_NOTES, []), note]
-        self.files.write_document(f"{new}{path.suffix}", content)
-        about = {**manifest, "sha256": digest, _NOTES: notes}
-        self.files.write_document(f"{new}.json", json.dumps(about, indent=2).encode())
-        return f"{new}{path.suffix}", digest
+        return self.files.rewrite_rows(name, redacted.content, {_NOTES: [*self._row_notes(name), note]})
 
-    def _manifest(self, name: str) -> dict[str, Any]:
-        try:
-            manifest: dict[str, Any] = json.loads(
-                self.files.read_document(str(PurePosixPath(name).with_suffix(".json")))
-            )
-        except (FileStorageError, ValueError):  # an unfinished file has none
-            return {}
-        return manifest
+    def _row_notes(self, name: str) -> Sequence[Note]:
+        notes: Sequence[Note] = self.files.manifest(name).get(_NOTES, [])
+        return notes
 
     def _rows_as_received(self, place: str, folder: str, kind: RedactedKind) -> PlaceOutcome:
         outcome = PlaceOutcome(place)
         with outcome.attempt():
             recorded = self.state.redactions.files(kind)
             names = [name for name in self.files.names(folder) if name.endswith((".csv", RAW))]
-            for entry in self._restored(recorded, names, lambda name: self._manifest(name).get(_NOTES, [])):
+            for entry in self._restored(recorded, names, self._row_notes):
                 recorded[entry.file] = entry
             for name in self._counted(outcome, self._settle_replaced(recorded, names, outcome)):
                 with outcome.attempt():
@@ -272,8 +259,17 @@ class FileRemoval:
     def _redacted_rows(self, name: str, content: bytes) -> RedactedContent | None:
         with readable(name):
             if name.endswith(RAW):
-                return redact_raw(content, self.subjects)
+                return self._redacted_raw(name, content)
             return redact_csv(content, self.subjects, self.kept_words)
+
+    def _redacted_raw(self, name: str, content: bytes) -> RedactedContent | None:
+        try:
+            return redact_raw(content, self.subjects)
+        except UnsearchableError:
+            raise FileStorageError(
+                f"{name} in storage.frames is packed, and cut off or damaged, so that not all of it can be searched. "
+                "Have the vendor deliver it again, give this one up (`campaign-sync feedback dismiss`), and remove it"
+            ) from None
 
     def _responses(self) -> PlaceOutcome:
         outcome = self._rows_as_received(RESPONSES, "responses", RedactedKind.RESPONSES)

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from campaign_sync.delivered_files.raw_text import POSSIBLE_ADDRESS, hide_people
+from campaign_sync.delivered_files.raw_text import hide_people
+from campaign_sync.domain.address import POSSIBLE_ADDRESS
 from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.erasure import Erasure
 from campaign_sync.erasure.subjects import ErasedSubjects
@@ -22,6 +23,10 @@ from campaign_sync.storage.files import FileStorageError, salted
 
 REDACTIONS = b"campaign_sync.redactions"
 """The key of a frame's metadata that says which file it replaces, after which erasures."""
+
+
+class UnsearchableError(FileStorageError):
+    """A file may have erased people in what can't be unpacked of it."""
 
 
 class Note(TypedDict):
@@ -150,8 +155,14 @@ def _blanked(cell: str, subjects: ErasedSubjects, kept: Collection[str]) -> str:
 
 
 def redact_raw(content: bytes, subjects: ErasedSubjects) -> RedactedContent | None:
-    """Return a file that can't be read with its lines about erased people blanked; None if it has none."""
+    """Return a file that can't be read with its lines about erased people blanked; None if it has none.
+
+    Raises:
+        UnsearchableError: none was found, and not all of it can be searched.
+    """
     hidden = hide_people(content, subjects.erased)
+    if not hidden.is_searched:
+        raise UnsearchableError("not all of the file can be searched")
     matches = [(line, subjects.of_token(token)) for line, token in hidden.tokens]
     return RedactedContent(matches, lambda _: hidden.content) if matches else None
 

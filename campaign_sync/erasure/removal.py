@@ -13,7 +13,9 @@ from campaign_sync.config.crm_files import FilesSettings
 from campaign_sync.crm.mirror.retention import remove_copies
 from campaign_sync.crm.mirror.shared_file import copies_lock
 from campaign_sync.domain.erasure import Erasure, ErasureKey
+from campaign_sync.domain.incident import ERASURES, INSTALLATION
 from campaign_sync.erasure.file_removal import FileRemoval, OnFile, restored_erasures
+from campaign_sync.erasure.late_erasures import late_erasures
 from campaign_sync.erasure.places import (
     CRM_COPIES,
     FEEDBACK,
@@ -48,7 +50,7 @@ _CLEARED = (SNAPSHOTS, FEEDBACK, RESPONSES, LAST_RUN, SENT_PEOPLE, UNFINISHED, S
 
 
 class _Turn:
-    """Ends when runs have waited for the removal for long enough."""
+    """How long the removal may go on searching files: until a run, plan or inquiry has waited for `MAX_DELAY`."""
 
     def __init__(self, running: Callable[[], Collection[str]]) -> None:
         self._running = running
@@ -56,13 +58,13 @@ class _Turn:
         self._hindrance: str | None = None
 
     def hindrance(self) -> str | None:
-        """Return why the removal has to go on another time; None as long as it is its turn."""
+        """Return why no further file may be searched now; None while one may. Once there is a reason, it stays."""
         if self._hindrance is None and (waiting := self._running()):
             self._waiting_since = self._waiting_since or boot_clock()
             if boot_clock() - self._waiting_since >= MAX_DELAY.total_seconds():
                 self._hindrance = (
-                    f"not all files were searched, as runs began ({', '.join(waiting)}); it is tried again every day, "
-                    "or with `campaign-sync erase --retry` when none is planned"
+                    f"not all files were searched, as others waited ({', '.join(waiting)}); it is tried again every "
+                    "day, or with `campaign-sync erase --retry` when nothing else is planned"
                 )
         elif not self._hindrance:
             self._waiting_since = None
@@ -87,10 +89,10 @@ class ErasureReport:
 class Removal:
     """Removes the people of all pending erasures from all places. Each attempt does what it can.
 
-    Nothing is touched while runs, plans or inquiries are under way: they read these files, and write others. Those that
-    begin meanwhile wait for the end, or until `MAX_DELAY`: then the files not yet searched stay pending. So does
-    another removal. From the moment on that an erasure is recorded the
-    person is suppressed, whatever is pending.
+    While runs, plans or inquiries are under way nothing is touched: they read these files, and write others. Those that
+    begin during a removal wait for its end. After `MAX_DELAY` it ends for them: files not yet searched stay pending.
+    Another removal waits for its end as well. The person is suppressed from the moment on that the erasure is recorded,
+    whatever is pending.
 
     Args:
         configuration: of everything.
@@ -129,6 +131,8 @@ class Removal:
             pending = self.state.erasures.pending()
             if pending:  # else the other one has removed everybody
                 self._remove(pending, lock)
+        if not late_erasures(self.state, now := datetime.now(UTC)):
+            self.state.incidents.end(INSTALLATION, ERASURES, now)
         return self.reports(wanted | {erasure.id for erasure in pending})
 
     def _remove(self, pending: Sequence[Erasure], lock: ListLock) -> None:
@@ -159,8 +163,10 @@ class Removal:
     ) -> Iterator[PlaceOutcome]:
         """Yield what was done in each place. What begins after this has looked for runs sees the lock, and waits."""
         if running := self._running():
-            several = "runs are" if len(running) > 1 else "a run is"
-            problem = f"{several} under way ({', '.join(running)}), so nothing was touched; it is tried again every day"
+            problem = (
+                f"people's data is in use ({', '.join(running)}), so nothing was touched; it is tried again every day, "
+                "or with `campaign-sync erase --retry` when that has ended"
+            )
             yield from (PlaceOutcome(place, problem=problem) for place in _CLEARED)
             return
         subjects = ErasedSubjects(key, pending)
@@ -213,7 +219,9 @@ class Removal:
     def _state(self, key: ErasureKey, subjects: ErasedSubjects, pending: Sequence[Erasure]) -> PlaceOutcome:
         outcome, lookup = (
             PlaceOutcome(STATE),
-            SubjectLookup(subjects.of_recipient_id, subjects.of_record, subjects.token_of_address, key),
+            SubjectLookup(
+                subjects.of_recipient_id, subjects.of_address, subjects.of_record, subjects.token_of_address, key
+            ),
         )
         with outcome.attempt():
             outcome.rows = self.state.erased_rows.remove(lookup, pending)

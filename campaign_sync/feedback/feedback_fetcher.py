@@ -16,7 +16,7 @@ from campaign_sync.delivered_files.errors import (
 )
 from campaign_sync.delivered_files.file_source import FileSource, RemoteFile
 from campaign_sync.delivered_files.open import open_file_source
-from campaign_sync.delivered_files.raw_text import hide_people
+from campaign_sync.delivered_files.raw_text import hide_people, without_damage
 from campaign_sync.domain.feedback_rows import column_names
 from campaign_sync.domain.windows import Window, plan_windows
 from campaign_sync.feedback.erased_feedback import hide_rows
@@ -25,7 +25,7 @@ from campaign_sync.optimizely.client import Optimizely
 from campaign_sync.optimizely.services import ClosedLoop, ClosedLoopReader
 from campaign_sync.storage.csv_rows import CsvRows
 from campaign_sync.storage.feedback_imports import Delivery, FeedbackImport, new_import
-from campaign_sync.storage.files import FileStorage, FileStorageError
+from campaign_sync.storage.files import RAW, FileStorage, FileStorageError
 from campaign_sync.storage.state import State
 
 _SETTLES_IN = timedelta(minutes=1)
@@ -116,7 +116,8 @@ class FeedbackFetcher:
             return self._note(reader, window, count, self._keep_rows(reader, window, rows, file.name), delivery)
         salvaged = salvage_csv(content, separator, name=file.name)
         about = {**self._about(reader, file.name), "trouble": salvaged.trouble}
-        content = hide_people(content, self.state.erasures.erased()).content
+        if erased := self.state.erasures.erased():  # the place where it was delivered has it as it came
+            content = hide_people(without_damage(content), erased).content
         kept = self.frames.write_raw(f"feedback/{self.mandator}/{reader}", window, content, about)
         return self._note(reader, window, len(salvaged.rows) + salvaged.unread, kept, delivery)
 
@@ -129,15 +130,28 @@ class FeedbackFetcher:
         earlier = self.state.feedback_imports.deliveries(self.mandator, reader)
         if rows == 0 or self.settings.feedback.readers_by_name[reader].time is None:
             earlier = [(import_id, delivered) for import_id, delivered in earlier if delivered.name == name][-1:]
-        are_equal = self.state.digests.are_equal
         return next(
-            (
-                import_id
-                for import_id, delivered in earlier
-                if delivered.digest is not None and are_equal(delivered.digest, digest)
-            ),
-            None,
+            (import_id for import_id, delivered in earlier if self._is_same(import_id, delivered, digest)), None
         )
+
+    def _is_same(self, import_id: str, delivered: Delivery, digest: str) -> bool:
+        """Return whether an earlier delivery had the content of this digest.
+
+        If its digest was made with another key than those of now, what is stored of it is compared.
+        """
+        if delivered.digest is None:
+            return False
+        is_equal = self.state.digests.are_equal(delivered.digest, digest)
+        return self._stored_digest(import_id) == digest if is_equal is None else is_equal
+
+    def _stored_digest(self, import_id: str) -> str | None:
+        """Return the digest of the rows of an import as they were delivered; None if they are stored no more."""
+        fetched = self.state.feedback_imports.find(import_id)
+        if fetched is None or not self._is_intact(fetched):
+            return None
+        if fetched.file.endswith(RAW):
+            return hashlib.sha256(self.frames.read_raw(fetched.file, fetched.digest)).hexdigest()
+        return CsvRows(self.frames.read_rows(fetched.file, fetched.digest)).digest()
 
     def _forget_lost(self, reader: str, available: Collection[str]) -> None:
         """Forget imports whose stored file got lost before the CRM had its rows, so that they are fetched again.

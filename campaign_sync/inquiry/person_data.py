@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.port import CrmSnapshot
-from campaign_sync.delivered_files.raw_text import POSSIBLE_ADDRESS, texts
-from campaign_sync.domain.address import former_recipient_id, usable_address
+from campaign_sync.delivered_files.raw_text import is_searchable, texts
+from campaign_sync.domain.address import POSSIBLE_ADDRESS, former_recipient_id, usable_address
 from campaign_sync.domain.arrow_text import is_among
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.message import Message
@@ -146,7 +146,14 @@ def collect_person_data(sources: Sources, query: PersonQuery, on_file: Callable[
         ),
         Place(Message("Selection and suppression of the last run"), Message("until the next run"), rows_of(ASSETS)),
         Place(
-            Message("Feedback as received"), Message("{days:g} days", days=_days(limits.feedback)), rows_of(FEEDBACK)
+            Message("Feedback as received"),
+            Message("{days:g} days", days=_days(limits.feedback)),
+            rows_of(FEEDBACK),
+            [
+                Message("{file} is packed, and cut off or damaged: not all of it could be searched.", file=name)
+                for name in folders[FEEDBACK]
+                if name.endswith(RAW) and not is_searchable(files.read_document(name))
+            ],
         ),
         Place(
             Message("Opens, clicks and other responses"),

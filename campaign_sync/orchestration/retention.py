@@ -11,7 +11,7 @@ from functools import cached_property
 import dagster as dg
 
 from campaign_sync.config import Configuration
-from campaign_sync.domain.retention import ERASED_WITHIN, PastRun, removable_runs
+from campaign_sync.domain.retention import PastRun, removable_runs
 from campaign_sync.erasure.places import PlaceState
 from campaign_sync.erasure.removal import Removal
 from campaign_sync.errors import CampaignSyncError
@@ -110,13 +110,13 @@ class Purge:
         return purged
 
     def _erasures(self, purged: Purged) -> None:
-        """Remove what erasures left pending. It is a problem once it has been pending for a day."""
+        """Remove what erasures left pending. If it stays pending for too long, `retention_watch` alerts people."""
         reports = Removal(self.configuration, self.state, self.frames, self.own_run).attempt()
         purged.counts["erasures"] += sum(not report.is_pending for report in reports)
         for report in reports:
-            if report.is_pending and report.erasure.erased_at < self.now - ERASED_WITHIN:
+            if report.is_pending:
                 places = ", ".join(place.place for place in report.places if place.state is PlaceState.PENDING)
-                purged.problems.append(
+                self.log(
                     f"erasure {report.erasure.id} of {report.erasure.erased_at:%Y-%m-%d} is pending ({places}); "
                     "`campaign-sync erase --list` says why"
                 )

@@ -8,6 +8,7 @@ import dagster as dg
 from campaign_sync.alerts.dispatch import installation_channels, send_notices
 from campaign_sync.config import Configuration
 from campaign_sync.domain.incident import (
+    ERASURES,
     INSTALLATION,
     RETENTION,
     DetectedIncidents,
@@ -19,8 +20,7 @@ from campaign_sync.domain.incident import (
 )
 from campaign_sync.domain.message import Message, day_text, join_messages
 from campaign_sync.domain.moment import moment
-from campaign_sync.domain.retention import ERASED_WITHIN
-from campaign_sync.erasure.places import PlaceState
+from campaign_sync.erasure.late_erasures import LateErasure, late_erasures
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.asset_history import ENDED
@@ -52,7 +52,8 @@ def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=translate(
             Message(
-                "Sends an alarm if the job {job} failed, or hasn't succeeded for two days: it serves {mandators}. "
+                "Sends an alarm if the job {job} failed, or hasn't succeeded for two days, or if erased people have "
+                "been waiting for their removal for more than a day: it serves {mandators}. "
                 "If this sensor is red, a mail server or a webhook rejected an alarm, or the state database can't "
                 "be used.",
                 job=name_in_dagster(NAME, prefix=configuration.prefix),
@@ -64,7 +65,10 @@ def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now = datetime.now(UTC)
         with State(configuration.storage.state_url.get_secret_value()) as state:
-            incidents = list(retention_incidents(configuration, context.instance, state, now))
+            incidents = [
+                *retention_incidents(configuration, context.instance, now),
+                *erasure_incidents(configuration, state, now),
+            ]
             state.incidents.reconcile({INSTALLATION: DetectedIncidents(incidents, ())}, now)
             channels = installation_channels(configuration, lambda: context.log)
             problems = send_notices(state, state.incidents.unsent(now), state.view(), INSTALLATION, channels, {})
@@ -77,7 +81,7 @@ def retention_watch(configuration: Configuration) -> dg.SensorDefinition | None:
 
 
 def retention_incidents(
-    configuration: Configuration, instance: dg.DagsterInstance, state: State, now: datetime
+    configuration: Configuration, instance: dg.DagsterInstance, now: datetime
 ) -> Iterator[Incident]:
     """Yield the incident of a retention job whose newest run didn't succeed, or that hasn't succeeded for long.
 
@@ -94,17 +98,11 @@ def retention_incidents(
             RETENTION,
             IncidentKind.FAILED if failed else IncidentKind.LATE,
             ended_at,
-            join_messages(
-                " ",
-                [
-                    Message(
-                        "The job {job} didn't succeed at {moment}: not everything was removed that had to be, of what "
-                        "is older than the section retention says or of people who were erased.",
-                        job=job_name,
-                        moment=moment(ended_at, UTC),
-                    ),
-                    *_pending_erasures(state, now),
-                ],
+            Message(
+                "The job {job} didn't succeed at {moment}: not everything was removed that had to be, of what "
+                "is older than the section retention says or of people who were erased.",
+                job=job_name,
+                moment=moment(ended_at, UTC),
             )
             if failed
             else Message(
@@ -126,18 +124,35 @@ def retention_incidents(
         )
 
 
-def _pending_erasures(state: State, now: datetime) -> Iterator[Message]:
-    """Yield a sentence for each erasure that has been pending for too long, with its places. It names no person."""
-    pending = [erasure for erasure in state.erasures.pending() if erasure.erased_at < now - ERASED_WITHIN]
-    places = state.erasure_places.of([erasure.id for erasure in pending])
-    for erasure in pending:
-        names = [
-            place.place for place in places if place.erasure_id == erasure.id and place.state == PlaceState.PENDING
-        ]
-        yield Message(
-            "Erasure {erasure} of {day} is pending in: {places}. `campaign-sync erase --list` says why, and "
-            "`campaign-sync erase --retry` tries again.",
-            erasure=erasure.id,
-            day=day_text(erasure.erased_at),
-            places=", ".join(sorted(names)) or Message("every place"),
+def erasure_incidents(configuration: Configuration, state: State, now: datetime) -> Iterator[Incident]:
+    """Yield the incident of erasures that have been pending for too long. It names no person."""
+    late = late_erasures(state, now)
+    if late:
+        yield Incident(
+            INSTALLATION,
+            ERASURES,
+            IncidentKind.LATE,
+            late[0].since,
+            join_messages(" ", map(_described, late)),
+            Message(
+                "Nothing is sent to these people, but they aren't removed from everywhere. `campaign-sync erase "
+                "--list` says why, and `campaign-sync erase --retry` tries again; the job {job} does so every night.",
+                job=name_in_dagster(NAME, prefix=configuration.prefix),
+            ),
+            "/runs",
         )
+
+
+def _described(late: LateErasure) -> Message:
+    day = day_text(late.erasure.erased_at)
+    if late.checked_at is None:
+        return Message(
+            "Erasure {erasure} of {day} is recorded, and no removal has begun.", erasure=late.erasure.id, day=day
+        )
+    return Message(
+        "Erasure {erasure} of {day} was pending at {moment} in: {places}.",
+        erasure=late.erasure.id,
+        day=day,
+        moment=moment(late.checked_at, UTC),
+        places=", ".join(late.places),
+    )

@@ -2,20 +2,22 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Table, and_, delete, or_, select, text, update
 
-from campaign_sync.domain.erasure import Erasure, ErasureKey
+from campaign_sync.domain.address import POSSIBLE_ADDRESS
+from campaign_sync.domain.entity import EntityType
+from campaign_sync.domain.erasure import Erasure, ErasureKey, SubjectKind
 from campaign_sync.storage import consent_tables, tables
-from campaign_sync.storage.erasure_tables import erased_pseudonym
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.id_batches import batches
-from campaign_sync.storage.upsert import insert_missing
 
-_ADDRESS = re.compile(r"[^\s@,;:\"'<>()]+@[^\s@,;:\"'<>()]+")
+_RECORD = re.compile(rf"\b({'|'.join(EntityType)}):([^\s,;\"'<>()]*\w)", re.IGNORECASE)
+"""A record of the CRM within a text."""
 
 _LISTED = (
     (tables.unsubscribed_recipient, "recipient_id", "since"),
@@ -49,14 +51,13 @@ _TEXTS = (
     (tables.withdrawal_acceptance, "reason"),
     (tables.approval, "reason"),
 )
-"""Texts that people typed, who may have named an address."""
+"""Texts that people typed, who may have named an address or a record."""
 
 _TOUCHED = sorted(
-    {
-        *(table.name for table, *_ in (*_LISTED, *_OF_RECORDS, *_OF_PSEUDONYMS, *_TEXTS)),
-        *(tables.write_back.name, erased_pseudonym.name),
-    }
+    {tables.write_back.name, *(table.name for table, *_ in (*_LISTED, *_OF_RECORDS, *_OF_PSEUDONYMS, *_TEXTS))}
 )
+
+_ROWS_AT_ONCE = 10_000
 
 _PATIENCE_SECONDS = 30
 """How long the compaction waits for others that use the database."""
@@ -67,6 +68,8 @@ class SubjectLookup:
     """How the people of erasures are recognized in rows."""
 
     of_recipient_id: Callable[[str], Erasure | None]
+    of_address: Callable[[str], Erasure | None]
+    """In any spelling."""
     of_record: Callable[[str, str], Erasure | None]
     token_of_address: Callable[[str], str | None]
     key: ErasureKey
@@ -77,12 +80,6 @@ class ErasedRows:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def note_pseudonyms(self, erasure_id: str, pseudonyms: Collection[str]) -> None:
-        """Note under which pseudonyms a person is known here, until `remove` has removed these."""
-        rows = [{"erasure_id": erasure_id, "pseudonym": pseudonym} for pseudonym in sorted(pseudonyms)]
-        with self._engine.begin() as connection:
-            insert_missing(connection, erased_pseudonym, rows)
 
     def remove(self, lookup: SubjectLookup, erasures: Iterable[Erasure]) -> Counter[Erasure]:
         """Remove the people of these erasures from all tables. Return how many rows were changed or deleted."""
@@ -134,13 +131,12 @@ class _Removal:
         for table, time in _OF_RECORDS:
             self._delete_records(table, time)
         self._delete_refused_by_address()
-        for erasure_id, pseudonyms in self._pseudonyms().items():
-            for table, columns, time in _OF_PSEUDONYMS:
-                self._delete_pseudonyms(table, columns, time, self._by_id[erasure_id], pseudonyms)
+        for table, columns, time in _OF_PSEUDONYMS:
+            for column in columns:
+                for erasure, pseudonyms in self._pseudonyms(table, column).items():
+                    self._delete_pseudonyms(table, column, time, erasure, pseudonyms)
         for table, column in _TEXTS:
             self._clean_texts(table, column)
-        noted = erased_pseudonym.c.erasure_id.in_(self._by_id)
-        self._connection.execute(delete(erased_pseudonym).where(noted))
 
     def _replace_addresses(self, table: Table, column: str, time: str) -> None:
         key = list(table.primary_key)
@@ -192,10 +188,10 @@ class _Removal:
         for kind, entity_id, erasure in list(self._erased_records(table)):
             is_theirs = _is(table, {"entity_type": kind, "entity_id": entity_id})
             self._anonymize(self._connection.execute(select(table).where(is_theirs)).all(), erasure)
-        for erasure_id, pseudonyms in self._pseudonyms().items():
+        for erasure, pseudonyms in self._pseudonyms(table, "recipient").items():
             for batch in batches(pseudonyms):
                 rows = self._connection.execute(select(table).where(table.c.recipient.in_(batch))).all()
-                self._anonymize(rows, self._by_id[erasure_id])
+                self._anonymize(rows, erasure)
 
     def _anonymize(self, rows: Sequence[Row[Any]], erasure: Erasure) -> None:
         table, shown = tables.write_back, consent_tables.shown_withdrawal
@@ -215,33 +211,45 @@ class _Removal:
             self._connection.execute(update(table).where(table.c.id == row.id).values(values))
             self.rows[erasure] += 1
 
-    def _pseudonyms(self) -> dict[str, list[str]]:
-        query = select(erased_pseudonym).where(erased_pseudonym.c.erasure_id.in_(self._by_id))
-        noted: dict[str, list[str]] = {}
-        for row in self._connection.execute(query):
-            noted.setdefault(row.erasure_id, []).append(row.pseudonym)
-        return noted
+    def _pseudonyms(self, table: Table, column: str) -> dict[Erasure, list[str]]:
+        """Return the pseudonyms of erased people in a column. Only their hashes are known."""
+        query = select(table.c[column]).distinct().execution_options(yield_per=_ROWS_AT_ONCE)
+        pseudonyms: dict[Erasure, list[str]] = {}
+        for values in self._connection.execute(query).scalars().partitions():
+            digests = self._lookup.key.digests(SubjectKind.PSEUDONYM, values)
+            for pseudonym, digest in zip(values, digests, strict=True):
+                for erasure in self._of_pseudonyms.get(digest, ()):
+                    pseudonyms.setdefault(erasure, []).append(pseudonym)
+        return pseudonyms
+
+    @cached_property
+    def _of_pseudonyms(self) -> dict[bytes | None, list[Erasure]]:
+        erasures: dict[bytes | None, list[Erasure]] = {}
+        for erasure in self._by_id.values():
+            for kind, digest in erasure.subjects:
+                if kind is SubjectKind.PSEUDONYM:
+                    erasures.setdefault(bytes.fromhex(digest), []).append(erasure)
+        return erasures
 
     def _delete_pseudonyms(
-        self, table: Table, columns: Sequence[str], time: str, erasure: Erasure, pseudonyms: Sequence[str]
+        self, table: Table, column: str, time: str, erasure: Erasure, pseudonyms: Sequence[str]
     ) -> None:
         is_older = or_(table.c[time].is_(None), table.c[time] <= erasure.until)
         for batch in batches(pseudonyms):
-            is_theirs = or_(*(table.c[column].in_(batch) for column in columns))
-            self._delete(table, and_(is_theirs, is_older), erasure)
+            self._delete(table, and_(table.c[column].in_(batch), is_older), erasure)
 
     def _clean_texts(self, table: Table, column: str) -> None:
         key = list(table.primary_key)
-        rows = self._connection.execute(select(*key, table.c[column]).where(table.c[column].like("%@%"))).all()
-        for row in rows:
+        may_name = or_(table.c[column].like("%@%"), table.c[column].like("%:%"))
+        for row in self._connection.execute(select(*key, table.c[column]).where(may_name)).all():
             typed: str = row._mapping[column]
-            erasures = {
-                match.group(): erasure
-                for match in _ADDRESS.finditer(typed)
-                if (erasure := self._lookup.of_recipient_id(match.group().strip(".").lower()))
-            }
-            for address, erasure in erasures.items():
-                typed = typed.replace(address, "…")
+            named = [
+                *((match[0], self._lookup.of_address(match[0])) for match in POSSIBLE_ADDRESS.finditer(typed)),
+                *((match[0], self._lookup.of_record(match[1].lower(), match[2])) for match in _RECORD.finditer(typed)),
+            ]
+            erasures = {name: erasure for name, erasure in named if erasure}
+            for name, erasure in erasures.items():
+                typed = typed.replace(name, "…")
                 self.rows[erasure] += 1
             if erasures:
                 is_it = _is(table, {part.name: row._mapping[part.name] for part in key})

@@ -38,13 +38,6 @@ erasure_place = Table(
     Column("note", Text),
 )
 
-erased_pseudonym = Table(
-    "erased_pseudonym",
-    metadata,
-    Column("erasure_id", String(36), primary_key=True),
-    Column("pseudonym", String(16), primary_key=True),
-)
-
 redaction = Table(
     "redaction",
     metadata,

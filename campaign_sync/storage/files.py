@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import uuid4
 
 import pandas as pd
@@ -33,6 +34,9 @@ from campaign_sync.storage.private_files import (
 )
 
 _SALT = b"campaign_sync.salt"
+
+_MANIFEST_SALT = "salt"
+"""The key of a manifest whose random number is digested with the file."""
 
 RAW = ".raw"
 """Suffix of files that are kept as they came, because they can't be read."""
@@ -116,8 +120,8 @@ class FileStorage:
     ) -> tuple[str, str]:
         """Write rows as UTF-8 CSV with a header, even if there are none. Return the file's name and its digest.
 
-        Rows keep their own widths; a missing value is written as an empty one. The name contains window and digest, so
-        other rows have another name. Beside it is a manifest (JSON) with `about`, window, number of rows and digest; a
+        Rows keep their own widths; a missing value is written as an empty one. The name contains window and digest.
+        Beside it is a manifest (JSON) with `about`, window, number of rows and digest, and the salt of the digest; a
         file without one is unfinished.
 
         Args:
@@ -132,24 +136,48 @@ class FileStorage:
         columns = [*names, *[None] * (width - len(names))]
         header = CsvRows([[name or f"column_{position}" for position, name in enumerate(columns)]]).pieces
         counts = {"rows": len(csv_text), "columns": csv_text.width}
-        return self._write_raw(folder, window, [*header, *csv_text.pieces], ".csv", {**about, **counts})
+        content = b"".join([*header, *csv_text.pieces])
+        return self._write_salted(f"{folder}/{_span(window)}", ".csv", content, {**about, **counts, **_covers(window)})
 
     def write_raw(self, folder: str, window: Window, content: bytes, about: Mapping[str, object]) -> tuple[str, str]:
         """Write a file that can't be read as it came, with a manifest beside it. Return its name and its digest."""
-        return self._write_raw(folder, window, [content], RAW, about)
+        return self._write_salted(f"{folder}/{_span(window)}", RAW, content, {**about, **_covers(window)})
 
-    def _write_raw(
-        self, folder: str, window: Window, pieces: Sequence[bytes], suffix: str, about: Mapping[str, object]
-    ) -> tuple[str, str]:
-        digest = hashlib.sha256()
-        for piece in pieces:
-            digest.update(piece)
-        sha256 = digest.hexdigest()
-        stem = f"{folder}/{_named_by(window, sha256)}"
-        manifest = {**about, "since": window.since.isoformat(), "until": window.until.isoformat(), "sha256": sha256}
-        self._write(f"{stem}{suffix}", b"".join(pieces))
-        self._write(f"{stem}.json", json.dumps(manifest, indent=2).encode())
-        return f"{stem}{suffix}", sha256
+    def rewrite_rows(self, name: str, content: bytes, about: Mapping[str, object]) -> tuple[str, str]:
+        """Write what replaces a file of `write_rows` or `write_raw`, with another salt. Return its name and its digest.
+
+        Args:
+            name: the file, which stays.
+            content: the other content.
+            about: what the manifest says besides what that of the file says.
+        """
+        path = PurePosixPath(name)
+        stem = f"{path.parent}/{path.stem.rpartition('-')[0]}"
+        return self._write_salted(stem, path.suffix, content, {**self.manifest(name), **about})
+
+    def _write_salted(self, stem: str, suffix: str, content: bytes, about: Mapping[str, object]) -> tuple[str, str]:
+        salt = secrets.token_hex(16)
+        digest = _digest(content, salt)
+        name = f"{stem}-{digest[:12]}"
+        self._write(f"{name}{suffix}", content)
+        manifest = {**about, _MANIFEST_SALT: salt, "sha256": digest}
+        self._write(f"{name}.json", json.dumps(manifest, indent=2).encode())
+        return f"{name}{suffix}", digest
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """Return what the manifest of a file of rows says; nothing where there is none, as of an unfinished file."""
+        path = self.base / str(PurePosixPath(name).with_suffix(".json"))
+        with self._usable(path, "read"):
+            try:
+                manifest = json.loads(path.read_bytes())
+            except (FileNotFoundError, ValueError):
+                return {}
+        return manifest if isinstance(manifest, dict) else {}
+
+    def digest_of(self, name: str, content: bytes) -> str:
+        """Return what is recorded as the digest of a file with this content: SHA-256, with the salt of its manifest."""
+        salt = self.manifest(name).get(_MANIFEST_SALT) if name.endswith((".csv", RAW)) else None
+        return _digest(content, str(salt or ""))
 
     def is_intact(self, name: str, digest: str) -> bool:
         """Return whether a file exists with the content that was written.
@@ -172,7 +200,7 @@ class FileStorage:
         """Yield the rows of a file without its header. The file's bytes are in memory meanwhile; the rows aren't.
 
         Raises:
-            FileStorageError: the file is missing, or its bytes don't have the digest.
+            FileStorageError: the file or its manifest is missing, or its bytes don't have the digest.
         """
         return islice(csv_rows(self._read(name, digest)), 1, None)
 
@@ -296,13 +324,9 @@ class FileStorage:
         return None
 
     def add_to_partition(self, folder: str, window: Window, frame: pd.DataFrame) -> str:
-        """Write rows of a window as a further Parquet file of a partition. Return the file's name in the storage.
-
-        The name contains window and digest: the same rows written again are the same file.
-        """
-        content = frame.to_parquet(index=False)
-        name = f"{folder}/{_named_by(window, hashlib.sha256(content).hexdigest())}.parquet"
-        self._write(name, content)
+        """Write rows of a window as a further Parquet file of a partition. Return the file's name in the storage."""
+        name = f"{folder}/{_span(window)}-{uuid4().hex[:12]}.parquet"
+        self._write(name, frame.to_parquet(index=False))
         return name
 
     def read_partition(self, folder: str, columns: Sequence[str]) -> pd.DataFrame | None:
@@ -388,7 +412,7 @@ class FileStorage:
             except FileNotFoundError:
                 remedy = "restore it from a backup, or materialize its asset again"
                 raise LostFileError(f"{path} is missing; {remedy}") from None
-        if hashlib.sha256(content).hexdigest() != digest:
+        if self.digest_of(name, content) != digest:
             raise LostFileError(f"{path} isn't what was written there; restore it, or materialize its asset again")
         return content
 
@@ -489,5 +513,15 @@ def _is_local(path: UPath) -> bool:
     return path.protocol in ("", "file", "local")
 
 
-def _named_by(window: Window, digest: str) -> str:
-    return f"{window.since:%Y%m%dT%H%M%SZ}-{window.until:%Y%m%dT%H%M%SZ}-{digest[:12]}"
+def _span(window: Window) -> str:
+    return f"{window.since:%Y%m%dT%H%M%SZ}-{window.until:%Y%m%dT%H%M%SZ}"
+
+
+def _covers(window: Window) -> dict[str, str]:
+    return {"since": window.since.isoformat(), "until": window.until.isoformat()}
+
+
+def _digest(content: bytes, salt: str) -> str:
+    digest = hashlib.sha256(salt.encode())
+    digest.update(content)
+    return digest.hexdigest()

@@ -88,6 +88,11 @@ class Incidents:
             _note_checks(connection, detected, now)
         return open_now
 
+    def end(self, mandator: str, subject: Subject, now: datetime) -> None:
+        """Record that the incident of a subject is over, if one is open."""
+        with self._engine.begin() as connection:
+            _execute(connection, update(_table).where(_IS_OPEN), [_of_subject(mandator, subject) | {"cleared_at": now}])
+
     def last_checks(self) -> dict[str, datetime]:
         """Return when each mandator was last checked for incidents; one is absent if never."""
         with self._engine.connect() as connection:

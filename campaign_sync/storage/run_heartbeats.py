@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, delete, inspect, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, inspect, select
 
 from campaign_sync.storage.errors import StateError
-from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, read_owners
+from campaign_sync.storage.expiry import HEARTBEATS_PER_LIFETIME, LIFETIME, is_dead, read_owners
 from campaign_sync.storage.locks import ListLocks
 from campaign_sync.storage.processes import STALLED_AFTER, UNKNOWN_OWNER, database_now, is_expired, this_process
 from campaign_sync.storage.tables import run_alive
@@ -22,11 +22,12 @@ _FORGOTTEN_AFTER = timedelta(days=30)
 
 
 class RunHeartbeats:
-    """A row for each run that has begun and not ended, which its process keeps renewing.
+    """A row for each process of a run that has begun and not ended, which the process keeps renewing.
 
-    Commands that read or write people's data have one, too. While there is any, no erased people are removed; and a run
-    or command that has its row waits until a removal has ended that began before. So either the removal sees the row,
-    or the run sees the removal, and reads erasures and files only afterwards.
+    A run has several if its executor begins a process for each step. Commands that read or write people's data have
+    one, too. While there is any, no erased people are removed; and a run or command that has its row waits until a
+    removal has ended that began before. So either the removal sees the row, or the run sees the removal, and reads
+    erasures and files only afterwards.
     """
 
     def __init__(self, engine: Engine, locks: ListLocks) -> None:
@@ -44,11 +45,11 @@ class RunHeartbeats:
             ListLockedError: a removal lasts for too long.
         """
         with self._engine.begin() as connection:
-            known = connection.execute(select(run_alive.c.owner).where(run_alive.c.run_id == run_id)).scalar()
+            is_known = connection.execute(select(run_alive).where(_is_own(run_id))).first() is not None
             old = database_now(connection) - _FORGOTTEN_AFTER
             connection.execute(delete(run_alive).where(run_alive.c.expires_at < old))
             _renew(connection, run_id)
-        if known == this_process():
+        if is_known:
             yield
             return
         end = threading.Event()
@@ -63,15 +64,16 @@ class RunHeartbeats:
             end.set()
             heartbeat.join()
             with suppress(StateError):  # else it will count as dead, and it has ended
-                self.forget(run_id)
+                self._end(run_id)
 
     def dead_runs(self) -> list[str]:
-        """Return the runs whose process is gone, or which sent no heartbeat in the further time that they got."""
-        return [row.run_id for row in read_owners(self._engine, run_alive).dead]
+        """Return the runs all whose processes are gone, or sent no heartbeat in the further time that they got."""
+        owners = read_owners(self._engine, run_alive)
+        return sorted({row.run_id for row in owners.dead} - {row.run_id for row in owners.living})
 
     def living(self) -> list[str]:
-        """Return the runs and commands that have begun and not ended, and whose process may be alive."""
-        return [row.run_id for row in read_owners(self._engine, run_alive).living]
+        """Return the runs and commands that have begun and not ended, and one of whose processes may be alive."""
+        return sorted({row.run_id for row in read_owners(self._engine, run_alive).living})
 
     def expect(self, run_ids: Collection[str]) -> None:
         """Let runs without a heartbeat count as dead unless they send one within `STALLED_AFTER` and `LIFETIME`.
@@ -80,13 +82,27 @@ class RunHeartbeats:
         """
         with self._engine.begin() as connection:
             until = database_now(connection) + STALLED_AFTER
-            rows = [{"run_id": run_id, "owner": UNKNOWN_OWNER, "expires_at": until} for run_id in run_ids]
+            known = set(connection.execute(select(run_alive.c.run_id)).scalars())
+            rows = [
+                {"run_id": run_id, "owner": UNKNOWN_OWNER, "expires_at": until}
+                for run_id in run_ids
+                if run_id not in known
+            ]
             insert_missing(connection, run_alive, rows)
 
     def forget(self, run_id: str) -> None:
-        """Delete the row of a run that has ended, or whose end was reported."""
+        """Delete the rows of a run whose end was reported."""
         with self._engine.begin() as connection:
             connection.execute(delete(run_alive).where(run_alive.c.run_id == run_id))
+
+    def _end(self, run_id: str) -> None:
+        """Delete the row of this process, and those of dead ones: what this one did shows that the run went on."""
+        with self._engine.begin() as connection:
+            now = database_now(connection)
+            rows = connection.execute(select(run_alive).where(run_alive.c.run_id == run_id)).all()
+            ended = [row.owner for row in rows if row.owner in (this_process(), UNKNOWN_OWNER) or is_dead(row, now)]
+            is_ended = run_alive.c.owner.in_(ended)
+            connection.execute(delete(run_alive).where(run_alive.c.run_id == run_id, is_ended))
 
     def _beat(self, run_id: str, end: threading.Event) -> None:
         while not end.wait(LIFETIME.total_seconds() / HEARTBEATS_PER_LIFETIME):
@@ -117,4 +133,8 @@ def require_no_run(connection: Connection) -> None:
 def _renew(connection: Connection, run_id: str) -> None:
     expires_at = database_now(connection) + LIFETIME
     row = {"run_id": run_id, "owner": this_process(), "expires_at": expires_at, "overdue": 0}
-    upsert(connection, run_alive, [row], update=("owner", "expires_at", "overdue"))
+    upsert(connection, run_alive, [row], update=("expires_at", "overdue"))
+
+
+def _is_own(run_id: str) -> ColumnElement[bool]:
+    return and_(run_alive.c.run_id == run_id, run_alive.c.owner == this_process())

@@ -440,7 +440,7 @@ run_alive = Table(
     "run_alive",
     metadata,
     Column("run_id", String(64), primary_key=True),
-    Column("owner", Text, nullable=False),
+    Column("owner", Text, primary_key=True),
     Column("expires_at", UtcDateTime, nullable=False),
     Column("overdue", Integer, nullable=False, server_default="0"),
 )

@@ -50,7 +50,7 @@ class Mailbox:
     @property
     def subjects(self) -> list[str]:
         """The subjects of the mails, without the prefix."""
-        return [str(mail["Subject"]).removeprefix("[campaign_sync] ") for mail in self.mails]
+        return [str(mail["Subject"]).strip().removeprefix("[campaign_sync] ") for mail in self.mails]
 
 
 @contextmanager

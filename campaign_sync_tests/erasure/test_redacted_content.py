@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from campaign_sync.delivered_files.raw_text import is_searchable, texts, without_damage
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.erasure import Erasure, ErasureKey
 from campaign_sync.erasure.redacted_content import (
     Note,
+    UnsearchableError,
     readable,
     redact_csv,
     redact_frame,
@@ -157,26 +159,26 @@ ENCODINGS = ("utf-8", "latin-1", "cp850", "mac-roman", "utf-16", "utf-16-be", "u
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("kept_bytes", [None, 0, 5], ids=["plain", "packed", "cut off"])
-def test_a_file_that_cant_be_read_keeps_the_lines_of_others(encoding: str, kept_bytes: int | None) -> None:
+@pytest.mark.parametrize("lost_bytes", [None, 0, 5, 8], ids=["plain", "packed", "cut off", "without its trailer"])
+def test_a_file_that_cant_be_read_keeps_the_lines_of_others(encoding: str, lost_bytes: int | None) -> None:
     line = f"{GONE};Zyxwutz;4711;2026-11-27;bo@example.org\r\n"
     of_record = "contact;4711;Zyxwutz\r\n"
     others = "anna@example.org;Anna;4711;2026-11-27\r\n"
     text = others + line + others + of_record
     content = text.encode(encoding)
-    if kept_bytes is not None:
+    if lost_bytes is not None:
         content = gzip.compress(content)
-        content = content[: len(content) - kept_bytes]
+        content = content[: len(content) - lost_bytes]
     redacted = redact_raw(content, SUBJECTS)
 
     assert redacted is not None
     assert sorted(line for line, _ in redacted.matches) == [1, 3]
     plain = redacted.content
-    if kept_bytes:
+    if lost_bytes:
         with pytest.raises(EOFError):
             gzip.decompress(plain)
         plain = zlib.decompressobj(wbits=31).decompress(plain)
-    elif kept_bytes == 0:
+    elif lost_bytes == 0:
         plain = gzip.decompress(plain)
     token = SUBJECTS.token_of_address(GONE)
     assert plain.decode(encoding) == (
@@ -190,6 +192,29 @@ def test_a_file_that_cant_be_read_keeps_the_lines_of_others(encoding: str, kept_
     by_record = SearchedPerson(frozenset(), frozenset([Entity(EntityType.CONTACT, "4711")]), by_address=False)
     assert mentions(content, by_record)
     assert not mentions(redacted.content, by_record)
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\0", b""], ids=["other bytes", "zeros", "cut off"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_damaged_packed_file_never_counts_as_searched(named: bool, damage: bytes) -> None:
+    others = "".join(f"anna{number}@example.org;{number**3}\r\n" for number in range(500))
+    content = bytearray(gzip.compress(((f"{GONE}\r\n" if named else "") + others + GONE).encode()))
+    content[len(content) // 2 :] = damage * (len(content) // 2)
+    damaged = bytes(content)
+    assert not is_searchable(damaged)
+    if named:  # the person is known to be in it: what can't be unpacked goes as well
+        redacted = redact_raw(damaged, SUBJECTS)
+        assert redacted is not None
+        assert is_searchable(redacted.content)
+        assert redact_raw(redacted.content, SUBJECTS) is None
+    else:
+        with pytest.raises(UnsearchableError):
+            redact_raw(damaged, SUBJECTS)
+    rest = without_damage(damaged)
+    assert is_searchable(rest)
+    assert next(texts(rest)) == next(texts(damaged))
+    with pytest.raises(EOFError):
+        gzip.decompress(rest)
 
 
 @given(st.binary(max_size=200))

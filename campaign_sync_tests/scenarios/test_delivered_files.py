@@ -183,6 +183,27 @@ def test_files_without_new_rows_are_no_fresh_feedback(installation: Installation
     assert check(import_feedback(installation), "feedback_age").passed
 
 
+def test_a_touched_file_of_a_reader_without_times_counts_once_whatever_the_key(
+    installation: Installation, outbox: Path
+) -> None:
+    readers = installation.settings["mandators"]["nord"]["feedback"]["readers"]
+    readers["getOutBounces"]["time"] = None
+    installation.settings["erasure"] = {"key": {"env": "ERASURE_KEY"}}
+
+    def imports() -> int:
+        assert import_feedback(installation).success
+        with installation.state() as state:
+            return len(state.feedback_imports.with_rows("nord", "getOutBounces"))
+
+    for number, key in enumerate(("a", "b")):
+        installation.environment["ERASURE_KEY"] = key * 32  # no one was erased, so another one may be configured
+        deliver(outbox, "bounces_1.csv", row("person1"), (5 - number) * HOUR)
+        assert imports() == 1
+    installation.environment["ERASURE_KEY"] = "c" * 32
+    deliver(outbox, "bounces_1.csv", row("person1") + row("person2"), HOUR)
+    assert imports() == 2, "another content counts"
+
+
 def test_delivered_files_without_rows_are_watched_like_readers(installation: Installation, outbox: Path) -> None:
     deliver(outbox, "left_1.csv", HEADER + row("person1", NOW - timedelta(days=9)), timedelta(days=9))
     for day in range(4):

@@ -19,6 +19,7 @@ from sqlalchemy import delete
 from campaign_sync.crm.sql import schema
 from campaign_sync.erasure import removal
 from campaign_sync.erasure.file_removal import FileRemoval
+from campaign_sync.erasure.late_erasures import late_erasures
 from campaign_sync.erasure.places import PlaceOutcome, PlaceState
 from campaign_sync.erasure.removal import Removal
 from campaign_sync.orchestration.own_runs import OwnDefinitions
@@ -198,7 +199,7 @@ def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal_but_not
         delete_from_crm(installation)
         places = erase(installation, STORED, "--reason", "request 9", "--yes", exit_code=3)
         assert {places[place]["state"] for place in REMOVED} == {"pending"}
-        assert "a run is under way (plan " in places["snapshots and plans"]["note"]
+        assert "people's data is in use (plan " in places["snapshots and plans"]["note"]
         go_on()
         assert line() == "stored"
         assert leftovers(installation.folder, TEXTS) != []
@@ -219,7 +220,7 @@ def test_a_plan_that_is_being_made_is_waited_for_and_waits_for_a_removal_but_not
         with open_state(configuration) as state:
             (report,) = Removal(configuration, state, FileStorage(configuration.storage.frames)).attempt()
         notes = {place.place: place.note or "" for place in report.places if place.state is PlaceState.PENDING}
-        assert "not all files were searched, as runs began (plan " in notes["snapshots and plans"]
+        assert "not all files were searched, as others waited (plan " in notes["snapshots and plans"]
         assert said == ["waiting until run erase has removed erased people from the files"]
         assert line() == "computed"
         go_on()
@@ -299,10 +300,10 @@ def test_a_removal_that_is_killed_at_any_point_goes_on(
     assert [place.place for place in report.places if place.state is PlaceState.PENDING] == ["list nord/newsletter"]
     assert leftovers(installation.folder, TEXTS) == []
     calls = iter(())
-    purged = purge(installation, datetime.now(UTC) + timedelta(days=2))
-    assert [problem.split(" is ")[1] for problem in purged.problems] == [
-        "pending (list nord/newsletter); `campaign-sync erase --list` says why"
-    ]
+    with open_state(configuration) as state:
+        assert late_erasures(state, datetime.now(UTC) + timedelta(days=1)) == []
+        (late,) = late_erasures(state, datetime.now(UTC) + timedelta(days=2))
+    assert late.places == ["list nord/newsletter"]
 
 
 @pytest.mark.long

@@ -315,6 +315,32 @@ def test_a_run_sends_heartbeats_until_the_last_part_of_its_process_has_ended(dat
     assert _runs_with_heartbeats(database_url) == []
 
 
+def test_each_process_of_a_run_counts(database_url: str) -> None:
+    step = subprocess.Popen(
+        [sys.executable, "-c", BEAT_UNTIL_LINE, database_url, "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with step, State(database_url) as state:
+        assert step.stdout is not None
+        assert step.stdout.readline() == b"begun\n"
+        with state.heartbeats.keep_alive("run"):
+            subprocess.run([sys.executable, "-c", BEAT_AND_DIE.replace("dead", "run"), database_url], check=False)
+            assert (state.heartbeats.living(), state.heartbeats.dead_runs()) == (["run"], [])
+        assert (state.heartbeats.living(), state.heartbeats.dead_runs()) == (["run"], []), "the other step reads yet"
+        state.heartbeats.expect(["run"])
+        step.communicate(b"end\n")
+        assert (state.heartbeats.living(), state.heartbeats.dead_runs()) == ([], []), "the run may go on"
+        assert _runs_with_heartbeats(database_url) == []
+
+
+BEAT_UNTIL_LINE = """
+import sys
+from campaign_sync.storage.state import State
+with State(sys.argv[1]) as state, state.heartbeats.keep_alive(sys.argv[2]):
+    print("begun", flush=True)
+    input()
+"""
+
+
 def _runs_with_heartbeats(database_url: str) -> list[str]:
     with create_engine(database_url).connect() as connection:
         return list(connection.execute(select(run_alive.c.run_id)).scalars())

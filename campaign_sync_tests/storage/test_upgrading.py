@@ -79,7 +79,9 @@ def value_for(column: "Column[Any]", number: int) -> object:
         case kind:
             known = PLAUSIBLE.get(f"{column.table.name}.{column.name}", PLAUSIBLE.get(column.name))
             distinct = column.primary_key and column is list(column.table.primary_key.columns)[-1]
-            return known if known and not distinct else f"{number}-{column.name}"[: getattr(kind, "length", None)]
+            return (
+                known if known and not distinct else f"{number}-{known or column.name}"[: getattr(kind, "length", None)]
+            )
 
 
 def fill(url: str) -> Rows:

@@ -1,4 +1,4 @@
-"""Erasures of people, and the keyed hashes by which they stay suppressed."""
+"""Erasures of people, the keyed hashes by which they stay suppressed, and a row for each process of a run."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -39,12 +39,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("erasure_id", "place"),
     )
     op.create_table(
-        "erased_pseudonym",
-        sa.Column("erasure_id", sa.String(length=36), nullable=False),
-        sa.Column("pseudonym", sa.String(length=16), nullable=False),
-        sa.PrimaryKeyConstraint("erasure_id", "pseudonym"),
-    )
-    op.create_table(
         "redaction",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("erasure_id", sa.String(length=36), nullable=False),
@@ -61,3 +55,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_redaction_erasure_id", "redaction", ["erasure_id"])
     op.create_index("ix_redaction_owner_id", "redaction", ["owner_id"])
+    op.execute("CREATE TABLE run_alive_before AS SELECT run_id, owner, expires_at, overdue FROM run_alive")
+    op.drop_table("run_alive")
+    op.create_table(
+        "run_alive",
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("overdue", sa.Integer(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "owner"),
+    )
+    op.execute("INSERT INTO run_alive SELECT run_id, owner, expires_at, overdue FROM run_alive_before")
+    op.drop_table("run_alive_before")

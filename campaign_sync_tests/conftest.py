@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from zlib import crc32
 
+import pandera.pandas  # noqa: F401 - sets environment variables of its own when it is imported first
 import pytest
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings

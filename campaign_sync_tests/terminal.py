@@ -32,7 +32,7 @@ _IMPORTED = (
     "campaign_sync.crm.sql.schema",
     "campaign_sync.orchestration.code_location",
     *("dagster._core.execution.execute_in_process", "dagster._core.executor.in_process", "zeep.wsdl.bindings.soap"),
-    "pyarrow.dataset",
+    *("pandera.backends.pandas.register", "pyarrow.dataset"),
 )
 
 

@@ -42,7 +42,7 @@ def test_help_imports_nothing_for_rows_databases_or_dagster(option: str) -> None
 
     imported = printed.rpartition("modules")[2].split()
     assert "campaign_sync.config.models" in imported
-    assert not {"alembic", "dagster", "numpy", "pandas", "pyarrow", "sqlalchemy"} & set(imported)
+    assert not {"alembic", "dagster", "numpy", "pandas", "pandera", "pyarrow", "sqlalchemy"} & set(imported)
 
 
 def test_commands_are_loaded_without_a_search_for_garbage() -> None:

@@ -11,7 +11,7 @@ from campaign_sync_tests.orchestration.settings import configuration, mandator_s
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 MANDATOR, LIST = "Süd & Söhne (Zürich)", "Newsletter für Österreich 📬"
 
-WITH_ICONS = {"csv", "file", "parquet", "report", "sql", "table", "yaml"}
+WITH_ICONS = {"csv", "file", "pandera", "parquet", "report", "sql", "table", "yaml"}
 """Kinds that Dagster's UI has an icon for."""
 
 

@@ -1,8 +1,8 @@
 """The checks that can stop a replacement. Each is defined once, for the UI and for the replacement itself.
 
-Row checks are conditions on columns (`row_checks.py`). Failing rows are removed before the snapshot is frozen, so a
-frozen snapshot passes all of them. Checks of the whole set (`list_attributes`, `plausible_size`) have no rows to
-remove: they stop the replacement.
+Row checks are pandera schemas (`row_checks.py`). Failing rows are removed before the snapshot is frozen, so a frozen
+snapshot passes all of them. Checks of the whole set (`list_attributes`, `plausible_size`) have no rows to remove: they
+stop the replacement.
 """
 
 import re
@@ -137,11 +137,11 @@ ROW_REASONS = {
 
 def check_snapshot(frame: pd.DataFrame, list_schema: ListSchema, context: CheckContext) -> list[CheckOutcome]:
     """Run every check of `CHECK_NAMES` on a snapshot's rows. Return the outcomes in that order."""
-    from campaign_sync.domain.row_checks import NOT_SUPPRESSED, row_checks, run_row_check  # made of what is above
+    from campaign_sync.domain.row_checks import NOT_SUPPRESSED, row_checks, run_schema  # pandera is for runs alone
 
-    outcomes = {name: run_row_check(name, check, frame) for name, check in row_checks(list_schema).items()}
+    outcomes = {name: run_schema(name, schema, frame) for name, schema in row_checks(list_schema).items()}
     outcomes["utf8"] = judge_mojibake(outcomes["utf8"], len(frame), list_schema.limits.max_mojibake)
-    outcomes["not_suppressed"] = run_row_check("not_suppressed", NOT_SUPPRESSED, _with_reason(frame, context))
+    outcomes["not_suppressed"] = run_schema("not_suppressed", NOT_SUPPRESSED, _with_reason(frame, context))
     outcomes["list_attributes"] = check_list_attributes(list_schema, context.vendor_attributes)
     outcomes[SIZE] = check_size(entity_counts(frame), list_schema.limits, context)
     return [outcomes[name] for name in CHECK_NAMES]

@@ -14,7 +14,6 @@ from campaign_sync.domain.entity import EntityType
 from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID, TechnicalField
 from campaign_sync.domain.rejection import Reason, Stage
-from campaign_sync.domain.row_checks import row_checks, run_row_check
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, rejections
 from campaign_sync.domain.shared_texts import SharedTexts, constant_texts, filter_rows
 from campaign_sync.domain.text import NOT_UTF8, normalize_text
@@ -156,10 +155,12 @@ def _without_failing_rows(
     frame: pd.DataFrame, list_schema: ListSchema, positions: "_Positions"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows that can be sent, and a rejection of every other row; `positions` are those in the selection."""
-    checks = row_checks(list_schema)
+    from campaign_sync.domain.row_checks import row_checks, run_schema  # pandera is for runs alone
+
+    schemas = row_checks(list_schema)
     reason = pd.Series(pd.NA, index=frame.index, dtype="str")
     for name in ("utf8", "technical_fields"):
-        failing = list(run_row_check(name, checks[name], frame).failing_rows)
+        failing = list(run_schema(name, schemas[name], frame).failing_rows)
         reason.loc[reason.index.isin(failing) & reason.isna()] = ROW_REASONS[name].value
     reason.loc[_not_utf8(frame[reason.notna()], list_schema)] = Reason.NOT_UTF8.value
     kept = reason.isna()

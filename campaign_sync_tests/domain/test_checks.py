@@ -16,7 +16,6 @@ from campaign_sync.domain.checks import (
     check_snapshot,
 )
 from campaign_sync.domain.recipient import TechnicalField
-from campaign_sync.domain.row_checks import Condition, run_row_check
 from campaign_sync.domain.selection import split_by_consent
 from campaign_sync.domain.size_limits import SizeBaseline, SizeLimits
 from campaign_sync.domain.snapshot import build_snapshot
@@ -87,14 +86,6 @@ def test_a_missing_column_stops_the_list(frame: pd.DataFrame, column: str) -> No
     stopping = [outcome for outcome in failed(frame.drop(columns=column)) if outcome.stops]
     assert stopping != []
     assert all(column.removeprefix("list:") in outcome.summary for outcome in stopping)
-
-
-def test_a_value_of_which_a_condition_says_nothing_fails_it(frame: pd.DataFrame) -> None:
-    nothing = Condition("nothing", lambda values: pd.Series([True, None, True], dtype=object))
-
-    outcome = run_row_check("utf8", {"address": [nothing]}, frame)
-
-    assert (outcome.stops, outcome.failing_rows) == (True, frozenset([1]))
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=60), st.integers(0, 100))

@@ -79,7 +79,7 @@ def snapshot_asset(builder: AssetBuilder, settings: ListSettings, turn: Turn) ->
 
     @builder.asset(
         key,
-        kinds={"parquet"},
+        kinds={"pandera", "parquet"},
         op_tags=turn.op_tags(AssetKind.SNAPSHOT),
         ins={"selection": asset_key(mandator, AssetKind.SELECTION, settings.name, prefix=settings.prefix)},
         description=asset_description(

@@ -16,10 +16,14 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, NullPool, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, make_url
+
+from campaign_sync.crm.sql.engine import crm_engine
+from campaign_sync_tests import tmpfs
 
 URL_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_URL"
 FOLDER_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_FOLDER"
@@ -28,13 +32,16 @@ FOLDER_VARIABLE = "CAMPAIGN_SYNC_TEST_POSTGRES_FOLDER"
 _OVERFLOW_USER_ID = "65534"
 """The user that Linux systems have for processes without rights."""
 
-WITHOUT_DURABILITY = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
-"""Options of a server whose data needn't survive a power cut."""
+WITHOUT_DURABILITY = (
+    "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 "
+    "-c max_wal_size=64MB -c shared_buffers=32MB -c max_connections=200"
+)
+"""Options of a server whose data is small and needn't survive a power cut."""
 
 
 def prepare_server_folder() -> Path:
     """Create the folder of this session's server. Starts nothing yet."""
-    # Short: it holds a socket, whose path is limited. Not in memory, where programs often can't be executed.
+    # Short: it holds a socket, whose path is limited. Not in memory, as the data is: programs often can't be run there.
     folder = Path(tempfile.mkdtemp(prefix="campaign-sync-pg-"))
     os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
@@ -42,9 +49,11 @@ def prepare_server_folder() -> Path:
 
 def stop_server(folder: Path) -> None:
     """Stop the server in the folder, if one was started, and remove the folder."""
-    if (folder / "data" / "postmaster.pid").exists():
+    data = (folder / "data").resolve()
+    if (data / "postmaster.pid").exists():
         _pg_ctl(folder, "stop", "--mode=immediate")
-    shutil.rmtree(folder, ignore_errors=True)
+    for removed in (data, folder):
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 @contextmanager
@@ -65,6 +74,17 @@ def fresh_database(options: str = "") -> Iterator[str]:
         else:
             _empty(name)
             _idle.append(name)
+
+
+def writing_engine(url: str) -> Engine:
+    """Return an engine by which a test changes a CRM, a new one, too: as the product's, but it keeps its connections.
+
+    To connect to PostgreSQL takes longer than most changes.
+    """
+    engine = crm_engine(url, create=True)
+    if engine.dialect.name != "postgresql":
+        return engine
+    return create_engine(engine.url, connect_args={"options": "-c timezone=UTC"})
 
 
 _idle: list[str] = []
@@ -106,12 +126,17 @@ def _drop_idle() -> None:
 
 @contextmanager
 def _connected(database: str | None = None) -> Iterator[Connection]:
-    server = make_url(_server_url())
-    engine = create_engine(
-        server.set(database=database) if database else server, isolation_level="AUTOCOMMIT", poolclass=NullPool
-    )
-    with engine.connect() as connection:
+    with _administrator(_server_url(), database).connect() as connection:
         yield connection
+
+
+@cache
+def _administrator(server: str, database: str | None) -> Engine:
+    """Return an engine that keeps its connection, with which every change is a transaction."""
+    url = make_url(server)
+    return create_engine(
+        url.set(database=database) if database else url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True
+    )
 
 
 def _server_url() -> str:
@@ -130,8 +155,10 @@ def _server_url() -> str:
 def _start_server(folder: Path) -> None:
     programs = _programs(folder)
     (folder / "bin").symlink_to(programs)
+    (folder / "data").symlink_to(tempfile.mkdtemp(prefix="campaign-sync-pg-", dir=tmpfs.MEMORY))
     if os.geteuid() == 0:
-        os.chown(folder, *_server_user())
+        for owned in (folder, folder / "data"):
+            os.chown(owned, *_server_user())
     _run(folder, "initdb", "-D", "data", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
     options = f"{WITHOUT_DURABILITY} -c unix_socket_directories={folder} -c listen_addresses=''"
     _pg_ctl(folder, "start", "--wait", "--log=log", f"--options={options}")

@@ -10,9 +10,9 @@ from sqlalchemy import text
 from campaign_sync.config import SqlSettings
 from campaign_sync.crm.mirror.source import SourceRows
 from campaign_sync.crm.port import CrmNeeds
-from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.crm.sql.source import SqlSource
 from campaign_sync.crm.sql.source_reader import SqlSourceReader
+from campaign_sync_tests.databases import writing_engine
 
 MAPPING: dict[str, Any] = {
     "tables": {
@@ -74,7 +74,7 @@ class ForeignCrm:
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.url = url
-        self.engine = crm_engine(url, create=True)
+        self.engine = writing_engine(url)
         self.execute(_TABLES.format_map(_TYPES[self.engine.dialect.name]))
         self.settings = SqlSettings.model_validate({"url": SecretStr(url)} | MAPPING | settings)
         self.source = SqlSource(self.settings)

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Table, insert, select, text
 from campaign_sync.crm.port import Crm, Pick
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
-from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.consent import STANDARD_WORDS_ONLY
+from campaign_sync_tests.databases import writing_engine
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERYBODY = Pick("marketing_list", "Everybody")
@@ -24,7 +24,7 @@ class SmallCrm:
         schema.create_crm(url)
         self.url = url
         self.words = STANDARD_WORDS_ONLY
-        self._engine = crm_engine(url)
+        self._engine = writing_engine(url)
         self._events = 0
         for opt_in_id, mandator in (("news", "nord"), ("offers", "nord"), ("press", "sued")):
             self.add(

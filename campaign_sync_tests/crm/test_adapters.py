@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from pydantic import SecretStr
 
 from campaign_sync.config import Configuration, ConfigurationError, SqlSettings, configuration_schema
+from campaign_sync.config.crm_adapters import all_offers
 from campaign_sync.config.loader import load_configuration
 from campaign_sync.crm.adapter import CrmContext
 from campaign_sync.crm.mirror.memory import ConsentMemory
@@ -72,6 +73,7 @@ def install(folder: Path, name: str, entry_points: str, module: str, text: str) 
     (data / "entry_points.txt").write_text(f"[campaign_sync.crm]\n{entry_points}\n")
     (folder / f"{module}.py").write_text(text)
     invalidate_caches()
+    all_offers.cache_clear()
 
 
 @pytest.fixture

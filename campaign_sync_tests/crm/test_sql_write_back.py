@@ -19,6 +19,7 @@ from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.instant import parse_instant
 from campaign_sync_tests.crm.foreign_schema import MAPPING, ForeignCrm
+from campaign_sync_tests.databases import writing_engine
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -125,7 +126,7 @@ class ContractCrm:
 
     def __init__(self, url: str) -> None:
         schema.create_crm(url)
-        self.engine = crm_engine(url)
+        self.engine = writing_engine(url)
         self.source = SqlSource(SqlSettings.model_validate({"url": SecretStr(url), "preset": "contract"}))
         self.run("CREATE TABLE consent_state AS SELECT entity_type, entity_id, opt_in_id, kind FROM consent_event")
         self.run("INSERT INTO opt_in VALUES ('news', 'nord', 'News', 'email')")

@@ -7,9 +7,9 @@ from sqlalchemy import delete, insert, select, update
 
 from campaign_sync.crm.address_key import address_key
 from campaign_sync.crm.sql import schema
-from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.entity import Entity
 from campaign_sync_tests.crm_forms.population import FIRST_DAY, Columns, Population
+from campaign_sync_tests.databases import writing_engine
 
 _LONG_AGO = FIRST_DAY - timedelta(days=2000)
 
@@ -22,7 +22,7 @@ class ContractTables:
         self._url, self._opt_in_id, self._mandator = url, opt_in_id, mandator
         self._events = 0
         schema.create_crm(url)
-        self._engine = crm_engine(url)
+        self._engine = writing_engine(url)
 
     def store(self, population: Population) -> None:
         """Fill the tables."""

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import text
 
 from campaign_sync.crm.address_key import address_key
-from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync_tests.crm_forms.population import FIRST_DAY, Columns, Consent, Population
+from campaign_sync_tests.databases import writing_engine
 
 _SCHEMA = Path(__file__).parents[1] / "crm" / "suitecrm.sql"
 
@@ -29,7 +29,7 @@ class SuiteCrm:
             "preset": "suitecrm",
             "opt_ins": {opt_in_id: {"mandator": mandator, "description": "Newsletter"}},
         }
-        self._engine = crm_engine(url)
+        self._engine = writing_engine(url)
         self._left: set[str] = set()
         self._bounced_before: set[str] = set()
         self._address_ids: dict[str, str] = {}

@@ -15,11 +15,11 @@ from campaign_sync.crm.mirror.adapter import MirrorCrm
 from campaign_sync.crm.port import Crm
 from campaign_sync.crm.sql import schema
 from campaign_sync.crm.sql.adapter import SqlCrm
-from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.crm.sql.source import SqlSource
 from campaign_sync.crm.testing import OPT_INS, Capability, Consent, CrmUnderTest, Person, crm_context
 from campaign_sync.domain.entity import Entity
 from campaign_sync_tests.crm.lossy_driver import cutting, losing
+from campaign_sync_tests.databases import writing_engine
 
 _OUT_OF_REACH = {"postgresql": "postgresql+psycopg2://me@127.0.0.1:9/crm", "mariadb": "mariadb://me@127.0.0.1:9/crm"}
 """The port `discard`, on which no server listens."""
@@ -36,7 +36,7 @@ class ContractTables(CrmUnderTest):
     def __init__(self, url: str) -> None:
         schema.create_crm(url)
         self.url = self._reachable = url
-        self._engine = crm_engine(url)
+        self._engine = writing_engine(url)
         self._numbers = count()
         self.dialect = self._engine.dialect.name
         if self.dialect == "postgresql":

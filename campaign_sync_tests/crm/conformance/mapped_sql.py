@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from campaign_sync.config import SqlSettings
 from campaign_sync.crm.port import Crm
-from campaign_sync.crm.sql.engine import crm_engine
 from campaign_sync.crm.sql.open import open_sql
 from campaign_sync.crm.testing import OPT_INS, Capability, Consent, CrmUnderTest, Person, crm_context
 from campaign_sync.domain.entity import Entity
+from campaign_sync_tests.databases import writing_engine
 
 _PEOPLE = {
     kind: {"query": f"SELECT nr AS id, mail AS email, first_name, city FROM person WHERE kind = '{kind}'"}
@@ -107,7 +107,7 @@ class MappedSql(CrmUnderTest):
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self._folder = url, folder
-        self._engine = crm_engine(url, create=True)
+        self._engine = writing_engine(url)
         self._dialect = self._engine.dialect.name
         if self._dialect == "mariadb":
             self._run(f"ALTER DATABASE {self._engine.url.database} COLLATE utf8mb4_bin")

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from campaign_sync_tests.webserver import servers
-from campaign_sync_tests.webserver.servers import DAGSTERS_OWN, GUARDED, MUTATION, obeyed
+from campaign_sync_tests.webserver.servers import DAGSTERS_OWN, MUTATION, obeyed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -74,12 +74,6 @@ def page(browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(PATIENCE)
     yield page
     page.close()
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with servers.webserver(GUARDED, tmp_path_factory.mktemp("guarded")) as port:
-        yield port
 
 
 @pytest.fixture(scope="module")

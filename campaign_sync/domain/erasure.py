@@ -80,6 +80,10 @@ class ErasureKey:
         """Return the hash of a record by its text form `entity_type:entity_id`."""
         return self._digest(SubjectKind.RECORD, key)
 
+    def of_pseudonym(self, pseudonym: str) -> str:
+        """Return the hash of what the state database has in place of an address or a record."""
+        return self._digest(SubjectKind.PSEUDONYM, pseudonym)
+
     def subjects(
         self, emails: Iterable[str], records: Iterable[str], pseudonyms: Iterable[str] = ()
     ) -> frozenset[Subject]:
@@ -95,10 +99,7 @@ class ErasureKey:
             {
                 *(Subject(SubjectKind.ADDRESS, self.of_address(recipient_id)) for recipient_id in ids),
                 *(Subject(SubjectKind.RECORD, self.of_record(record)) for record in records),
-                *(
-                    Subject(SubjectKind.PSEUDONYM, self._digest(SubjectKind.PSEUDONYM, pseudonym))
-                    for pseudonym in pseudonyms
-                ),
+                *(Subject(SubjectKind.PSEUDONYM, self.of_pseudonym(pseudonym)) for pseudonym in pseudonyms),
             }
         )
 

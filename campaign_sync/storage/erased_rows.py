@@ -54,7 +54,11 @@ _TEXTS = (
 """Texts that people typed, who may have named an address or a record."""
 
 _TOUCHED = sorted(
-    {tables.write_back.name, *(table.name for table, *_ in (*_LISTED, *_OF_RECORDS, *_OF_PSEUDONYMS, *_TEXTS))}
+    {
+        tables.write_back.name,
+        tables.inquiry.name,
+        *(table.name for table, *_ in (*_LISTED, *_OF_RECORDS, *_OF_PSEUDONYMS, *_TEXTS)),
+    }
 )
 
 _ROWS_AT_ONCE = 10_000
@@ -135,6 +139,7 @@ class _Removal:
             for column in columns:
                 for erasure, pseudonyms in self._pseudonyms(table, column).items():
                     self._delete_pseudonyms(table, column, time, erasure, pseudonyms)
+        self._hash_inquiries()
         for table, column in _TEXTS:
             self._clean_texts(table, column)
 
@@ -237,6 +242,15 @@ class _Removal:
         is_older = or_(table.c[time].is_(None), table.c[time] <= erasure.until)
         for batch in batches(pseudonyms):
             self._delete(table, and_(table.c[column].in_(batch), is_older), erasure)
+
+    def _hash_inquiries(self) -> None:
+        """Let inquiries name an erased person by a hash: who asked can be found with the key of erasures only."""
+        table = tables.inquiry
+        for erasure, pseudonyms in self._pseudonyms(table, "subject").items():
+            for pseudonym in pseudonyms:
+                hashed = update(table).where(table.c.subject == pseudonym)
+                values = {"subject": self._lookup.key.of_pseudonym(pseudonym)}
+                self.rows[erasure] += self._connection.execute(hashed.values(values)).rowcount
 
     def _clean_texts(self, table: Table, column: str) -> None:
         key = list(table.primary_key)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
+from campaign_sync.storage.erasure_tables import erasure_subject
 from campaign_sync.storage.id_batches import batches
 from campaign_sync.storage.tables import approval, feedback_import, inquiry, size_acceptance, withdrawal_acceptance
 
@@ -35,7 +36,8 @@ class Inquiry:
     """The user and the machine; who accepted an exception may also be known by the proxy's login."""
     command: str
     subject: str | None = None
-    """The keyed pseudonym of the address or record that was asked about; None if it was about many, or none."""
+    """The keyed pseudonym of the address or record that was asked about, of an erased one its hash by the key of
+    erasures; None if it was about many, or none."""
     mandator: str | None = None
     list: str | None = None
 
@@ -46,10 +48,11 @@ class Inquiries:
     Args:
         engine: the state database.
         pseudonym: returns the keyed pseudonym of a text.
+        hashed: returns the hash of a pseudonym by the key of erasures; None where that isn't known.
     """
 
-    def __init__(self, engine: Engine, pseudonym: Callable[[str], str]) -> None:
-        self._engine, self._pseudonym = engine, pseudonym
+    def __init__(self, engine: Engine, pseudonym: Callable[[str], str], hashed: Callable[[str], str | None]) -> None:
+        self._engine, self._pseudonym, self._hashed = engine, pseudonym, hashed
 
     def record(
         self,
@@ -67,20 +70,29 @@ class Inquiries:
             command: the command that answers.
             asked_by: the user.
             now: the current time.
-            about: the normalized address or the record (`contact:4711`) that it is about; only its pseudonym is kept.
+            about: the normalized address or the record (`contact:4711`) that it is about; only its pseudonym is kept,
+                or its hash if it was erased.
             mandator: the only mandator that it is about.
             name: the only list.
 
         Raises:
             StateError: it can't be recorded. Then no answer may be shown.
         """
-        asked = Inquiry(now, asked_by, command, about and self._pseudonym(about), mandator, name)
         with self._engine.begin() as connection:
+            subject = self._subject(connection, about) if about else None
+            asked = Inquiry(now, asked_by, command, subject, mandator, name)
             connection.execute(inquiry.insert().values(id=str(uuid4()), **vars(asked)))
+
+    def _subject(self, connection: Connection, about: str) -> str:
+        pseudonym = self._pseudonym(about)
+        hashed = self._hashed(pseudonym)
+        is_erased = select(erasure_subject.c.digest).where(erasure_subject.c.digest == hashed)
+        return hashed if hashed and connection.execute(is_erased).first() else pseudonym
 
     def about(self, people: Collection[str]) -> list[Inquiry]:
         """Return who asked about these addresses or records, newest first."""
-        subjects = sorted({self._pseudonym(person) for person in people})
+        pseudonyms = {self._pseudonym(person) for person in people}
+        subjects = sorted(pseudonyms.union(filter(None, map(self._hashed, pseudonyms))))
         query = select(*inquiry.c[tuple(Inquiry.__dataclass_fields__)])
         with self._engine.connect() as connection:
             entries = [

@@ -118,7 +118,7 @@ class State:
         self.person_rows = PersonRows(self._engine)
         self.people_links = PeopleLinks(self._engine, lambda value: self.pseudonyms.of(value))
         self.erasures = Erasures(self._engine, erasure_key, files)
-        self.inquiries = Inquiries(self._engine, lambda value: self.pseudonyms.of(value))
+        self.inquiries = Inquiries(self._engine, lambda value: self.pseudonyms.of(value), self._hashed_pseudonym)
 
     @cached_property
     def pseudonyms(self) -> Pseudonyms:
@@ -141,6 +141,12 @@ class State:
         with suppress(CampaignSyncError, ValueError):  # what needs the key refuses by itself
             keys = [*([ErasureKey(self._erasure_key()).of_digests] if self._erasure_key else ()), *keys]
         return KeyedDigests(keys)
+
+    def _hashed_pseudonym(self, pseudonym: str) -> str | None:
+        """Return the hash of a pseudonym by the key of erasures; None without a usable one."""
+        with suppress(CampaignSyncError, ValueError):
+            return ErasureKey(self._erasure_key()).of_pseudonym(pseudonym) if self._erasure_key else None
+        return None
 
     def consent_memory(self, *, accept_undated: bool = False, read_only: bool = False) -> RememberedConsents:
         """Return the memory for a CRM that shows states of consents. See `RememberedConsents`.

@@ -431,7 +431,7 @@ inquiry = Table(
     Column("asked_at", UtcDateTime, nullable=False, index=True),
     Column("asked_by", String(255), nullable=False),
     Column("command", String(32), nullable=False),
-    Column("subject", String(16)),
+    Column("subject", String(32)),
     Column("mandator", String(64)),
     Column("list", String(64)),
 )

@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("asked_by", sa.String(length=255), nullable=False),
         sa.Column("command", sa.String(length=32), nullable=False),
-        sa.Column("subject", sa.String(length=16), nullable=True),
+        sa.Column("subject", sa.String(length=32), nullable=True),
         sa.Column("mandator", sa.String(length=64), nullable=True),
         sa.Column("list", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("id"),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow
 import pyarrow.compute as pc
@@ -46,7 +47,7 @@ def match_texts(column: "pd.Series[str]", pattern: str, may_match: Callable[[byt
     """
     matched = [
         pc.fill_null(pc.match_substring_regex(chunk, pattern), False).to_numpy(zero_copy_only=False)
-        if may_match(_utf8(chunk))
+        if may_match(utf8_bytes(chunk)[0].tobytes())
         else np.zeros(len(chunk), dtype=bool)
         for chunk in iter_chunks(column)
     ]
@@ -77,13 +78,13 @@ def text_column(array: pyarrow.Array | pyarrow.ChunkedArray, index: pd.Index | N
     return column if index is None else column.set_axis(index)
 
 
-def _utf8(chunk: pyarrow.Array) -> bytes:
-    """Return the texts of large strings one after the other."""
+def utf8_bytes(chunk: pyarrow.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the texts of large strings one after the other, and where each begins; the last number is the end."""
     _, offsets, texts = chunk.buffers()
     if texts is None:  # there is none, or all are empty
-        return b""
-    starts = np.frombuffer(offsets, dtype=np.int64)
-    return bytes(texts[starts[chunk.offset] : starts[chunk.offset + len(chunk)]])
+        return np.zeros(0, np.uint8), np.zeros(len(chunk) + 1, np.int64)
+    starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(texts, np.uint8)[starts[0] : starts[-1]], starts - starts[0]
 
 
 def _map_chunk(

@@ -187,11 +187,11 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
     if not all(prefix in content[: array.end()] for prefix in _PREFIXES):
         return None
     references = _separated(content[array.end() : items_end], b'<%s href="#' % array[1], b'"/>')
-    written = _separated(content[value:values_end].replace(first[1], _CELL), b'<multiRef id="', b"</multiRef>")
+    written = _separated(content[value:values_end].replace(first[1], _CELL), b'<multiRef id="', b"</multiRef>", 2)
+    by_id = dict(zip(written[::2], written[1::2], strict=True))
     try:
-        by_id = dict(id_and_value.split(_CELL.decode()) for id_and_value in written)
-        read = [by_id[reference] for reference in references]
-    except (KeyError, ValueError):
+        read = [*map(by_id.__getitem__, references)]
+    except KeyError:
         return None
     if not read or _CELL in content or _ROW in content:
         return None
@@ -201,15 +201,21 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
     return rest, read
 
 
-def _separated(written: bytes, before: bytes, after: bytes) -> list[str]:
+def _separated(written: bytes, before: bytes, after: bytes, parts: int = 1) -> list[str]:
     """Return the texts between `before` and `after`; an empty list unless they consist of `_PLAIN` bytes only.
 
-    `written` lacks the last `after`.
+    Args:
+        written: the texts; it lacks the last `after`.
+        before: the markup before each text.
+        after: the markup after each text.
+        parts: how many texts each of them consists of, with `_CELL` between them; all are returned.
     """
     plain = written.removeprefix(before).replace(after + before, _ROW)
-    if not written.startswith(before) or plain.translate(None, _PLAIN + _CELL + _ROW):
+    row = _CELL * (parts - 1)
+    separators = plain.translate(None, _PLAIN)
+    if not written.startswith(before) or separators != row + (_ROW + row) * separators.count(_ROW):
         return []
-    return plain.decode().split(_ROW.decode())
+    return plain.replace(_ROW, _CELL).decode().split(CELL_SEPARATOR)
 
 
 def _resolved(text: bytes) -> bytes:

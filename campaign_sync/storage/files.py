@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from upath import UPath
 
-from campaign_sync.domain.parquet_rows import ParquetRows
+from campaign_sync.domain.parquet_rows import ParquetRows, written_tables
 from campaign_sync.domain.url import OBJECT_STORE_EXTRAS, may_hold_password
 from campaign_sync.domain.windows import Window
 from campaign_sync.errors import CampaignSyncError
@@ -215,13 +215,10 @@ class FileStorage:
     def write_frame(self, folder: str, moment: datetime, frame: pd.DataFrame) -> tuple[str, str]:
         """Write a frame as Parquet, with a salt. Return the file's name in the storage and its digest."""
         name = f"{folder}/{moment:%Y%m%dT%H%M%SZ}-{uuid4().hex[:8]}.parquet"
-        from pyarrow.parquet import write_table  # only runs need it
-
-        output = io.BytesIO()
         table = salted(pa.Table.from_pandas(frame, preserve_index=False))
-        write_table(table, output, row_group_size=_ROWS_AT_ONCE)
+        content = written_tables([table], table.schema, _ROWS_AT_ONCE)
         del table
-        digest = self._write(name, output.getvalue())
+        digest = self._write(name, content)
         release_memory()
         return name, digest
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow.parquet import ParquetFile
 
 from campaign_sync.domain import parquet_rows, shared_texts
 from campaign_sync.domain.arrow_text import to_arrow
@@ -85,3 +86,16 @@ def test_equal_columns_and_repeated_texts_are_in_memory_once() -> None:
     }
     assert buffers["first"] == buffers["again"]
     assert len(buffers["same"]) <= 3
+
+
+def test_repeated_texts_alone_have_a_dictionary_and_no_column_names_its_least_value() -> None:
+    frame = people([f"n{row}" for row in range(9)], [*"ababababa"])
+    written = ParquetFile(io.BytesIO(ParquetRows.of([frame], frame.head(0)).content)).metadata.row_group(0)
+    columns = [written.column(number) for number in range(written.num_columns)]
+    assert [column.path_in_schema for column in columns if column.has_dictionary_page] == [
+        "second",
+        "same",
+        "none",
+        "at",
+    ]
+    assert not any(column.is_stats_set for column in columns)

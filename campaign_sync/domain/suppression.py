@@ -7,8 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.compute as pc
 
-from campaign_sync.domain.arrow_text import is_among, iter_chunks, to_arrow
+from campaign_sync.domain.arrow_text import is_among, iter_chunks, text_column, to_arrow
 from campaign_sync.domain.consent import UNDATED
 from campaign_sync.domain.erasure import NO_ERASURES, Erased
 from campaign_sync.domain.rejection import Reason
@@ -43,7 +45,11 @@ class SuppressionKind(StrEnum):
 
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
     """Return `entity_type:entity_id` of every row; missing if either is."""
-    return rows["entity_type"].astype("str") + ":" + rows["entity_id"].astype("str")
+    entity_types, entity_ids = to_arrow(rows["entity_type"]), to_arrow(rows["entity_id"])
+    return text_column(pc.binary_join_element_wise(entity_types, entity_ids, _COLON), rows.index)
+
+
+_COLON = pyarrow.scalar(":", pyarrow.large_string())
 
 
 _FOR_EVER = pd.Timestamp(UNDATED).as_unit("us")

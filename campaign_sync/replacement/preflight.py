@@ -51,7 +51,7 @@ from campaign_sync.replacement.preflight_checks import (
 from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.read_back import READ_BACK_ROWS, ListContents, read_back
 from campaign_sync.replacement.read_columns import ReadColumns
-from campaign_sync.storage.files import FileStorage
+from campaign_sync.storage.files import FileStorage, release_memory
 from campaign_sync.storage.locks import PATIENCE, ListLock, LockScope
 from campaign_sync.storage.replacements import Replacement, StoredSnapshot
 from campaign_sync.storage.state import State
@@ -213,18 +213,21 @@ class Preflight:
             )
         # A replacement that continues an unfinished one inherits its permission, for the very rows it was given for.
         inherited = unfinished.run_id if unfinished and unfinished.snapshot_id == stored.id else None
-        snapshot = self.frames.read_frame(stored.file, stored.digest, without=EVIDENCE_COLUMNS)
+        rows = self.frames.open_frame(stored.file, stored.digest)
+        people = rows.frame([*PEOPLE_COLUMNS, "consent_at"])
         with self.crm.snapshot([settings.schema.opt_in_id]) as crm:
-            in_crm = self.compare_with_crm(crm, settings, snapshot, record, inherited)
+            in_crm = self.compare_with_crm(crm, settings, people, record, inherited)
             if stored.plan_id:  # what a run selects is free of who is excluded a moment before
-                in_crm = _with_exclusions(crm, settings, snapshot, in_crm)
+                in_crm = _with_exclusions(crm, settings, people, in_crm)
+        del people
         frozen_at = stored.created_at
         not_utf8 = applied.plan.not_utf8 if applied else self._not_utf8(settings, stored)
-        people = [snapshot]
-        del snapshot  # so that `examine` lets go of it
+        snapshot = [rows.frame([column for column in rows.columns if column not in EVIDENCE_COLUMNS])]
+        del rows
+        release_memory()
         findings = self.examine(
             settings,
-            people.pop(),
+            snapshot.pop(),  # so that `examine` lets go of it
             in_crm,
             frozen_at,
             not_utf8,
@@ -279,7 +282,7 @@ class Preflight:
         Args:
             crm: the CRM at this moment.
             settings: the list.
-            snapshot: the rows.
+            snapshot: the rows; columns `PEOPLE_COLUMNS` and `consent_at`.
             record: what is on record of the list.
             inherited: the run whose permission to replace the list by an implausible size holds as well.
             remember: whether the withdrawals that the CRM shows are remembered.

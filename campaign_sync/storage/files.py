@@ -6,7 +6,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -222,17 +222,21 @@ class FileStorage:
         release_memory()
         return name, digest
 
-    def read_frame(
-        self, name: str, digest: str, columns: Sequence[str] | None = None, *, without: Collection[str] = ()
-    ) -> pd.DataFrame:
-        """Return a frame of `write_frame`, or some of its columns; none of those in `without`.
+    def open_frame(self, name: str, digest: str) -> ParquetRows:
+        """Return a frame of `write_frame` as it is stored.
 
         Raises:
             FileStorageError: the file is missing, or its bytes don't have the digest.
         """
-        rows = ParquetRows(self._read(name, digest))
-        frame = rows.frame([name for name in columns or rows.columns if name not in without])
-        del rows
+        return ParquetRows(self._read(name, digest))
+
+    def read_frame(self, name: str, digest: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return a frame of `write_frame`, or some of its columns.
+
+        Raises:
+            FileStorageError: the file is missing, or its bytes don't have the digest.
+        """
+        frame = self.open_frame(name, digest).frame(columns)
         release_memory()
         return frame
 

@@ -38,6 +38,7 @@ from campaign_sync.domain.address import usable_address
 from campaign_sync.domain.approval import check_approval
 from campaign_sync.domain.checks import check_consents, check_list_attributes
 from campaign_sync.domain.consent import GRANTING
+from campaign_sync.domain.erasure import Erasure
 from campaign_sync.domain.feedback import MAILING_UNSUBSCRIBES
 from campaign_sync.errors import CampaignSyncError
 from campaign_sync.feedback.feedback_fetcher import open_delivered_files
@@ -53,7 +54,7 @@ from campaign_sync.replacement.selected_people import list_opt_in
 from campaign_sync.reports.publication import FOLDER as REPORTS
 from campaign_sync.storage.database import READY, probe_database
 from campaign_sync.storage.files import FileStorage, FileStorageError
-from campaign_sync.storage.open import open_state
+from campaign_sync.storage.open import open_copies, open_state
 from campaign_sync.storage.private_files import open_to_others
 from campaign_sync.storage.state import State
 
@@ -172,11 +173,22 @@ def _check_settings(configuration: Configuration, findings: _Findings) -> None:
 
 def _check_erasures(configuration: Configuration, state: State, findings: _Findings) -> None:
     """Report whether erased people can be recognized. Without a key and erasures there is nothing to report."""
+    erasures: Sequence[Erasure] = ()
     with findings.expected_errors("erasure.key"):
         erasures = state.erasures.everything()
         if erasures or configuration.erasure.key:
             state.erasures.key()
             findings.add("erasure.key", True, f"a key is set, and {len(erasures)} erasures were made with it")
+    with findings.expected_errors("erasure.copies"):
+        if configuration.erasure.copies:
+            findings.add("erasure.copies", True, open_copies(configuration.erasure.copies).probe())
+        elif erasures:
+            findings.add(
+                "erasure.copies",
+                True,
+                "erasures are in the state database and storage.frames only: after a restore of both together erase "
+                "again who was erased since the backup",
+            )
 
 
 def _answer(configuration: Configuration) -> str:

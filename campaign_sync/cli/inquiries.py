@@ -11,6 +11,7 @@ from campaign_sync.cli.output import LocalTime, plain_table
 from campaign_sync.cli.user import user_and_host
 from campaign_sync.config import Configuration
 from campaign_sync.inquiry.person_query import PersonQuery
+from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 
 
@@ -52,7 +53,7 @@ def find_inquiries(configuration: Configuration, who: str | None, days: int) -> 
         StateError: the state database can't be used.
     """
     query, since = PersonQuery.parse(who) if who else None, datetime.now(UTC) - timedelta(days=days)
-    with State(configuration.storage.state_url.get_secret_value()) as state:
+    with open_state(configuration) as state:
         entries = state.inquiries.about([query.subject]) if query else state.inquiries.since(since)
     asked = (InquiryEntry.model_validate(vars(entry)) for entry in entries if entry.asked_at >= since)
     return InquiriesDocument(days=days, inquiries=tuple(asked))

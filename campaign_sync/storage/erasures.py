@@ -36,10 +36,18 @@ class Erasures:
         engine: of the state database.
         secret: returns the configured key; None where there is none. It is called only where it is needed.
         files: the file storage; None for a state without one.
+        copies: where the files of erasures are kept once more; None for nowhere.
     """
 
-    def __init__(self, engine: Engine, secret: Callable[[], str] | None, files: FileStorage | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        secret: Callable[[], str] | None,
+        files: FileStorage | None,
+        copies: FileStorage | None = None,
+    ) -> None:
         self._engine, self._secret, self._files = engine, secret, files
+        self._stores = [store for store in (copies, files) if store is not None]
 
     def key(self) -> ErasureKey:
         """Return the key of all hashes.
@@ -68,9 +76,9 @@ class Erasures:
         return None
 
     def record(self, new: Erasure) -> None:
-        """Record an erasure, in its file first. From then on the person is suppressed."""
-        if self._files is not None:
-            self._files.write_document(_file(new.id), _document(new))
+        """Record an erasure, in its files first. From then on the person is suppressed."""
+        for store in self._stores:
+            store.write_document(_file(new.id), _document(new))
         with self._engine.begin() as connection:
             _insert(connection, [new])
 
@@ -105,23 +113,24 @@ class Erasures:
                 connection.execute(update(erasure).where(erasure.c.id == erasure_id).values(done_at=None))
 
     def synchronize(self) -> None:
-        """Record in the state what only the files know, and the other way round, after one of them was restored.
+        """Record everywhere what only the state or a file knows, after one of them was restored.
 
         What was restored holds the people again, so their removal is pending again.
 
         Raises:
             FileStorageError: the files can't be read or written.
         """
-        if self._files is None:
-            return
         known = [recorded.erasure for recorded in self.all()]
-        names = set(self._files.documents(FOLDER))
-        lacking = [known_erasure for known_erasure in known if _file(known_erasure.id) not in names]
-        for known_erasure in lacking:
-            self._files.write_document(_file(known_erasure.id), _document(known_erasure))
+        missed = self._only_in_files(known)
+        for store in self._stores:
+            names = set(store.documents(FOLDER))
+            lacking = [past for past in (*known, *missed) if _file(past.id) not in names]
+            for past in lacking:
+                store.write_document(_file(past.id), _document(past))
+            if store is self._files:
+                self.mark_pending([past.id for past in lacking])
         with self._engine.begin() as connection:
-            _insert(connection, self._only_in_files(known, names))
-        self.mark_pending([known_erasure.id for known_erasure in lacking])
+            _insert(connection, missed)
 
     def everything(self) -> list[Erasure]:
         """Return the erasures that the state or a file knows.
@@ -130,14 +139,15 @@ class Erasures:
             FileStorageError: the files can't be read.
         """
         known = [recorded.erasure for recorded in self.all()]
-        names = self._files.documents(FOLDER) if self._files is not None else ()
-        return [*known, *self._only_in_files(known, names)]
+        return [*known, *self._only_in_files(known)]
 
-    def _only_in_files(self, known: Iterable[Erasure], names: Iterable[str]) -> list[Erasure]:
-        if self._files is None:
-            return []
-        unknown = sorted(set(names) - {_file(known_erasure.id) for known_erasure in known})
-        return [_parse(name, self._files.read_document(name)) for name in unknown]
+    def _only_in_files(self, known: Iterable[Erasure]) -> list[Erasure]:
+        names = {_file(past.id) for past in known}
+        missed: dict[str, Erasure] = {}
+        for store in self._stores:
+            for name in sorted(set(store.documents(FOLDER)) - names - missed.keys()):
+                missed[name] = _parse(name, store)
+        return list(missed.values())
 
     def _key(self, erasures: Iterable[Erasure]) -> ErasureKey:
         by_probe = {past.probe: past for past in erasures}
@@ -192,7 +202,8 @@ def _document(new: Erasure) -> bytes:
     return json.dumps({**vars(new), "erased_at": new.erased_at.isoformat(), "subjects": subjects}, indent=2).encode()
 
 
-def _parse(name: str, content: bytes) -> Erasure:
+def _parse(name: str, store: FileStorage) -> Erasure:
+    content = store.read_document(name)
     try:
         value = json.loads(content)
         subjects = frozenset(
@@ -202,5 +213,7 @@ def _parse(name: str, content: bytes) -> Erasure:
     except (ValueError, TypeError, KeyError, AttributeError):
         parsed = None
     if parsed is None or _file(parsed.id) != name or parsed.erased_at.tzinfo is None:
-        raise FileStorageError(f"{name} in storage.frames isn't an erasure as it was written; restore it from a backup")
+        raise FileStorageError(
+            f"{name} in {store.setting} isn't an erasure as it was written; restore it from a backup"
+        )
     return parsed

@@ -73,17 +73,19 @@ class FileStorage:
 
     Args:
         base: a folder, or the URL of one.
+        setting: where the configuration names it.
 
     Raises:
         FileStorageError: no driver exists for the URL's scheme, or the URL has a password. Every method raises it
             where a file can't be written or read.
     """
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, setting: str = "storage.frames") -> None:
+        self.setting = setting
         location = None if may_hold_password(base) else _location(base)
         if location is None:
             raise FileStorageError(
-                "storage.frames has an unknown URL scheme, or a password in it; choose a folder, s3://, gs:// "
+                f"{setting} has an unknown URL scheme, or a password in it; choose a folder, s3://, gs:// "
                 "or abfs://, whose credentials are in the environment"
             )
         self.base = location
@@ -106,7 +108,7 @@ class FileStorage:
         folder = Path(self.base.path)
         if not is_writable(folder):
             raise FileStorageError(
-                f"{folder} (storage.frames) can't be written to; choose another, or correct its permissions"
+                f"{folder} ({self.setting}) can't be written to; choose another, or correct its permissions"
             )
         return "files can be kept there" if folder.exists() else "the folder will be created by the first run"
 
@@ -426,7 +428,7 @@ class FileStorage:
             protocol = self.base.protocol
             extra = OBJECT_STORE_EXTRAS.get(protocol)
             remedy = f"the extra {extra}; {how_to_install(extra)}" if extra else "a package for fsspec; install it"
-            raise FileStorageError(f"{protocol}:// (storage.frames) needs {remedy}") from None
+            raise FileStorageError(f"{protocol}:// ({self.setting}) needs {remedy}") from None
         except CampaignSyncError:
             raise
         except Exception as error:
@@ -434,7 +436,7 @@ class FileStorage:
                 raise
             # Every store's driver has errors of its own, with anything in their text.
             raise FileStorageError(
-                f"{path} can't be {purpose}: {_reason(error)}; check storage.frames and its permissions"
+                f"{path} can't be {purpose}: {_reason(error)}; check {self.setting} and its permissions"
             ) from None
 
 

@@ -15,12 +15,22 @@ def open_state(configuration: Configuration, *, url: str | None = None, remember
 
     Raises:
         RevisionError, StateError: it can't be opened.
-        FileStorageError: no driver exists for the URL of the file storage.
+        FileStorageError: no driver exists for the URL of the file storage, or of the copies of erasures.
     """
-    key = configuration.erasure.key
+    key, copies = configuration.erasure.key, configuration.erasure.copies
     return State(
         url or configuration.storage.state_url.get_secret_value(),
         remembers=remembers,
         erasure_key=key.get_secret_value if key else None,
         files=FileStorage(configuration.storage.frames),
+        erasure_copies=open_copies(copies) if copies else None,
     )
+
+
+def open_copies(location: str) -> FileStorage:
+    """Open the place where erasures are kept once more.
+
+    Raises:
+        FileStorageError: no driver exists for its URL.
+    """
+    return FileStorage(location, "erasure.copies")

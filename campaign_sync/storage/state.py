@@ -72,6 +72,7 @@ class State:
         remembers: bool = True,
         erasure_key: Callable[[], str] | None = None,
         files: FileStorage | None = None,
+        erasure_copies: FileStorage | None = None,
     ) -> None:
         """Open the database, and create the tables of a new one.
 
@@ -80,6 +81,7 @@ class State:
             remembers: whether what the CRM shows of consents is stored. A plan only judges it, and forgets it.
             erasure_key: returns the key by which erased people are recognized; None where there is none.
             files: the file storage, which knows erasures as well.
+            erasure_copies: where they are kept once more.
 
         Raises:
             RevisionError: its tables belong to another version.
@@ -117,7 +119,7 @@ class State:
         self.redactions = Redactions(self._engine)
         self.person_rows = PersonRows(self._engine)
         self.people_links = PeopleLinks(self._engine, lambda value: self.pseudonyms.of(value))
-        self.erasures = Erasures(self._engine, erasure_key, files)
+        self.erasures = Erasures(self._engine, erasure_key, files, erasure_copies)
         self.inquiries = Inquiries(self._engine, lambda value: self.pseudonyms.of(value), self._hashed_pseudonym)
 
     @cached_property

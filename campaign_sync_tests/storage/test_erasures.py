@@ -74,6 +74,25 @@ def test_what_only_one_of_them_knows_is_suppressed_at_once_and_pending_again(
             state.erasures.erased()
 
 
+def test_the_copies_know_erasures_after_a_restore_of_both(
+    database_url: str, frames: FileStorage, tmp_path: Path
+) -> None:
+    copies = FileStorage(str(tmp_path / "elsewhere"))
+    with State(database_url, erasure_key=lambda: SECRET, files=frames, erasure_copies=copies) as state:
+        state.erasures.record(erasure(1))
+        state.erasures.mark_done("id-1", NOON)
+    older, files = f"sqlite:///{tmp_path / 'restored.db'}", FileStorage(str(tmp_path / "restored"))
+    with State(older, erasure_key=lambda: SECRET, files=files, erasure_copies=copies) as restored:
+        assert restored.erasures.erased().at(address="anna1@example.org") == NOON + timedelta(days=1)
+        restored.erasures.synchronize()
+        assert restored.erasures.pending() == [erasure(1)]
+        restored.erasures.mark_done("id-1", NOON)
+        (tmp_path / "elsewhere" / "erasures" / "id-1.json").unlink()
+        restored.erasures.synchronize()
+        assert restored.erasures.pending() == [], "the copies hold no people"
+    assert files.documents("erasures") == copies.documents("erasures") == ["erasures/id-1.json"]
+
+
 def test_without_its_key_no_person_counts_as_not_erased(state: State, frames: FileStorage, database_url: str) -> None:
     with State(database_url, files=frames) as without:
         assert without.erasures.key_problem() is None

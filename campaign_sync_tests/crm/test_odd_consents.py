@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 
 from campaign_sync.crm.port import CrmError, Pick
 from campaign_sync.crm.sql import schema
@@ -381,3 +382,56 @@ def test_an_export_of_the_future_is_not_finished(database_url: str) -> None:
     )
     assert small.crm.last_export(" nightly") == NOON
     assert small.crm.last_export("other") is None
+
+
+def test_bytes_and_latin_1_are_no_addresses_and_a_withdrawal_counts_without_one(small_sqlite: SmallCrm) -> None:
+    small = small_sqlite
+    small.allow_anything()
+    emails = {"text": "' Text@Example.org '", "bytes": "x'6140612E6F7267'", "latin": "CAST(x'FC40612E6F7267' AS TEXT)"}
+    for entity_id, email in emails.items():
+        small.person(entity_id, None)
+        small.execute(f"UPDATE contact SET email = {email} WHERE id = '{entity_id}'")
+        small.event(f"{entity_id}-g", "contact", entity_id, "news", "granted", later(-1))
+        small.event(f"{entity_id}-w", " Contact", f" {entity_id}\t", "NEWS", "withdrawn", later())
+    small.execute("UPDATE consent_event SET source = NULL WHERE id = 'latin-w'")
+    small.execute("CREATE TABLE bounced AS SELECT * FROM address_state")
+    small.execute("DROP TABLE address_state")
+    small.execute("ALTER TABLE bounced RENAME TO address_state")
+    for address, kind in (
+        ("'Soft@example.org'", "'Soft '"),
+        ("'HARD@example.org'", "'hard'"),
+        ("'odd@example.org'", "x'736F6674'"),
+        ("x'6140612E6F7267'", "'hard'"),
+        ("CAST(x'FC40612E6F7267' AS TEXT)", "'hard'"),
+    ):
+        small.execute(
+            f"INSERT INTO address_state (address, bounce_kind, bounced_at) VALUES ({address}, {kind}, 'soon')"
+        )
+    suppressed = small.suppressed().astype("object")
+    columns = ["kind", "address", "entity_id", "opt_in_id", "source"]
+    assert suppressed[columns].where(suppressed[columns].notna(), None).values.tolist() == [
+        ["bounce", "hard@example.org", None, None, None],
+        ["bounce", "odd@example.org", None, None, None],
+        ["unsubscribe", None, "bytes", "news", "form"],
+        ["unsubscribe", None, "latin", "news", None],
+        ["unsubscribe", "text@example.org", "text", "news", "form"],
+    ]
+    assert suppressed["since"].isna().tolist() == [True, True, False, False, False]
+
+
+def test_records_of_a_type_without_consents_are_not_read_for_withdrawals(small_sqlite: SmallCrm) -> None:
+    """SQLite would read all of them once for each event."""
+    small, executed = small_sqlite, list[str]()
+    small.person("anna", "anna@example.org")
+    small.consent("anna", event="withdrawn")
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        executed.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert small.suppressed()["address"].tolist() == ["anna@example.org"]
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert any("JOIN contact" in statement for statement in executed)
+    assert not any("JOIN lead" in statement for statement in executed)

@@ -122,6 +122,14 @@ def values_of(column: Column) -> Sequence[Any]:
     return values
 
 
+def map_values(column: Column, function: Callable[[Any], str]) -> pa.Array:
+    """Return the text that a function returns of every value; it is called once for each distinct text."""
+    if not isinstance(column, pa.Array):
+        return pa.array(map(function, column), _TEXT)
+    encoded = column.dictionary_encode(null_encoding="encode")
+    return pa.array(map(function, encoded.dictionary.to_pylist()), _TEXT).take(encoded.indices)
+
+
 def are_present(column: Column) -> Mask:
     """Return which values of a column aren't None."""
     if isinstance(column, pa.Array):

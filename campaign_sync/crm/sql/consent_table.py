@@ -1,11 +1,11 @@
 """The tables `opt_in` and `consent_event` of a CRM in a SQL database, in whatever spelling they hold their values."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from campaign_sync.crm.sql.schema import consent_event, opt_in
 from campaign_sync.domain.consent import GRANTING, ConsentKind, ConsentWords, OptIn, normalize_word
 from campaign_sync.domain.consent_columns import KINDS, Numbers, deciding_events, effective_kinds
 from campaign_sync.domain.entity import EntityType
-from campaign_sync.domain.instant_columns import Instants, as_datetime, parse_instants
+from campaign_sync.domain.instant_columns import Instants, parse_instants
 from campaign_sync.domain.text import normalize_text
 
 EVENT_COLUMNS = ("id", "entity_id", "kind", "occurred_at", "source", "evidence", "text_version")
@@ -27,16 +27,6 @@ EVENT_COLUMNS = ("id", "entity_id", "kind", "occurred_at", "source", "evidence",
 
 UNKNOWN_OPT_IN = "an opt-in that the CRM doesn't define"
 """In place of the id of an opt-in that can't be understood. No normalized id is spelled like this."""
-
-
-class Decision(NamedTuple):
-    """The event that decides about one entity and one opt-in."""
-
-    row: int
-    """Position of the event that decides."""
-    kind: ConsentKind
-    at: datetime | None
-    """None where it has no time."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +38,6 @@ class Decisions:
     kinds: Numbers
     """Positions in `KINDS`."""
     moments: Instants
-
-    def __iter__(self) -> Iterator[Decision]:
-        columns = (self.rows.tolist(), self.kinds.tolist(), self.moments)
-        return (Decision(row, KINDS[kind], as_datetime(at)) for row, kind, at in zip(*columns, strict=True))
 
 
 @dataclass(frozen=True)

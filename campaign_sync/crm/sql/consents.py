@@ -10,15 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select
+import pyarrow.compute as pc
+from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select, type_coerce
+from sqlalchemy.types import NullType
 
 from campaign_sync.crm.port import CONSENTING_COLUMNS
-from campaign_sync.crm.sql.arrow_columns import Column, are_present, group_starts, take, without_outer_blanks
+from campaign_sync.crm.sql.arrow_columns import (
+    Column,
+    are_present,
+    group_starts,
+    map_values,
+    take,
+    without_outer_blanks,
+)
 from campaign_sync.crm.sql.chunks import by_type
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
     ConsentTable,
-    Decision,
     decoded_text,
     entity_type_of,
     is_one_of,
@@ -34,7 +42,7 @@ from campaign_sync.domain.consent import (
     effective_kind,
     normalize_word,
 )
-from campaign_sync.domain.consent_columns import KINDS
+from campaign_sync.domain.consent_columns import KINDS, Numbers
 from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.instant import parse_instant
 from campaign_sync.domain.instant_columns import Instants, as_datetimes
@@ -46,6 +54,8 @@ _ENDING = (ConsentKind.WITHDRAWN, ConsentKind.UNCLEAR)
 
 
 _GRANTING = [KINDS.index(kind) for kind in GRANTING]
+
+_ENDED = [KINDS.index(kind) for kind in _ENDING]
 
 
 @dataclass(frozen=True)
@@ -59,21 +69,36 @@ class UnclearConsent:
     source: str | None
 
 
+@dataclass(frozen=True)
+class EndedConsents:
+    """Ended consents; each is an element of all columns."""
+
+    kinds: Numbers
+    """Of what decides. Positions in `KINDS`."""
+    entity_types: pa.Array
+    entity_ids: pa.Array
+    opt_in_ids: pa.Array
+    moments: Instants
+    sources: Column
+    emails: Column
+    """The addresses of the entities, as the CRM spells them."""
+
+
 class ConsentReader:
     """Answers who has ended, granted or unclear consents, all by the same rule."""
 
     def __init__(self, table: ConsentTable) -> None:
         self._table, self._reader = table, table.reader
 
-    def ended(self, mandator: str) -> Iterator[tuple[Entity, str, Decision, str | None, str | None]]:
-        """Yield the ended consents of a mandator: a withdrawal, or an event that isn't understood, decides.
+    def ended(self, mandator: str) -> EndedConsents | None:
+        """Return the ended consents of a mandator: a withdrawal, or an event that isn't understood, decides.
 
-        Yields entity, opt-in id, what decides, its source and the entity's address.
+        They are in the order of opt-in, entity type and id. None where no event ends any.
         """
         opt_ins = self._table.ids_by_key(mandator)
         ending = [raw for raw, kind in self._table.spellings.kinds.items() if kind in _ENDING]
-        if not ending:
-            return
+        if not ending or not self._named_types:
+            return None
         # Reading the events of everybody to find the few withdrawals would take far longer.
         source = self._table.source
         who = select(source.c.entity_id).where(is_one_of(source.c.kind, ending))
@@ -81,27 +106,37 @@ class ConsentReader:
         query = (
             select(*[*columns, *source.c["entity_type", "opt_in_id"], self._email()])
             .select_from(self._with_people())
-            .where(self._table.about(opt_ins, tuple(EntityType)), source.c.entity_id.in_(who))
+            .where(self._table.about(opt_ins, self._named_types), source.c.entity_id.in_(who))
         )
-        rows = self._reader.all_rows(query, "reading consent_event")
-        if not rows:
-            return
-        ids, entity_ids, kinds, moments, sources, raw_types, raw_opt_ins, emails = zip(*rows, strict=True)
-        types = {raw: EntityType(normalize_word(raw)) for raw in set(raw_types)}
-        keys = {raw: self._table.opt_in_key(raw) for raw in set(raw_opt_ins)}
-        numbers: dict[tuple[EntityType, str, str], int] = {}
-        groups = [
-            numbers.setdefault((types[raw_type], keys[raw_opt_in], decoded_text(entity_id).strip()), len(numbers))
-            for raw_type, raw_opt_in, entity_id in zip(raw_types, raw_opt_ins, entity_ids, strict=True)
-        ]
-        decided = self._table.decisions(np.array(groups, dtype=np.intp), [ids, entity_ids, kinds, moments])
-        ended = [
-            (opt_ins[key], entity_type, entity_id, decision)
-            for (entity_type, key, entity_id), decision in zip(numbers, decided, strict=True)
-            if decision.kind in _ENDING
-        ]
-        for opt_in_id, entity_type, entity_id, decision in sorted(ended):
-            yield Entity(entity_type, entity_id), opt_in_id, decision, sources[decision.row], emails[decision.row]
+        *events, types, opt_in_ids, emails = self._reader.all_columns(query, "reading consent_event")
+        entity_ids = events[1]
+        consents = pa.table(
+            {
+                "opt_in_id": map_values(opt_in_ids, lambda raw: opt_ins[self._table.opt_in_key(raw)]),
+                "entity_type": map_values(types, normalize_word),
+                "entity_id": without_outer_blanks(entity_ids)
+                if isinstance(entity_ids, pa.Array)
+                else pa.array([decoded_text(entity_id).strip() for entity_id in entity_ids], pa.large_string()),
+            }
+        )
+        order = pc.sort_indices(consents, [(name, "ascending") for name in consents.column_names]).to_numpy()
+        keys = [column.combine_chunks() for column in consents.take(order).columns]
+        begins = np.zeros(len(order), np.intp)
+        for column in keys if len(order) else ():
+            begins[group_starts(column)[1:]] = 1
+        decided = self._table.decisions(np.cumsum(begins), [take(column, order) for column in events])
+        ended = np.isin(decided.kinds, _ENDED)
+        rows = decided.rows[ended]
+        opt_in_column, type_column, id_column = (take(column, rows) for column in keys)
+        return EndedConsents(
+            decided.kinds[ended],
+            type_column,
+            id_column,
+            opt_in_column,
+            decided.moments[ended],
+            take(events[4], order[rows]),
+            take(emails, order[rows]),
+        )
 
     @cached_property
     def unclear_people(self) -> list[UnclearConsent]:
@@ -210,11 +245,16 @@ class ConsentReader:
         event_id, kind = decoded_text(row.id).strip(), effective_kind(kind, at, self._table.now)
         return ConsentEvent(event_id, kind, at or UNDATED, row.source, row.evidence, row.text_version)
 
+    @cached_property
+    def _named_types(self) -> list[EntityType]:
+        """The entity types that events name. Others aren't joined: SQLite would read all their records per event."""
+        return [entity_type for entity_type in EntityType if entity_type in self._table.spellings.entity_types]
+
     def _with_people(self) -> FromClause:
         """Return the events, each joined with its record if there is one."""
         events = self._table.source
         joined: Any = events
-        for entity_type in EntityType:
+        for entity_type in self._named_types:
             people = self._table.people(entity_type)
             joined = joined.outerjoin(
                 people, self._table.names_type([entity_type]) & (events.c.entity_id == people.c.id)
@@ -225,9 +265,12 @@ class ConsentReader:
     def _email(self) -> ColumnElement[Any]:
         """Return the address of an event's entity, from whichever of the outer joined tables has it."""
         table = self._table
-        return case(
-            *((table.names_type([entity_type]), table.people(entity_type).c.email) for entity_type in EntityType)
-        ).label("email")
+        emails = [
+            (table.names_type([entity_type]), self._reader.without_bytes(table.people(entity_type).c.email))
+            for entity_type in self._named_types
+        ]
+        # The tables may hold values of different types.
+        return type_coerce(case(*emails), NullType()).label("email")
 
 
 def _are_texts(values: Column) -> Mask:

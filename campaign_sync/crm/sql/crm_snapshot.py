@@ -1,9 +1,9 @@
 """A CRM in a SQL database as it was at one moment."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,10 @@ from campaign_sync.crm.sql.arrow_columns import (
     Column,
     Columns,
     are_present,
+    concat_rows,
     group_starts,
     take,
+    values_of,
     without_outer_blanks,
 )
 from campaign_sync.crm.sql.chunks import by_type
@@ -53,7 +55,7 @@ from campaign_sync.domain.entity import Entity, EntityType
 from campaign_sync.domain.feedback import BounceKind
 from campaign_sync.domain.filter import filter_fields
 from campaign_sync.domain.filter_columns import matching_rows
-from campaign_sync.domain.instant_columns import Instants
+from campaign_sync.domain.instant_columns import Instants, parse_instants
 from campaign_sync.domain.suppression import SUPPRESSION_COLUMNS, SuppressionKind
 
 _MEMBERS = 20_000
@@ -68,6 +70,15 @@ _FIRST_EVENT_COLUMN = 3
 """In the rows of a selection; before it are the id in the pick, and the record's id and address."""
 
 _KIND_NAMES = pa.array([kind.value for kind in KINDS], pa.large_string())
+
+_SUPPRESSION_KINDS = pa.array(
+    [SuppressionKind.UNSUBSCRIBE if kind is ConsentKind.WITHDRAWN else SuppressionKind.UNCLEAR for kind in KINDS],
+    pa.large_string(),
+)
+"""What an ended consent is, by the kind of the event that decides."""
+
+_Suppressions: TypeAlias = tuple[pa.Array, pa.Array, pa.Array, pa.Array, pa.Array, Instants, Column]
+"""Columns of a suppression frame, in the order of `SUPPRESSION_COLUMNS`."""
 
 _EVENT_ENTITY_ID = _FIRST_EVENT_COLUMN + EVENT_COLUMNS.index("entity_id")
 
@@ -141,45 +152,11 @@ class SqlSnapshot:
 
     def suppression(self, mandator: str) -> pd.DataFrame:
         """Return bounced addresses and withdrawn or unclear consents. See `CrmSnapshot.suppression`."""
-        table = self._reader.table(address_state.name)
-        read = [*table.c["address", "bounce_kind", "source"], self._reader.moment(table.c.bounced_at)]
-        states = self._reader.all_rows(select(*read).order_by(table.c.address), "reading address_state")
-        # An address without a key can't be sent to anyway.
-        keyed = [
-            (address_key(row.address), row) for row in states if normalize_word(row.bounce_kind) != BounceKind.SOFT
-        ]
-        odd = self._consents.unclear_people_of(mandator)
-        emails = self.emails({consent.entity for consent in odd})
-        kinds = {ConsentKind.WITHDRAWN: SuppressionKind.UNSUBSCRIBE}
-        rows = [
-            *((SuppressionKind.BOUNCE, key, None, None, None, row.bounced_at, row.source) for key, row in keyed if key),
-            *(
-                (
-                    kinds.get(decided.kind, SuppressionKind.UNCLEAR),
-                    address_key(email),
-                    *entity,
-                    opt_in_id,
-                    decided.at,
-                    source,
-                )
-                for entity, opt_in_id, decided, source, email in self._consents.ended(mandator)
-            ),
-            *(
-                (
-                    SuppressionKind.UNCLEAR,
-                    address_key(emails[consent.entity]),
-                    *consent.entity,
-                    consent.opt_in_id,
-                    consent.since,
-                    consent.source,
-                )
-                for consent in odd
-                if consent.entity in emails
-            ),
-        ]
-        columns: list[Sequence[Any]] = [*zip(*rows, strict=True)] or [()] * len(SUPPRESSION_COLUMNS)
+        parts = [self._bounced(), *self._ended(mandator), self._unclear(mandator)]
+        moments = np.concatenate([since for *_, since, _ in parts])
+        *texts, sources = concat_rows([[*texts, source] for *texts, _, source in parts])
         places = [f"consent_event.{name}" for name in SUPPRESSION_COLUMNS]
-        return text_frame(columns, SUPPRESSION_COLUMNS, places, "since")
+        return text_frame([*texts, moments, sources], SUPPRESSION_COLUMNS, places, "since")
 
     def consent_rows(self, opt_in_id: str) -> ConsentEventCounts:
         """Return how well the consent events of an opt-in can be understood. See `CrmSnapshot.consent_rows`."""
@@ -222,6 +199,48 @@ class SqlSnapshot:
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """Return an entity's consent events by opt-in, oldest first. See `CrmSnapshot.consents`."""
         return self._consents.history(entity)
+
+    def _bounced(self) -> _Suppressions:
+        """Return the final bounces, by address. An address without a key can't be sent to anyway."""
+        table = self._reader.table(address_state.name)
+        read = [self._reader.without_bytes(table.c[name]) for name in ("address", "bounce_kind")]
+        query = select(*[*read, table.c.source, self._reader.moment(table.c.bounced_at)]).order_by(table.c.address)
+        addresses, kinds, sources, moments = self._reader.all_columns(query, "reading address_state")
+        keys = _address_keys(addresses)
+        is_final = [normalize_word(kind) != BounceKind.SOFT for kind in values_of(kinds)]
+        rows = np.flatnonzero(np.array(is_final, np.bool_) & are_present(keys))
+        unnamed = pa.nulls(len(rows), pa.large_string())
+        since = parse_instants(moments)[rows]
+        return (
+            _repeat(SuppressionKind.BOUNCE, rows),
+            *(take(keys, rows), unnamed, unnamed, unnamed),
+            *(since, take(sources, rows)),
+        )
+
+    def _ended(self, mandator: str) -> Iterator[_Suppressions]:
+        """Yield the ended consents, if there are any."""
+        if ended := self._consents.ended(mandator):
+            yield (
+                take(_SUPPRESSION_KINDS, ended.kinds),
+                *(_address_keys(ended.emails), ended.entity_types, ended.entity_ids, ended.opt_in_ids),
+                *(ended.moments, ended.sources),
+            )
+
+    def _unclear(self, mandator: str) -> _Suppressions:
+        """Return the events whose entity type or opt-in can't be understood, for each existing person."""
+        odd = self._consents.unclear_people_of(mandator)
+        emails = self.emails({consent.entity for consent in odd})
+        odd = [consent for consent in odd if consent.entity in emails]
+        since = [consent.since and consent.since.replace(tzinfo=None) for consent in odd]
+        return (
+            _repeat(SuppressionKind.UNCLEAR, odd),
+            _address_keys([emails[consent.entity] for consent in odd]),
+            pa.array([consent.entity.entity_type.value for consent in odd], pa.large_string()),
+            pa.array([consent.entity.entity_id for consent in odd], pa.large_string()),
+            pa.array([consent.opt_in_id for consent in odd], pa.large_string()),
+            np.array(since, dtype="datetime64[us]"),
+            [consent.source for consent in odd],
+        )
 
     def _require_columns(self, picked: PickedPeople, pick: Pick, columns: Collection[str]) -> None:
         available = common_columns(picked.people, SELECTION_COLUMNS)
@@ -337,6 +356,14 @@ class FrozenSnapshot(SqlSnapshot):
     @cached_property
     def _counts(self) -> dict[str, ConsentEventCounts]:
         return {}
+
+
+def _address_keys(addresses: Column) -> pa.Array:
+    return pa.array(map(address_key, values_of(addresses)), pa.large_string())
+
+
+def _repeat(kind: SuppressionKind, rows: Sized) -> pa.Array:
+    return pa.repeat(pa.scalar(kind.value, pa.large_string()), len(rows))
 
 
 def _require_ids(ids: Column, own_ids: Column, pick: str, entity_type: EntityType) -> None:

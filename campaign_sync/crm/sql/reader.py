@@ -55,6 +55,8 @@ AnyRow = Row[*tuple[Any, ...]]
 
 Chunk = TypeVar("Chunk", Sequence[AnyRow], Columns)
 
+_CHUNK_ROWS = 20_000
+
 _ASCII_BLANKS = "".join(character for character in _BLANKS if character.isascii())
 
 
@@ -155,11 +157,11 @@ class SqlReader:
 
     def rows(self, query: Select[Any], doing: str) -> list[AnyRow]:
         """Return all rows of a query; `doing` says in messages what it was for."""
-        return [row for chunk in self.stream(query, 20_000, doing) for row in chunk]
+        return [row for chunk in self.stream(query, _CHUNK_ROWS, doing) for row in chunk]
 
     def all_rows(self, query: Select[Any], doing: str) -> list[AnyRow]:
         """Return all rows of a query, compared with the database's own count of them. See `stream_all`."""
-        return [row for chunk in self.stream_all(query, 20_000, doing) for row in chunk]
+        return [row for chunk in self.stream_all(query, _CHUNK_ROWS, doing) for row in chunk]
 
     def stream_all(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Sequence[AnyRow]]:
         """Yield the rows of a query, then compare their number with the database's own count in the same transaction.
@@ -177,6 +179,11 @@ class SqlReader:
             received += len(chunk)
             yield chunk
         self._require_all(query, received, doing)
+
+    def all_columns(self, query: Select[Any], doing: str) -> Columns:
+        """Return all rows of a query as columns, compared with the database's own count of them. See `stream_all`."""
+        parts = [*self.columns(query, _CHUNK_ROWS, doing)]
+        return concat_rows(parts) if parts else [pa.array([], pa.large_string()) for _ in query.selected_columns]
 
     def columns(self, query: Select[Any], chunk_rows: int, doing: str) -> Iterator[Columns]:
         """Yield the rows of a query as columns, compared with the database's own count of them. See `stream_all`."""

@@ -1,5 +1,6 @@
 """Digests and fingerprints of rows."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,14 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaign_sync.domain.row_digests import KnownRows, column_chunks, digests_of, fingerprint, row_digests
+from campaign_sync.domain.row_digests import (
+    KnownRows,
+    column_chunks,
+    digests_of,
+    fingerprint,
+    frame_digest,
+    row_digests,
+)
 
 COLUMNS = ["a", "b", "c"]
 texts = st.sampled_from(["", "a", "ab", "ä", "😀", " "])
@@ -28,6 +36,21 @@ def test_two_frames_have_the_same_fingerprint_exactly_if_they_have_the_same_rows
 
     fingerprints = {fingerprint(row_digests(frame(rows), COLUMNS)) for rows in (first, second)}
     assert (len(fingerprints) == 1) is (multiset(first) == multiset(second))
+
+
+@given(cells, cells)
+def test_two_frames_have_the_same_digest_exactly_if_they_have_the_same_rows_in_the_same_order(
+    first: list[Any], second: list[Any]
+) -> None:
+    assert (frame_digest(frame(first), COLUMNS) == frame_digest(frame(second), COLUMNS)) is (
+        [[cell or "" for cell in row] for row in first] == [[cell or "" for cell in row] for row in second]
+    )
+
+
+def test_the_digest_of_a_frame_is_that_of_its_text() -> None:
+    many = frame([(str(n), None, "ä") for n in range(20_001)])
+    text = "".join(f"{n}\x01\x01ä\x01\x02" for n in range(20_001))
+    assert frame_digest(many[many["a"] != ""], COLUMNS) == hashlib.sha256(text.encode()).hexdigest()
 
 
 @given(cells)

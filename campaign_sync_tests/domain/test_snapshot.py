@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from campaign_sync.domain.checks import check_snapshot
 from campaign_sync.domain.consent import OptIn
 from campaign_sync.domain.recipient import RECIPIENT_ID
-from campaign_sync.domain.row_digests import fingerprint, row_digests
+from campaign_sync.domain.row_digests import frame_digest
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS, Split, split_by_consent
 from campaign_sync.domain.snapshot import EVIDENCE_COLUMNS, KEY_COLUMNS, build_snapshot
 from campaign_sync.domain.suppression import Suppressed
@@ -136,6 +136,6 @@ def test_every_selected_row_is_sent_or_rejected_and_sent_rows_pass_every_check(
 @settings(max_examples=40)
 def test_the_order_of_the_crms_rows_makes_no_difference(people: list[dict[str, Any]], random: Any) -> None:
     def digest(crowd: list[dict[str, Any]]) -> str:
-        return fingerprint(row_digests(snapshot(*crowd).rows, LIST_SCHEMA.list_columns))
+        return frame_digest(snapshot(*crowd).rows, LIST_SCHEMA.list_columns)
 
     assert digest(random.sample(people, len(people))) == digest(people)

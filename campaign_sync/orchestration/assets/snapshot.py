@@ -9,7 +9,7 @@ from campaign_sync.domain.checks import CHECK_NAMES
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.parquet_rows import ParquetRows
 from campaign_sync.domain.recipient import RECIPIENT_ID, TechnicalField
-from campaign_sync.domain.row_digests import fingerprint, row_digests
+from campaign_sync.domain.row_digests import frame_digest
 from campaign_sync.orchestration.asset_builder import AssetBuilder
 from campaign_sync.orchestration.asset_keys import asset_key
 from campaign_sync.orchestration.descriptions import asset_description, check_description
@@ -161,7 +161,7 @@ def snapshot_asset(builder: AssetBuilder, settings: ListSettings, turn: Turn) ->
                     Message("{checks} of the snapshot stops the list", checks=", ".join(stopped)),
                     own=False,
                 )
-            rows_digest = database.digests.of(fingerprint(row_digests(rows, [RECIPIENT_ID, *schema.list_columns])))
+            rows_digest = database.digests.of(frame_digest(rows, [RECIPIENT_ID, *schema.list_columns]))
         entity_types = rows[schema.technical_column(TechnicalField.ENTITY_TYPE)].value_counts()
         return dg.MaterializeResult(
             data_version=dg.DataVersion(rows_digest),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from campaign_sync.cli import documents, plan_document
 from campaign_sync.cli.documents import Document
+from campaign_sync.config.attribute_docstrings import DescribingJsonSchema
 
 assert plan_document  # is among the subclasses
 
@@ -17,7 +18,7 @@ def schemas() -> dict[str, str]:
         f"{document.__name__}.json": json.dumps(
             {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
-                **document.model_json_schema(mode="serialization"),
+                **document.model_json_schema(mode="serialization", schema_generator=DescribingJsonSchema),
             },
             indent=2,
             ensure_ascii=False,

@@ -17,11 +17,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead; `campa
 
 
 class DocumentPart(BaseModel):
-    """A part of a document."""
+    """A part of a document. The docstrings below its attributes describe them in the JSON schema."""
 
-    model_config = ConfigDict(
-        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
-    )
+    model_config = ConfigDict(frozen=True, defer_build=True, json_schema_serialization_defaults_required=True)
 
 
 class Document(DocumentPart):

@@ -93,6 +93,7 @@ class StateResource(dg.ConfigurableResource["StateResource"]):
         """
         if self._state is None:
             state = self._opened.enter_context(open_state(self.configuration))
+            self._opened.enter_context(state.kept_open())
             if self._run_id:
                 self._opened.enter_context(state.heartbeats.keep_alive(self._run_id, self._on_wait or log.warning))
             with suppress(FileStorageError):  # who was erased is suppressed by what the files say, too

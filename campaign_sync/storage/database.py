@@ -2,11 +2,11 @@
 
 import os
 import re
-import sqlite3
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Engine,
     ExceptionContext,
     NullPool,
+    QueuePool,
     Select,
     column,
     create_engine,
@@ -26,11 +27,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from campaign_sync.config.database_url import PSYCOPG2_OPTIONS, DatabaseUrlError, location, read_database_url
-from campaign_sync.sqlite import PATIENCE_SECONDS, remedy, use_write_ahead_log
+from campaign_sync.sqlite import PATIENCE_SECONDS, remedy
 from campaign_sync.storage.errors import RevisionError, StateError
 from campaign_sync.storage.private_files import create_private_file, is_writable
 from campaign_sync.storage.revisions import VERSION_TABLE, differences, migrate, require_known, revision_of, revisions
 from campaign_sync.storage.run_heartbeats import require_no_run
+from campaign_sync.storage.sqlite_file import SqliteFile, prepare_file
 
 READY = "the state database opens"
 """What `probe_database` returns where nothing remains to be done."""
@@ -62,27 +64,42 @@ def open_database(url: str) -> Engine:
         RevisionError: its tables belong to an older or a newer version of the product. They stay as they are.
         StateError: the URL is wrong, or the database can't be reached.
     """
-    engine, guarded = _shared_engine(url)
+    shared = _shared_engine(url)
+    engine = shared.bare
     with _opening(engine):
         if engine.dialect.name == "sqlite":
             create_private_file(_sqlite_file(engine))
         if not _is_current(engine):
             with engine.connect() as connection:
                 migrate(connection, location(engine.url))
-    return guarded
+    return shared.guarded
+
+
+def kept_open(url: str) -> AbstractContextManager[None]:
+    """Return a context within which the file of a SQLite database stays open. Connections to a server always do."""
+    file = _shared_engine(url).file
+    return file.kept_open() if file else nullcontext()
+
+
+@dataclass(frozen=True)
+class _SharedEngine:
+    """The engine of a URL in this process."""
+
+    bare: Engine
+    guarded: Engine
+    """The same, with the errors and the guard of an opened database."""
+    file: SqliteFile | None
 
 
 @lru_cache(maxsize=16)
-def _shared_engine(url: str) -> tuple[Engine, Engine]:
-    """Return the engine of a URL in this process, without and with the errors and the guard of an opened database."""
+def _shared_engine(url: str) -> _SharedEngine:
     engine = state_engine(url, keeps_connections=True)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+    file = SqliteFile(engine) if engine.dialect.name == "sqlite" else None
     _renew_after_fork(engine)
     guarded = engine.execution_options()  # with the same connections
     event.listen(guarded, "handle_error", _as_state_error)
     event.listen(guarded, "begin", _require_revision)
-    return engine, guarded
+    return _SharedEngine(engine, guarded, file)
 
 
 def _renew_after_fork(engine: Engine) -> None:
@@ -115,7 +132,7 @@ def upgrade_database(url: str) -> tuple[str | None, str]:
     with _opening(engine, "upgraded"):
         if engine.dialect.name == "sqlite":
             create_private_file(_sqlite_file(engine))
-            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", prepare_file)
         with engine.connect() as connection:
             return migrate(connection, location(engine.url), before_changes=require_no_run), revisions()[-1]
 
@@ -187,7 +204,7 @@ def state_engine(url: str, *, keeps_connections: bool = False) -> Engine:
 
     Args:
         url: of the database.
-        keeps_connections: whether connections to a server are used again; then the engine must be disposed of.
+        keeps_connections: whether connections are used again; then the engine must be disposed of.
 
     Raises:
         StateError: the URL can't be used.
@@ -203,10 +220,10 @@ def state_engine(url: str, *, keeps_connections: bool = False) -> Engine:
         options: dict[str, Any] = {"hide_parameters": True, "connect_args": patience}
         if parsed.get_driver_name() == "psycopg2":
             options |= PSYCOPG2_OPTIONS
-        if keeps_connections and parsed.get_backend_name() != "sqlite":
+        if keeps_connections:
             # As many as threads ask for, so that none waits for another; one is kept when they are done.
-            return create_engine(parsed, pool_size=1, max_overflow=-1, pool_pre_ping=True, **options)
-        # No pool: SQLite's file is whole after every transaction, so that a copy of it is a backup.
+            options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": -1}
+            return create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite", **options)
         return create_engine(parsed, poolclass=NullPool, **options)
     except DatabaseUrlError as error:
         raise StateError(f"storage.state_url: {error}") from None
@@ -257,7 +274,3 @@ def _opening(engine: Engine, action: str = "opened") -> Iterator[None]:
         ) from None
     finally:
         _IS_OPENING.reset(opening)
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    use_write_ahead_log(connection)

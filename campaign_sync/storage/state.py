@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -18,7 +18,7 @@ from campaign_sync.storage.consent_activities import ConsentActivities
 from campaign_sync.storage.consent_memory import RememberedConsents
 from campaign_sync.storage.consent_observations import ConsentObservations
 from campaign_sync.storage.crm_write_backs import WriteBacks
-from campaign_sync.storage.database import open_database
+from campaign_sync.storage.database import kept_open, open_database
 from campaign_sync.storage.erased_rows import ErasedRows
 from campaign_sync.storage.erasure_places import ErasurePlaces
 from campaign_sync.storage.erasures import Erasures
@@ -87,7 +87,8 @@ class State:
             RevisionError: its tables belong to another version.
             StateError: it can't be opened.
         """
-        self._engine, self._remembers, self._erasure_key = open_database(url), remembers, erasure_key
+        self._url, self._engine = url, open_database(url)
+        self._remembers, self._erasure_key = remembers, erasure_key
         self.feedback_imports = FeedbackImports(self._engine)
         self.response_imports = ResponseImports(self._engine)
         self.write_backs = WriteBacks(self._engine, lambda value: self.pseudonyms.of(value))
@@ -193,6 +194,10 @@ class State:
     def view(self) -> StateView:
         """Return the state of all mandators and lists at one moment. See `StateView` for what agrees with what."""
         return read_view(self._engine, self.locks)
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Return a context for a run, with its many transactions, within which a file stays open: see `SqliteFile`."""
+        return kept_open(self._url)
 
     def close(self) -> None:
         """Close the database; the connections stay for the next one in this process that opens it."""

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -111,6 +113,40 @@ def test_one_connection_serves_all_statements_and_is_replaced_when_the_server_en
             connection.exec_driver_sql("SELECT pg_terminate_backend(%s)", (next(iter(first)),))
         assert state.snapshots.latest("nord", "newsletter") is None
         assert (others() - before).isdisjoint(first)
+
+
+def test_a_file_that_a_run_keeps_open_is_whole_after_each_transaction_and_a_backup_can_take_its_place(
+    tmp_path: Path,
+) -> None:
+    file, backup = tmp_path / "state.db", tmp_path / "backup.db"
+
+    def newest() -> StoredSnapshot | None:
+        return state.snapshots.latest("nord", "newsletter")
+
+    with State(f"sqlite:///{file}") as state:
+        first = snapshot(state, NOON)
+        assert list(tmp_path.iterdir()) == [file], "closed after each transaction"
+        with state.kept_open(), state.kept_open():
+            assert newest() == first
+            second = snapshot(state, NOON + HOUR)
+            assert (tmp_path / "state.db-wal").stat().st_size == 0
+            shutil.copy(file, backup)
+            third = snapshot(state, NOON + 2 * HOUR)
+            with State(f"sqlite:///{backup}") as copy:
+                assert copy.snapshots.latest("nord", "newsletter") == second
+            assert newest() == third
+            shutil.copyfile(backup, file)
+            assert newest() == second, "the file was overwritten"
+            third = snapshot(state, NOON + 2 * HOUR)
+            shutil.copyfile(backup, tmp_path / "new.db")
+            (tmp_path / "new.db").replace(file)
+            assert newest() == second, "another file was put in its place"
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda hours: snapshot(state, NOON + hours * HOUR), range(8)))
+            with create_engine(f"sqlite:///{file}", poolclass=NullPool).begin() as connection:
+                connection.exec_driver_sql("UPDATE snapshot SET list = 'other'")
+            assert newest() is None, "another process has written"
+        assert {path.name for path in tmp_path.iterdir()} == {"state.db", "backup.db"}
 
 
 def snapshot(state: State, created_at: datetime = NOON) -> StoredSnapshot:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
+from rich.table import Column
 from rich.text import Text
 
 from campaign_sync.cli.documents import ErasedPlace, ErasureDocument, ErasureResult
@@ -174,7 +175,11 @@ def print_erasures(document: ErasureDocument, console: Console) -> None:
     for erasure in document.erasures:
         status = f"done {erasure.done_at:%Y-%m-%d %H:%M} UTC" if erasure.done_at else "pending"
         table = plain_table(
-            "place", "state", "rows", "note", title=f"{erasure.id}, {erasure.erased_at:%Y-%m-%d %H:%M} UTC, {status}"
+            "place",
+            "state",
+            "rows",
+            Column("note", overflow="fold"),
+            title=f"{erasure.id}, {erasure.erased_at:%Y-%m-%d %H:%M} UTC, {status}",
         )
         for place in erasure.places:
             table.add_row(Text(place.place), Text(place.state), str(place.rows or ""), Text(place.note or ""))

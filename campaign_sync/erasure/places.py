@@ -97,7 +97,8 @@ _STANDING = (
     PlaceReport(
         "Dagster's history and logs",
         PlaceState.BY_AGE,
-        note="they have counts, and pseudonyms that go after retention.events; no addresses and no ids of records",
+        note="they have counts, and pseudonyms that go after retention.events; no addresses and no ids of records, but "
+        "what people typed as a reason",
     ),
     PlaceReport(
         "backups and write-ahead archives",

@@ -1,7 +1,9 @@
 """A small real installation for tests: a CRM of invented people, the sandbox on a port, a configuration file."""
 
+import json
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ class Installation:
         self.settings: dict[str, Any] = _settings(base_url, crm_url, state_url, folder / "frames")
         self.environment = dict(ENVIRONMENT)
         self.retry_policy: RetryPolicy | None = None
+        self._built: tuple[object, dg.Definitions] | None = None
 
     @property
     def configuration(self) -> Configuration:
@@ -55,8 +58,12 @@ class Installation:
 
     @property
     def definitions(self) -> dg.Definitions:
-        """The Dagster definitions of the configuration."""
-        return build_definitions(self.configuration, datetime.now(UTC), self.retry_policy)
+        """The Dagster definitions of the configuration, as a code location has them: loaded when it has changed."""
+        likeness = (json.dumps([self.settings, self.environment], default=str), self.retry_policy)
+        if self._built is None or self._built[0] != likeness:
+            definitions = build_definitions(self.configuration, datetime.now(UTC), self.retry_policy)
+            self._built = (likeness, definitions)
+        return self._built[1]
 
     def sensor(self, name: str) -> dg.SensorDefinition:
         """Return the sensor `campaign_sync_<name>`, which serves both mandators."""
@@ -78,14 +85,26 @@ class Installation:
     ) -> dg.ExecuteInProcessResult:
         """Run the mandator's daily job, or a few of its assets, to its end."""
         job = self.definitions.resolve_job_def(daily_job_name(mandator, prefix=self.configuration.prefix))
-        return job.execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            asset_selection=[dg.AssetKey(list(key)) for key in assets] if assets else None,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags=tags,
-            run_id=run_id,
-        )
+        with self._state_file_open():
+            return job.execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                asset_selection=[dg.AssetKey(list(key)) for key in assets] if assets else None,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags=tags,
+                run_id=run_id,
+            )
+
+    @contextmanager
+    def _state_file_open(self) -> Iterator[None]:
+        """Keep a connection to the state database on SQLite: else each of a run's many empties its log at the end."""
+        file = self.folder / "state.db"
+        if not file.exists():
+            yield
+            return
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            yield
 
     def day(self, mandator: str = "nord") -> dg.ExecuteInProcessResult:
         """Run the mandator's daily job, which must succeed."""
@@ -93,10 +112,14 @@ class Installation:
         assert result.success, problems(result)
         return result
 
-    def first_day(self, mandator: str = "nord") -> None:
+    def first_day(self, mandator: str = "nord", *, fails: bool = False) -> None:
         """Let the first day pass, as `day` does: copied from an installation that was the same, if there is one.
 
         Nothing may be patched but what all tests patch.
+
+        Args:
+            mandator: whose day it is.
+            fails: whether its run must fail.
         """
         more = (mandator, self.environment, self.retry_policy)
         kept = first_day.kept(self.folder, self.settings, self.settings["optimizely"]["base_url"], *more)
@@ -104,7 +127,8 @@ class Installation:
             first_day.restore(kept, self.folder)
             assert self.configuration  # writes the file, as a day does
             return
-        self.day(mandator)
+        result = self.run(mandator)
+        assert result.success != fails, problems(result)
         if kept:
             first_day.keep(self.folder, kept)
 

@@ -13,7 +13,7 @@ from campaign_sync_tests.installation import Installation, running_installation
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Installation]:
-    with running_installation(tmp_path) as built:
+    with running_installation(tmp_path, two_lists=False) as built:
         yield built
 
 
@@ -42,7 +42,7 @@ def evaluation(result: dg.SensorResult) -> dg.AssetCheckEvaluation:
 
 
 def test_while_feedback_is_fresh_ticks_are_skipped(shop: Installation) -> None:
-    shop.day()
+    shop.first_day()
     assert evaluations(watch(shop)) == []
 
 

@@ -49,7 +49,8 @@ def tick_on(shop: Installation, instance: dg.DagsterInstance, cursor: str | None
 
 def leave_incomplete(shop: Installation, runs: int = 1) -> None:
     shop.vendor.fault("addAll3", "fault", times=99, arg="WebserviceImplException: unheard of")
-    for _ in range(runs):
+    shop.first_day(fails=True)
+    for _ in range(1, runs):
         shop.run("nord")
     shop.vendor.repair()
 
@@ -62,7 +63,7 @@ def requests(result: dg.SensorResult) -> list[list[str]]:
 @pytest.mark.smoke
 def test_nothing_is_started_while_every_list_is_whole(shop: Installation) -> None:
     assert requests(tick(shop)) == []
-    shop.day("nord")
+    shop.first_day()
     assert requests(tick(shop)) == []
 
 

@@ -19,7 +19,7 @@ def test_two_days_with_crm_and_state_on_postgresql(tmp_path: Path) -> None:
     with (
         fresh_database() as crm_url,
         fresh_database() as state_url,
-        running_installation(tmp_path, crm_url=crm_url, state_url=state_url) as installation,
+        running_installation(tmp_path, crm_url=crm_url, state_url=state_url, two_lists=False) as installation,
     ):
         installation.day("nord")
         installation.leave("person2@example.org")
@@ -40,7 +40,7 @@ def test_the_production_instance_opens_on_postgresql_and_records_a_day(tmp_path:
 
     with (
         dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path))) as instance,
-        running_installation(tmp_path) as installation,
+        running_installation(tmp_path, two_lists=False) as installation,
     ):
         result = installation.run("nord", instance)
 

@@ -207,7 +207,7 @@ def replay(shown: list[tuple[ConsentKind | None, int | None] | None]) -> list[St
 
 
 @given(SHOWN)
-@settings(max_examples=2_000)
+@settings(max_examples=1_000)
 def test_without_a_newer_date_or_an_acceptance_no_grant_is_newer_than_a_withdrawal_seen_before(
     shown: list[tuple[ConsentKind | None, int | None] | None],
 ) -> None:
@@ -224,7 +224,7 @@ def test_without_a_newer_date_or_an_acceptance_no_grant_is_newer_than_a_withdraw
 
 
 @given(SHOWN)
-@settings(max_examples=2_000)
+@settings(max_examples=1_000)
 def test_a_consent_is_refused_after_a_withdrawal_until_a_newer_date(
     shown: list[tuple[ConsentKind | None, int | None] | None],
 ) -> None:
@@ -251,7 +251,7 @@ BOX = st.lists(
 
 
 @given(BOX)
-@settings(max_examples=2_000)
+@settings(max_examples=1_000)
 def test_a_refused_grant_is_undated_if_it_has_no_date_or_that_of_the_last_grant_that_counted(
     shown: list[tuple[ConsentKind | None, int | None]],
 ) -> None:
@@ -272,7 +272,7 @@ def test_a_refused_grant_is_undated_if_it_has_no_date_or_that_of_the_last_grant_
 
 
 @given(BOX)
-@settings(max_examples=2_000)
+@settings(max_examples=1_000)
 def test_what_is_accepted_is_newer_than_the_withdrawal_and_damage_keeps_its_date(
     shown: list[tuple[ConsentKind | None, int | None]],
 ) -> None:

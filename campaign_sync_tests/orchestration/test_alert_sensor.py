@@ -55,7 +55,6 @@ from campaign_sync_tests.orchestration.event_log import LOST_CHECK, plan_check_w
 
 pytestmark = pytest.mark.thorough
 
-LISTS = ("newsletter", "products")
 QUEUED, CANCELED = dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.CANCELED
 
 
@@ -64,6 +63,7 @@ class AlarmSensor:
 
     def __init__(self, shop: Installation, instance: dg.DagsterInstance, mailbox: Mailbox, inbox: Inbox) -> None:
         self.shop, self.instance, self.mailbox, self.inbox = shop, instance, mailbox, inbox
+        self.lists = list(shop.settings["mandators"]["nord"]["lists"])
         self.cursor: str | None = None
         shop.environment["HOOK"] = inbox.url
         shop.settings["mandators"]["sued"]["automation"] = {"alarms": False}
@@ -102,9 +102,9 @@ class AlarmSensor:
 
 
 @pytest.fixture
-def alarms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmSensor]:
+def alarms(tmp_path: Path, two_lists: bool) -> Iterator[AlarmSensor]:
     with (
-        running_installation(tmp_path) as shop,
+        running_installation(tmp_path, two_lists=two_lists) as shop,
         dg.DagsterInstance.ephemeral() as instance,
         mail_server() as mailbox,
         web_server() as inbox,
@@ -113,6 +113,7 @@ def alarms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AlarmSen
         yield AlarmSensor(shop, instance, mailbox, inbox)
 
 
+@pytest.mark.two_lists
 def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over(
     alarms: AlarmSensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,12 +129,12 @@ def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over
     assert alarms.tick() == [], "nothing has changed"
 
     alarms.run()
-    assert sorted(alarms.tick()) == [f"Worse: nord/{name} stays INCOMPLETE" for name in LISTS]
+    assert sorted(alarms.tick()) == [f"Worse: nord/{name} stays INCOMPLETE" for name in alarms.lists]
     assert "no further attempt is made automatically" in alarms.text
 
     alarms.repair()
     alarms.run()
-    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in alarms.lists]
     assert alarms.tick() == []
     assert [post["headline"] for post in alarms.inbox.posts] == alarms.mailbox.subjects, "all channels send the same"
     texts = [mail.get_content() for mail in alarms.mailbox.mails]
@@ -142,16 +143,19 @@ def test_an_incomplete_list_sends_a_notice_when_it_begins_gets_worse_and_is_over
 
 
 @pytest.mark.long
+@pytest.mark.two_lists
 def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send_once(alarms: AlarmSensor) -> None:
     alarms.shop.settings["mandators"]["nord"]["alarms_to"] = ["nord@example.net"]
     alarms.inbox.status = 503
     alarms.leave_incomplete()
     with pytest.raises(MandatorTickError, match=r"alarms\.webhooks\.ops accepted no alarm: it answered HTTP 503"):
         alarms.tick()
-    assert alarms.mailbox.recipients == [["nord@example.net"]] * len(LISTS), "a mandator may have people of its own"
+    assert alarms.mailbox.recipients == [["nord@example.net"]] * len(alarms.lists), (
+        "a mandator may have people of its own"
+    )
     alarms.inbox.status = 200
     assert alarms.tick() == [], "the mails were sent"
-    assert len(alarms.inbox.posts) == len(LISTS)
+    assert len(alarms.inbox.posts) == len(alarms.lists)
 
     alarms.repair()
     alarms.run()
@@ -163,10 +167,11 @@ def test_a_channel_that_is_down_fails_the_tick_and_sends_later_while_others_send
     alarms.repair()
     alarms.run()
     alarms.inbox.status = 200
-    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
-    assert len(alarms.inbox.posts) == 2 * len(LISTS), "an incident that is over before it is sent isn't sent"
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in alarms.lists]
+    assert len(alarms.inbox.posts) == 2 * len(alarms.lists), "an incident that is over before it is sent isn't sent"
 
 
+@pytest.mark.two_lists
 def test_a_failed_feedback_import_is_one_incident_and_not_one_per_list(alarms: AlarmSensor) -> None:
     alarms.run()
     assert alarms.tick() == []
@@ -182,7 +187,7 @@ def test_a_failed_feedback_import_is_one_incident_and_not_one_per_list(alarms: A
 
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=40)):
         assert sorted(alarms.tick()) == [
-            *(f"Alarm: nord/{name} is late" for name in LISTS),
+            *(f"Alarm: nord/{name} is late" for name in alarms.lists),
             "Alarm: the feedback of nord has grown old, no list is replaced",
         ]
     with time_machine.travel(datetime.now(UTC) + timedelta(days=9)):
@@ -199,6 +204,7 @@ def test_feedback_that_grows_old_as_planned_sends_no_notice_until_an_import_is_m
         assert "Alarm: the feedback of nord has grown old, no list is replaced" in alarms.tick()
 
 
+@pytest.mark.two_lists
 def test_a_list_refused_by_its_checks_or_for_want_of_an_approval_sends_a_notice_that_says_what_to_do(
     alarms: AlarmSensor,
 ) -> None:
@@ -234,10 +240,11 @@ def test_a_run_whose_process_died_sends_a_notice_unless_it_is_retried_at_once(al
         assert alarms.tick() == ["All clear: a run of nord"]
 
 
+@pytest.mark.two_lists
 def test_the_notice_of_a_run_that_died_says_what_has_to_be_accepted_again(alarms: AlarmSensor) -> None:
     job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
     run = alarms.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={MANDATOR_TAG: "nord"})
-    lists = [asset_key("nord", AssetKind.RECIPIENT_LIST, name) for name in LISTS]
+    lists = [asset_key("nord", AssetKind.RECIPIENT_LIST, name) for name in alarms.lists]
     with alarms.shop.state() as state:
         for run_id, name in ((run.run_id, "newsletter"), ("another", "products")):
             state.recipient_lists.accept_size(
@@ -267,6 +274,7 @@ def remedy_of_a_dead_run(alarms: AlarmSensor, state: State, run: dg.DagsterRun, 
 
 
 @pytest.mark.long
+@pytest.mark.two_lists
 def test_a_run_that_died_sends_no_notice_once_its_retry_has_made_the_rest(alarms: AlarmSensor) -> None:
     """Dagster's retry plans only what the run hasn't made, so the rest still has the dead run as its newest."""
     died = alarms.run()
@@ -302,7 +310,7 @@ def test_no_alarm_promises_a_repair_while_none_can_follow(alarms: AlarmSensor) -
         alarms.leave_incomplete()
         assert {*alarms.tick()} == {
             "All clear: a run of nord",
-            *(f"Alarm: nord/{name} stays INCOMPLETE" for name in LISTS),
+            *(f"Alarm: nord/{name} stays INCOMPLETE" for name in alarms.lists),
         }
         assert "Nothing repairs it automatically, because the sensor campaign_sync_repair is" in alarms.text
 
@@ -316,6 +324,7 @@ def stop_repair(instance: dg.DagsterInstance) -> None:
     instance.add_instigator_state(state)
 
 
+@pytest.mark.two_lists
 def test_an_incomplete_list_that_a_dead_run_has_left_is_one_incident(alarms: AlarmSensor) -> None:
     alarms.leave_incomplete()
     (run,) = alarms.instance.get_runs()
@@ -324,7 +333,7 @@ def test_an_incomplete_list_that_a_dead_run_has_left_is_one_incident(alarms: Ala
         accepted = SizeAcceptance(run.run_id, "nord", "newsletter", "a person", "sale", datetime.now(UTC))
         state.recipient_lists.accept_size(accepted)
     with time_machine.travel(datetime.now(UTC) + timedelta(minutes=4)):
-        assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is INCOMPLETE" for name in LISTS]
+        assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is INCOMPLETE" for name in alarms.lists]
     texts = [" ".join(mail.get_content().split()) for mail in alarms.mailbox.mails]
     assert [text for text in texts if "nord/newsletter" in text] == [text for text in texts if "--accept-size" in text]
 
@@ -410,7 +419,7 @@ def test_while_the_state_database_is_read_only_notices_are_sent_once(alarms: Ala
         for name in ("UPDATE", "INSERT"):
             database.exec_driver_sql(f"DROP TRIGGER full_{name}")
     alarms.tick()
-    assert len(alarms.inbox.posts) == 2 + len(LISTS)
+    assert len(alarms.inbox.posts) == 2 + len(alarms.lists)
 
 
 def test_without_any_channel_notices_are_logged(alarms: AlarmSensor) -> None:
@@ -482,7 +491,7 @@ def test_a_run_that_waits_or_hangs_does_not_delay_the_notice_of_late_lists(
     job = alarms.shop.definitions.resolve_job_def(daily_job_name("nord"))
     run = alarms.instance.create_run_for_job(job, status=status, tags={MANDATOR_TAG: "nord"})
     with time_machine.travel(datetime.now(UTC) + timedelta(hours=30)):
-        assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is late" for name in LISTS]
+        assert sorted(alarms.tick()) == [f"Alarm: nord/{name} is late" for name in alarms.lists]
         assert awaited in " ".join(alarms.text.split())
         alarms.instance.report_run_canceled(run)
         with alarms.shop.state() as state:
@@ -515,16 +524,17 @@ def test_a_list_that_looks_half_full_is_an_incident_until_it_is_proven(alarms: A
 
 
 @pytest.mark.long
+@pytest.mark.two_lists
 def test_an_incomplete_list_is_not_clear_by_renaming_it_in_the_configuration(alarms: AlarmSensor) -> None:
     alarms.leave_incomplete()
-    assert len(alarms.tick()) == len(LISTS)
+    assert len(alarms.tick()) == len(alarms.lists)
     lists = alarms.shop.settings["mandators"]["nord"]["lists"]
     lists["news"] = lists.pop("newsletter")
     assert alarms.tick() == []
 
     alarms.repair()
     alarms.run()
-    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in alarms.lists]
 
 
 @pytest.mark.long
@@ -544,6 +554,7 @@ def test_an_incomplete_list_gets_worse_when_no_further_run_is_started_to_repair_
     assert alarms.tick() == ["Worse: nord/newsletter stays INCOMPLETE"]
 
 
+@pytest.mark.two_lists
 def test_a_list_that_failed_sends_a_notice_though_the_rest_of_the_run_was_cancelled(alarms: AlarmSensor) -> None:
     alarms.shop.list_settings()["opt_in_id"] = "unheard-of"
     alarms.instance.report_run_canceled(alarms.run().dagster_run)
@@ -551,6 +562,7 @@ def test_a_list_that_failed_sends_a_notice_though_the_rest_of_the_run_was_cancel
 
 
 @pytest.mark.long
+@pytest.mark.two_lists
 def test_a_run_that_dies_after_one_of_its_lists_has_failed_sends_a_notice_as_well(alarms: AlarmSensor) -> None:
     alarms.run()
     alarms.shop.list_settings()["opt_in_id"] = "unheard-of"
@@ -569,6 +581,7 @@ def test_a_tick_without_incidents_leaves_no_file_behind(alarms: AlarmSensor) -> 
         assert context._logger is None, "Dagster makes a file for every tick whose logger was asked for"
 
 
+@pytest.mark.two_lists
 def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_clear(alarms: AlarmSensor) -> None:
     alarms.leave_incomplete()
     assert "Alarm: nord/newsletter is INCOMPLETE" in alarms.tick()
@@ -580,6 +593,7 @@ def test_an_incomplete_list_that_is_taken_out_of_the_configuration_gets_no_all_c
     assert alarms.tick() == [], "that is the last of it"
 
 
+@pytest.mark.two_lists
 def test_an_incomplete_list_is_not_clear_by_another_list_under_its_name(alarms: AlarmSensor) -> None:
     def sent() -> list[str]:
         before = len(alarms.inbox.posts)
@@ -588,7 +602,7 @@ def test_an_incomplete_list_is_not_clear_by_another_list_under_its_name(alarms: 
 
     alarms.leave_incomplete()
     alarms.shop.fill_by_hand(NEWSLETTER, ADDRESSES[:2])
-    assert sent() == [f"Alarm: nord/{name} is INCOMPLETE" for name in LISTS]
+    assert sent() == [f"Alarm: nord/{name} is INCOMPLETE" for name in alarms.lists]
     former = f"recipient list {NEWSLETTER} of nord"
     alarms.shop.vendor.add_list(NORD, 4711, "New", ATTRIBUTES)
     alarms.shop.list_settings()["recipient_list_id"] = 4711
@@ -616,17 +630,18 @@ def test_an_incomplete_list_is_not_clear_by_another_list_under_its_name(alarms: 
 
 
 @pytest.mark.long
+@pytest.mark.two_lists
 def test_an_incomplete_list_is_not_clear_by_its_id_under_another_name(alarms: AlarmSensor) -> None:
     alarms.leave_incomplete()
-    assert len(alarms.tick()) == len(LISTS)
+    assert len(alarms.tick()) == len(alarms.lists)
     lists = alarms.shop.settings["mandators"]["nord"]["lists"]
-    for name, list_id in zip(LISTS, (PRODUCTS, NEWSLETTER), strict=True):
+    for name, list_id in zip(alarms.lists, (PRODUCTS, NEWSLETTER), strict=True):
         lists[name]["recipient_list_id"] = list_id
     assert alarms.tick() == []
 
     alarms.repair()
     alarms.run()
-    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in LISTS]
+    assert sorted(alarms.tick()) == [f"All clear: nord/{name}" for name in alarms.lists]
 
 
 def check_lists(alarms: AlarmSensor) -> None:
@@ -683,11 +698,12 @@ def test_an_incident_of_a_run_stays_open_while_dagster_knows_no_run(
     assert len(alarms.tick()) == 1, "all clear"
 
 
+@pytest.mark.two_lists
 def test_a_check_without_a_result_is_an_incident(alarms: AlarmSensor) -> None:
     alarms.run()
-    for name in LISTS:
+    for name in alarms.lists:
         plan_check_without_result(alarms.instance, asset_key("nord", AssetKind.RECIPIENT_LIST, name))
-    assert sorted(alarms.tick()) == [f"Alarm: nord/{name} a check failed" for name in LISTS]
+    assert sorted(alarms.tick()) == [f"Alarm: nord/{name} a check failed" for name in alarms.lists]
     assert f"a check has no result: products_recipient_list/{LOST_CHECK}" in alarms.text
 
 

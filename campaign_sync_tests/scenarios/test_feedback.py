@@ -55,7 +55,7 @@ def test_an_unsubscribe_withdraws_only_the_consents_of_lists_that_the_person_was
 @pytest.mark.two_lists
 def test_an_unsubscribe_with_a_mailing_withdraws_the_consent_of_the_mailings_list(installation: Installation) -> None:
     set_readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
-    installation.day()
+    installation.first_day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte im November", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch_ms(datetime.now(UTC))], ["person3@example.org", "1", epoch_ms(NOW)]]
     installation.vendor.publish(NORD, "getMailingUnsubscribes", left[:1])
@@ -132,7 +132,7 @@ def test_rows_that_do_not_fit_the_layout_are_reported_and_do_not_stop_the_others
     rows = [["person1@example.org", epoch_ms(YESTERDAY)], ["person2@example.org", "yesterday"], ["", ""]]
     installation.vendor.publish(NORD, "getUnsubscribes", rows)
 
-    result = installation.run()
+    result = installation.run(assets=FEEDBACK)
 
     assert "2 rows of getUnsubscribes can't be read" in (check(result, "layout").description or "")
     assert ("c1", "newsletter-nord") in withdrawals(installation)
@@ -170,7 +170,7 @@ def test_a_reader_that_fails_half_way_does_not_move_the_watermark_or_touch_a_lis
 
     installation.vendor.repair()
     calls_before = len(installation.vendor.calls("getUnsubscribes"))
-    installation.day()
+    assert installation.run(assets=FEEDBACK).success
     assert len(installation.vendor.calls("getUnsubscribes")) - calls_before < 14, "only what was missing is read again"
     with installation.state() as state:
         assert len(state.feedback_imports.unmatched("nord").unsubscribes) == 7_000
@@ -309,7 +309,7 @@ def test_a_blocklisted_address_is_not_selected_until_the_vendor_releases_it(
 def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: Installation) -> None:
     installation.vendor.publish(NORD, "getUnsubscribes", [["x@example.com", epoch_ms(YESTERDAY)]])
     installation.leave("person2@example.org")
-    installation.day()
+    installation.run(assets=FEEDBACK)
 
     with installation.state() as state:
         records = state.write_backs.unsubscribes("nord", YESTERDAY - timedelta(days=30))
@@ -325,12 +325,12 @@ def test_every_withdrawal_can_be_traced_to_the_row_it_came_from(installation: In
 def test_a_reader_without_rows_is_reported_only_if_mailings_went_out(
     installation: Installation,
 ) -> None:
-    result = installation.day()
+    result = installation.run(assets=FEEDBACK)
     assert check(result, "silence").passed
     assert "and no mailing went out" in (check(result, "silence").description or "")
 
     installation.vendor.publish(NORD, "getMailings", [["777001", epoch_ms(YESTERDAY)]])
-    result = installation.run()
+    result = installation.run(assets=FEEDBACK)
     silence = check(result, "silence")
     assert (silence.passed, silence.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "though mailings went out" in (silence.description or "")
@@ -368,7 +368,7 @@ def test_the_audit_imports_unsubscribes_that_no_export_has_and_reports_both_dire
 ) -> None:
     installation.leave("person1@example.org", at=YESTERDAY)
     installation.leave("person4@example.org", at=YESTERDAY)
-    installation.day()
+    installation.run(assets=FEEDBACK)
     installation.vendor.unsubscribe(NORD, "person2@example.org")
     installation.vendor.block(NORD, "person3@example.org")
     for opt_in_id in ("newsletter-nord", "products-nord"):
@@ -415,7 +415,7 @@ def test_an_import_that_fails_half_way_is_completed_without_duplicates(
     monkeypatch.setattr(FeedbackImports, point, fail)
     assert not installation.run().success
     monkeypatch.setattr(FeedbackImports, point, original)
-    installation.day()
+    assert installation.run(assets=FEEDBACK).success
 
     assert withdrawals(installation) == [("c2", "newsletter-nord"), ("c2", "products-nord")]
     assert bounces(installation) == [("person4@example.org", "limit")]
@@ -452,15 +452,15 @@ def test_a_person_who_subscribes_again_and_leaves_again_is_withdrawn_again(
 @pytest.mark.two_lists
 def test_a_row_that_is_read_again_withdraws_nothing_more(installation: Installation) -> None:
     set_readers(installation, getMailingUnsubscribes={"recipient": 0, "mailing": 1, "time": 2})
-    installation.day()
+    installation.first_day()
     installation.vendor.add_mailing(NORD, 777001, "Produkte", status="DONE", list_ids=[PRODUCTS])
     left = [["person2@example.org", "777001", epoch_ms(datetime.now(UTC))]]
     installation.vendor.publish(NORD, "getMailingUnsubscribes", left)
-    installation.day()
+    installation.run(assets=FEEDBACK)
     with installation.vendor.transaction() as database:
         database.execute("DELETE FROM mailing")  # the vendor has forgotten it
 
-    installation.day()
+    installation.run(assets=FEEDBACK)
 
     assert withdrawals(installation) == [("c2", "products-nord")]
 
@@ -517,7 +517,7 @@ def test_bounces_with_a_wrong_category_column_are_imported_after_the_correction(
 
 def test_unreadable_rows_whose_file_is_gone_are_still_reported_and_stop_no_list(installation: Installation) -> None:
     installation.vendor.publish(NORD, "getUnsubscribes", [["person1@example.org", epoch_ms(YESTERDAY)], ["?", "?"]])
-    installation.run()
+    installation.run(assets=FEEDBACK)
     shutil.rmtree(installation.folder / "frames" / "feedback")
 
     result = installation.run()

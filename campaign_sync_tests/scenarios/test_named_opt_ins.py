@@ -126,7 +126,7 @@ def test_the_opt_in_of_a_row_is_withdrawn_despite_blanks_case_and_missing_or_unk
     installation: Installation, cells: tuple[str, ...]
 ) -> None:
     publish_unsubscribe(installation, *cells)
-    installation.day()
+    installation.run(assets=FEEDBACK)
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
@@ -136,7 +136,7 @@ def test_a_row_with_an_unknown_record_is_attributed_by_the_lists_that_were_sent(
     with installation.crm() as crm:
         crm.exec_driver_sql("UPDATE contact SET email = 'moved@example.org' WHERE id = 'c2'")
     publish_unsubscribe(installation, "newsletter-nord", "contact", "erased")
-    installation.day()
+    installation.run(assets=FEEDBACK)
     assert withdrawals(installation) == [("c2", "newsletter-nord")]
 
 
@@ -147,7 +147,7 @@ def test_without_a_known_opt_in_the_lists_that_were_sent_decide(
     installation: Installation, cells: tuple[str, ...]
 ) -> None:
     publish_unsubscribe(installation, *cells)
-    result = installation.day()
+    result = installation.run(assets=FEEDBACK)
     assert withdrawals(installation) == BOTH
     assert not check(result, "attributed").passed
     assert "0 of 1 rows of getUnsubscribes" in (check(result, "attributed").description or "")
@@ -173,14 +173,14 @@ def test_an_unmatched_unsubscribe_of_one_opt_in_never_withdraws_another(installa
         crm.exec_driver_sql("DELETE FROM consent_event WHERE entity_id = 'c2' AND opt_in_id = 'newsletter-nord'")
     publish_unsubscribe(installation, "newsletter-nord", "contact", "c2")
 
-    for _ in range(2):
-        result = installation.day()
+    installation.run(assets=FEEDBACK)
+    result = installation.day()
 
     assert withdrawals(installation) == []
     assert BJOERN in installation.addresses(PRODUCTS)
     assert not check(result, "matched").passed
     installation.consent("c2", "newsletter-nord", "granted", datetime(2026, 2, 1, tzinfo=UTC))
-    installation.day()
+    installation.run(assets=FEEDBACK)
     assert withdrawals(installation) == [("c2", "newsletter-nord")], "the consent came late, and is older"
 
 
@@ -194,7 +194,7 @@ def test_files_whose_header_lacks_the_fields_are_attributed_by_the_lists_sent(in
         NORD, "getUnsubscribes", [*with_fields, ["mail", "at"], ["person3@example.org", moment]]
     )
 
-    installation.day()
+    installation.run(assets=FEEDBACK)
 
     assert withdrawals(installation) == [("c2", "newsletter-nord"), ("c3", "newsletter-nord"), ("c3", "products-nord")]
 
@@ -208,7 +208,7 @@ def test_of_two_readers_with_the_same_unsubscribe_the_row_with_the_opt_in_counts
     installation.vendor.publish(NORD, "getMailingUnsubscribes", [[BJOERN, "777001", moment]])
     installation.vendor.publish(NORD, "getUnsubscribes", [[BJOERN, moment, "products-nord", "contact", "c2"]])
 
-    installation.day()
+    installation.run(assets=FEEDBACK)
 
     assert withdrawals(installation) == [("c2", "products-nord")]
 
@@ -296,11 +296,12 @@ def test_people_whose_row_is_awaited_stay_out_of_all_lists_with_this_reason(inst
 @pytest.mark.two_lists
 def test_the_lists_that_were_sent_decide_if_no_row_has_come_after_two_imports(installation: Installation) -> None:
     installation.vendor.unsubscribe(NORD, BJOERN)
-    for _ in range(2):
-        installation.day()
-        assert withdrawals(installation) == []
+    installation.day()
+    assert withdrawals(installation) == []
+    installation.run(assets=FEEDBACK)
+    assert withdrawals(installation) == []
 
-    result = installation.day()
+    result = installation.run(assets=FEEDBACK)
 
     assert withdrawals(installation) == BOTH
     metadata = result.asset_materializations_for_node("nord__suppression_state")[0].metadata
@@ -353,7 +354,7 @@ def test_the_audit_waits_for_the_row_as_well_and_says_so(installation: Installat
     assert withdrawals(installation) == []
 
     installation.leave_through(PRODUCTS, BJOERN)
-    installation.day()
+    installation.run(assets=FEEDBACK)
     assert withdrawals(installation) == [("c2", "products-nord")]
     assert check(audit(installation), "complete").passed
 

@@ -346,7 +346,7 @@ def test_people_on_the_clients_list_lose_only_the_consent_that_their_row_names(
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
-    installation.day()
+    installation.first_day()
 
     def leave() -> None:
         installation.leave_through(NEWSLETTER, "person2@example.org")
@@ -374,7 +374,7 @@ def leave_and_consent_again(installation: Installation) -> None:
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
-    installation.day()
+    installation.first_day()
     installation.leave_through(NEWSLETTER, "person2@example.org")
     installation.day()
     with installation.vendor.transaction() as database:
@@ -413,7 +413,7 @@ def test_an_audit_remembers_people_who_are_on_the_clients_list_and_on_a_lists_ow
     installation.settings["mandators"]["nord"]["feedback"] = {
         "readers": {"getOutBounces": {}, "getUnsubscribes": COLUMNS}
     }
-    installation.day()
+    installation.first_day()
     installation.vendor.unsubscribe_from_list(PRODUCTS, "person2@example.org")
     installation.day()
     installation.consent("c2", "products-nord", "granted", datetime.now(UTC))

@@ -37,9 +37,11 @@ TICKS = """
 query ($name: String!) {
   instigationStateOrError(instigationSelector: {
     name: $name, repositoryName: "__repository__", repositoryLocationName: "campaign_sync"
-  }) { ... on InstigationState { status ticks(limit: 50) { status skipReason runIds error { message } } } }
+  }) { ... on InstigationState { id status ticks(limit: 50) { status skipReason runIds error { message } } } }
 }
 """
+
+STOP = "mutation ($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
 
 RUNS = "{ runsOrError(limit: 50) { ... on Runs { results { runId jobName status tags { key value } } } } }"
 
@@ -168,6 +170,12 @@ class Stack:
         """Return the newest ticks of a schedule or sensor."""
         ticks: list[dict[str, Any]] = self.ask(TICKS, name=name).get("instigationStateOrError", {}).get("ticks", [])
         return ticks
+
+    def stop_schedule(self, name: str) -> None:
+        """Stop a schedule as the UI does."""
+        schedule = self.ask(TICKS, name=name)["instigationStateOrError"]
+        answer = self.ask(STOP, id=schedule["id"])["stopRunningSchedule"]
+        assert answer["__typename"] == "ScheduleStateResult", answer
 
 
 @contextmanager

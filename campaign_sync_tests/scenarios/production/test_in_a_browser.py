@@ -76,10 +76,10 @@ def test_schedules_and_sensors_say_when_and_why(production: ProductionInstallati
 def test_the_report_that_the_daily_run_links_to_opens_and_loads_nothing_else(
     production: ProductionInstallation, page: Page
 ) -> None:
+    page.goto("about:blank")  # a page that it was on before asks the server now and then
     run_id = production.stack.launch("nord_daily_replace")
     production.stack.until(lambda: "campaign_sync/report" in tags(production, run_id))
     requested: list[str] = []
-    page.goto("about:blank")  # a page that it was on before asks the server now and then
     page.on("request", lambda request: requested.append(request.url))
 
     page.goto(f"file://{tags(production, run_id)['campaign_sync/report']}")

@@ -61,7 +61,8 @@ def is_among(column: ArrowTexts, texts: Iterable[str]) -> ArrowTexts:
 
 def to_arrow(column: "pd.Series[str]") -> pyarrow.ChunkedArray:
     """Return a column as Arrow strings, without a copy if it contains text already."""
-    array = pyarrow.array(column.astype("str"), pyarrow.large_string(), from_pandas=True)
+    texts = column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
+    array = pyarrow.array(texts, pyarrow.large_string(), from_pandas=True)
     return array if isinstance(array, pyarrow.ChunkedArray) else pyarrow.chunked_array([array])
 
 

@@ -245,6 +245,29 @@ def test_an_entity_that_a_report_names_twice_is_picked_once_and_always_alike(sma
     assert fans[["entity_id", "p", "consent_kind"]].values.tolist() == [["l1", "A", "withdrawn"]]
 
 
+def test_a_member_that_a_list_names_twice_is_one(small_direct: SmallCrm) -> None:
+    small = small_direct
+    for entity_id in ("c2", "c1"):
+        small.person(entity_id, f"{entity_id}@example.org")
+    small.add(schema.marketing_list_member, marketing_list_id="all", entity_type="Contact", entity_id="c1")
+
+    def read() -> tuple[list[str], list[str]]:
+        with small.crm.snapshot() as snapshot:
+            members = [str(entity) for chunk in snapshot.members(EVERYBODY) for entity, _ in chunk]
+        return small.selected(chunk_rows=1)["entity_id"].tolist(), sorted(members)
+
+    assert read() == (["c1", "c2"], ["contact:c1", "contact:c2"])
+    small.execute("DELETE FROM marketing_list_member WHERE entity_type = 'Contact'")
+    small.execute("ALTER TABLE marketing_list_member RENAME TO members")
+    for rows in ("SELECT * FROM members UNION ALL SELECT * FROM members", "SELECT * FROM members"):
+        small.execute(f"CREATE VIEW marketing_list_member AS {rows}")  # which has no key
+        assert read() == (["c1", "c2"], ["contact:c1", "contact:c2"])
+        small.execute("DROP VIEW marketing_list_member")
+    small.execute("ALTER TABLE members RENAME TO marketing_list_member")
+    small.execute("UPDATE marketing_list_member SET entity_id = ' c1 ' WHERE entity_id = 'c1'")
+    assert read() == (["c1", "c2"], ["contact:c1", "contact:c2"])
+
+
 def test_an_unknown_pick_is_named_together_with_the_known_ones(small: SmallCrm) -> None:
     with pytest.raises(CrmError, match=r"no marketing list 'Missing'.*it has 'Everybody'"):
         small.selected(Pick("marketing_list", "Missing"))

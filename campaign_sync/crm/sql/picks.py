@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, FromClause, Select, String, column, null, select, text
+from sqlalchemy import ColumnElement, FromClause, Select, String, column, null, select, text, type_coerce
 
 from campaign_sync.crm.port import CrmError, Pick
 from campaign_sync.crm.sql.consent_table import entity_type_of
@@ -121,15 +121,27 @@ class PickReader:
         }
         only = entity_type_of(definition.entity_type)
         empty = [self._people(entity_type, _empty_pick()) for entity_type in EntityType if only in (None, entity_type)]
+        keys = members.with_only_columns(member.c.entity_id)
+        has_plain_keys = self._reader.is_key(member.name, (column.name for column in member.primary_key)) and not (
+            self._reader.rows(keys.where(self._reader.may_be_odd(member.c.entity_id)).limit(1), "reading members")
+        )
+        # As an expression, so that ids are compared by the collation of the table that they are joined with.
+        plain = members.with_only_columns(type_coerce(member.c.entity_id, String).label("entity_id"))
         ids = members.with_only_columns(self._reader.clean_key(member.c.entity_id).label("entity_id")).distinct()
         unmatched = members.with_only_columns(member.c.entity_type, member.c.entity_id).where(
             member.c.entity_type.is_(None)
             | member.c.entity_type.in_([entity_type for entity_type in by_type[None] if entity_type is not None])
         )
         people = [
-            self._people(entity_type, ids.where(member.c.entity_type.in_(by_type[entity_type])).subquery("picked"))
+            self._people(
+                entity_type,
+                # DISTINCT would lose the order of the primary key's index.
+                (plain if has_plain_keys and len(spellings) == 1 else ids)
+                .where(member.c.entity_type.in_(spellings))
+                .subquery("picked"),
+            )
             for entity_type in EntityType
-            if by_type[entity_type]
+            if (spellings := by_type[entity_type])
         ]
         return PickedPeople(
             people or empty, unmatched.order_by(*member.c["entity_type", "entity_id"]) if by_type[None] else None

@@ -1,6 +1,6 @@
 """Tables, views and queries of a CRM in a SQL database, with their values as stored."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -139,6 +139,21 @@ class SqlReader:
             return func.btrim(key, self._blanks)
         return func.trim(key)
 
+    def may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return, fast, which keys don't begin and end with a printable ASCII character, or aren't text."""
+        if self.dialect == "sqlite":  # numbers come before all texts, and bytes after them
+            first, last = collate(key, "BINARY"), collate(func.substr(key, -1), "BINARY")
+        elif self.dialect == "postgresql":
+            first, last = collate(cast(key, Text), "C"), collate(func.right(cast(key, Text), 1), "C")
+        else:
+            return true()
+        return or_(first < "!", first > "\x7f", last < "!", last > "~")
+
+    def is_key(self, name: str, columns: Iterable[str]) -> bool:
+        """Return whether a table has exactly this primary key. Views have none."""
+        with crm_errors(self.connection.engine, f"inspecting {name}"):
+            return set(inspect(self.connection).get_pk_constraint(name)["constrained_columns"]) == set(columns)
+
     def with_clean_key(self, source: FromClause, name: str, *, unique: bool = False) -> FromClause:
         """Return a table with its key without outer blanks; the table itself, with its indexes, where no key has any.
 
@@ -258,16 +273,6 @@ class SqlReader:
         if held:
             yield concat_rows(held)
 
-    def _may_be_odd(self, key: ColumnElement[Any]) -> ColumnElement[bool]:
-        """Return, fast, which keys don't begin and end with a printable ASCII character, or aren't text."""
-        if self.dialect == "sqlite":  # numbers come before all texts, and bytes after them
-            first, last = collate(key, "BINARY"), collate(func.substr(key, -1), "BINARY")
-        elif self.dialect == "postgresql":
-            first, last = collate(cast(key, Text), "C"), collate(func.right(cast(key, Text), 1), "C")
-        else:
-            return true()
-        return or_(first < "!", first > "\x7f", last < "!", last > "~")
-
     def _stores_rows(self, schema: str, bare: str) -> bool:
         """Return whether this is a table of SQLite's with a page of its own: neither a view, nor virtual."""
         if self.dialect != "sqlite":
@@ -291,7 +296,7 @@ class SqlReader:
         place = f"{source.description}.{name}"
         doing = f"looking for outer blanks in {place}"
         odd = key != clean
-        if not self.rows(select(key).where(self._may_be_odd(key)).limit(1), doing):
+        if not self.rows(select(key).where(self.may_be_odd(key)).limit(1), doing):
             return source
         if self.dialect == "sqlite":
             not_text = func.typeof(key).not_in(["text", "null"])

@@ -5,7 +5,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -36,7 +36,7 @@ from campaign_sync.replacement.live_suppression import OptOutRecorder, suppresse
 from campaign_sync.replacement.preflight import Preflight, PreflightResult
 from campaign_sync.replacement.progress import rows_of
 from campaign_sync.replacement.proof import Proof
-from campaign_sync.replacement.verification import sweep_and_verify
+from campaign_sync.replacement.verification import people_columns, sweep_and_verify
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.files import FileStorage
 from campaign_sync.storage.locks import ListLock, ListLockedError
@@ -134,7 +134,9 @@ class ListReplacer:
             on_rows = rows_of(settings, "fill", len(preflight.rows))
             codes = writer.carry_out(preflight.plan, preflight.rows, batches, on_rows, resuming=unfinished is not None)
             del batches  # room to read the list back
-            return self._finish(entry, preflight, writer, codes, self.now() - begun)
+            sent = [preflight.rows]
+            preflight = replace(preflight, rows=preflight.rows[people_columns(settings)])
+            return self._finish(entry, preflight, sent, writer, codes, self.now() - begun)
         except BaseException as error:
             self._record_failure(entry, error)
             if not isinstance(error, Exception):
@@ -183,10 +185,15 @@ class ListReplacer:
         self,
         entry: Replacement,
         preflight: PreflightResult,
+        sent: list[pd.DataFrame],
         writer: ListWriter,
         codes: Codes,
         incomplete_for: timedelta,
     ) -> ReplacementOutcome:
+        """Record what the vendor answered, and prove the list.
+
+        `preflight` has only what the proof needs of each row; `sent` has the whole rows, and is empty afterwards.
+        """
         settings, rows, replacements = writer.settings, preflight.rows, self.state.replacements
         accepted = codes == ACCEPTED
         self._record_refused(settings, rows, codes)
@@ -196,6 +203,7 @@ class ListReplacer:
             writer,
             preflight.columns,
             rows,
+            sent,
             preflight.digests,
             accepted,
             lambda sent: self._suppressed_in_crm(settings, sent, preflight.context.suppressed.erased),

@@ -45,6 +45,7 @@ def sweep_and_verify(
     writer: ListWriter,
     columns: ReadColumns,
     rows: pd.DataFrame,
+    whole_rows: list[pd.DataFrame],
     digests: RowDigests,
     accepted: npt.NDArray[np.bool_],
     ask_crm: Callable[[pd.DataFrame], "pd.Series[str]"],
@@ -56,15 +57,16 @@ def sweep_and_verify(
     Args:
         writer: what filled the list.
         columns: those by which the list could be read back before it was filled.
-        rows: everybody who was to be sent.
+        rows: everybody who was to be sent; columns `people_columns`.
+        whole_rows: its only element is these rows with all columns. It is taken out, so that a large list has room.
         digests: of `rows`, by `columns.snapshot_columns`.
         accepted: which of them are in the list.
         ask_crm: returns why the CRM forbids to write to each of those who were sent by now, else missing; columns
             `PEOPLE_COLUMNS` and `consent_at`.
     """
     settings, vendor = writer.settings, writer.vendor
-    columns, digests = _current_columns(writer, columns, rows, digests)
-    sent, digests = filter_rows(rows[_people_columns(settings)], accepted), filter_digests(digests, accepted)
+    columns, digests = _current_columns(writer, columns, whole_rows.pop(), digests)
+    sent, digests = filter_rows(rows, accepted), filter_digests(digests, accepted)
     swept = writer.sweep()
     vendor_reasons = live_vendor_suppression(settings, vendor, sent, rows_of(settings, "look again", len(sent)))
     reasons = vendor_reasons.where(vendor_reasons.notna(), ask_crm(sent))
@@ -99,7 +101,7 @@ def _current_columns(
     return current, digests
 
 
-def _people_columns(settings: ListSettings) -> list[str]:
+def people_columns(settings: ListSettings) -> list[str]:
     """Return what sweep and proof need of each row beside its digest: a fraction of a wide list."""
     technical = (TechnicalField.ENTITY_TYPE, TechnicalField.ENTITY_ID)
     return [*PEOPLE_COLUMNS, "consent_at", *map(settings.schema.technical_column, technical)]

@@ -36,8 +36,8 @@ from campaign_sync.cli.run import run_daily_replacement
 from campaign_sync.config import Configuration, SqlSettings, load_configuration
 from campaign_sync.distribution import command_line, manual_page
 from campaign_sync.orchestration.asset_keys import replacement_keys
-from campaign_sync.sandbox.demo_crm import DAMAGED_ON, UNSUBSCRIBED_ON
-from campaign_sync.sandbox.demo_night import Night, let_pass
+from campaign_sync.sandbox.demo_crm import DAMAGED_ON
+from campaign_sync.sandbox.demo_night import UNSUBSCRIBED_ON, Night, let_pass
 from campaign_sync.sandbox.demo_people import LEAVER
 from campaign_sync.sandbox.server import serve
 from campaign_sync.sandbox.vendor_state import VendorState

@@ -64,8 +64,8 @@ _REPORT_VIEW = (
 )
 
 
-UNSUBSCRIBED_ON, DAMAGED_ON, REPAIRED_ON = 12, 14, 15
-"""The days on which `demo_people.LEAVER` unsubscribes, and on which partners get into a wrong list and out of it."""
+DAMAGED_ON, REPAIRED_ON = 14, 15
+"""The days on which partners get into a wrong list and out of it."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,8 @@ def demo_addresses(url: str, day: int, mandator: str) -> DemoFeedback:
     _random(mandator).shuffle(addresses)
     start = (day - 1) * 40 % max(1, len(addresses) - 40)
     todays = addresses[start : start + 40]
-    leaver = [demo_people.LEAVER] if mandator == "nord" and day == UNSUBSCRIBED_ON else []
     return DemoFeedback(
-        unsubscribed=[*leaver, *todays[: rng.randint(16, 26)]],
+        unsubscribed=todays[: rng.randint(16, 26)],
         bounced=todays[26 : 26 + rng.randint(6, 12)],
         blocked_patterns=[*([f"*@{demo_people.THROWAWAY_DOMAIN}"] if day == 1 else []), *todays[39:]],
     )

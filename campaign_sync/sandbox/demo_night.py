@@ -6,7 +6,11 @@ from datetime import datetime, timedelta
 from campaign_sync.config import Configuration, MandatorSettings
 from campaign_sync.replacement.list_settings import list_settings
 from campaign_sync.sandbox.demo_crm import advance_demo_crm, create_demo_crm, demo_addresses
+from campaign_sync.sandbox.demo_people import LEAVER
 from campaign_sync.sandbox.vendor_state import VendorState
+
+UNSUBSCRIBED_ON = 12
+"""The day on which `LEAVER` unsubscribes; it is the first one of a demonstration that begins later."""
 
 _PUBLISHED_LATE = 4
 """How many of a day's unsubscribes the vendor's export job hasn't written yet, so that only a live query shows them."""
@@ -22,6 +26,12 @@ class Night:
     """Its end, when the day's runs begin."""
     previous: datetime | None
     """The end of the night before; None for the first, which creates CRM and lists."""
+
+    @property
+    def unsubscribing(self) -> list[str]:
+        """Who unsubscribes from nord's lists besides the people of the day."""
+        is_then = self.day == UNSUBSCRIBED_ON or (self.previous is None and self.day > UNSUBSCRIBED_ON)
+        return [LEAVER] if is_then else []
 
 
 def let_pass(
@@ -65,13 +75,14 @@ def _publish_feedback(
     mandator_id = settings.mandator_id
     people = demo_addresses(crm_url, night.day, mandator)
     milliseconds = str(int(happened.timestamp() * 1000))
-    for address in people.unsubscribed:
+    unsubscribed = [*(night.unsubscribing if mandator == "nord" else ()), *people.unsubscribed]
+    for address in unsubscribed:
         vendor.unsubscribe(mandator_id, address)
     for address in people.bounced:
         vendor.bounce(mandator_id, address)
     for pattern in people.blocked_patterns:
         vendor.block(mandator_id, pattern)
-    published, late = people.unsubscribed[:-_PUBLISHED_LATE], people.unsubscribed[-_PUBLISHED_LATE:]
+    published, late = unsubscribed[:-_PUBLISHED_LATE], unsubscribed[-_PUBLISHED_LATE:]
     later = night.moment + timedelta(hours=6)
     vendor.publish(mandator_id, "getUnsubscribes", [[address, milliseconds] for address in published])
     vendor.publish(mandator_id, "getUnsubscribes", [[address, milliseconds] for address in late], later)

@@ -129,6 +129,14 @@ def _places(configuration: Configuration) -> PageSection:
         (Message("copy of a CRM that is copied"), configuration.storage.crm_copies),
         (Message("vendor"), configuration.optimizely.base_url),
     ]
+    if configuration.erasure.copies:
+        rows.insert(
+            2,
+            (
+                Message("copies of erasures: keyed hashes, the reason and who gave the command"),
+                configuration.erasure.copies,
+            ),
+        )
     return PageSection(Message("Where it is stored"), [PageTable((_WHAT, _WHERE), rows)])
 
 
@@ -138,8 +146,8 @@ def _retention(configuration: Configuration) -> PageSection:
     notes = [
         Message(
             "Without a limit, because it decides whether a person may be written to: withdrawals and states of "
-            "consents as keyed pseudonyms, feedback that the CRM doesn't know, and who is on the vendor's "
-            "unsubscribe list and blocklist."
+            "consents as keyed pseudonyms, keyed hashes of people who were erased, feedback that the CRM doesn't know, "
+            "and who is on the vendor's unsubscribe list and blocklist."
         )
     ]
     return PageSection(Message("How long"), [PageTable((_WHAT, _DAYS), rows)], notes=notes)

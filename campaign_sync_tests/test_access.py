@@ -42,11 +42,13 @@ def test_the_fact_sheet_has_every_field_and_every_limit_and_no_secret(
     installation.settings["mandators"]["nord"]["owners"] = ["kim@company.example"]
     installation.settings["alarms"] = {"webhooks": {"chat": {"url": {"env": "HOOK"}}}}
     installation.environment["HOOK"] = "https://hooks.example.org/secret"
+    installation.settings["erasure"] = {"copies": "s3://copies"}
     configuration = installation.configuration
     page = fact_sheet(configuration, NOW, language)
     assert words in page
     settings = configuration.mandators["nord"].lists["newsletter"]
-    for text in (*settings.attributes, *settings.attributes.values(), "newsletter-nord", "kim@company.example", "chat"):
+    names = ("newsletter-nord", "kim@company.example", "chat", "s3://copies")
+    for text in (*settings.attributes, *settings.attributes.values(), *names):
         assert text in page
     assert page.count("<td>400</td>") == 4
     assert page.count("<td>1100</td>") == 3
@@ -110,5 +112,7 @@ def test_all_places_are_searched_and_nothing_of_others_is_written(installation: 
         erased = campaign_sync(installation.folder, "erase", PERSON, "--reason", "request 7", "--yes")
         assert erased.returncode == 0, erased.stdout
         left = places(installation, PERSON, "afterwards")
-    assert {name for name, rows in left.items() if rows} == {"CRM", "State database, table inquiry"}
+    by_hash = {f"State database, table {table}" for table in ("erasure_subject", "inquiry", "unsubscribed_recipient")}
+    assert {name for name, rows in left.items() if rows} == {"CRM", *by_hash}
+    assert PERSON not in str([left[name] for name in by_hash])
     assert sorted(row["command"] for row in left["State database, table inquiry"]) == ["access", "access", "erase"]

@@ -23,6 +23,7 @@ from campaign_sync.delivered_files.raw_text import is_searchable, texts
 from campaign_sync.domain.address import POSSIBLE_ADDRESS, former_recipient_id, usable_address
 from campaign_sync.domain.arrow_text import is_among
 from campaign_sync.domain.entity import Entity, EntityType
+from campaign_sync.domain.erasure import Erased
 from campaign_sync.domain.message import Message
 from campaign_sync.domain.recipient import ADDRESS, RECIPIENT_ID
 from campaign_sync.domain.selection import NORMALIZED_ADDRESS
@@ -108,11 +109,15 @@ class SearchedPerson:
         ids = {cell.strip() for cell in cells} if kinds else set()
         return any(record.entity_type in kinds and record.entity_id in ids for record in self.records)
 
-    def tokens(self, pseudonym: Callable[[str], str]) -> frozenset[str]:
-        """Return what the state database knows them by, besides records."""
-        return frozenset(
-            {*self.addresses, *map(pseudonym, self.addresses), *(pseudonym(str(record)) for record in self.records)}
-        )
+    def tokens(self, pseudonym: Callable[[str], str], erased: Erased) -> frozenset[str]:
+        """Return what the state database knows them by, besides records; by hashes as well, if they were erased."""
+        records = [str(record) for record in self.records]
+        pseudonyms = [pseudonym(text) for text in (*self.addresses, *records)]
+        tokens = {*self.addresses, *pseudonyms}
+        if erased.key:
+            tokens |= {erased.address_token(address) for address in self.addresses}
+            tokens |= {subject.digest for subject in erased.key.subjects(self.addresses, records, pseudonyms)}
+        return frozenset(tokens)
 
 
 def collect_person_data(sources: Sources, query: PersonQuery, on_file: Callable[[int, int], None]) -> PersonData:
@@ -125,7 +130,8 @@ def collect_person_data(sources: Sources, query: PersonQuery, on_file: Callable[
 
     Raises:
         UnknownPersonError: no place holds anything of them.
-        CrmError, FileStorageError, StateError: a place can't be read, so that the answer would be incomplete.
+        CrmError, FileStorageError, StateError, ErasureKeyError: a place can't be read, or the hashes of erased people
+            can't be made, so that the answer would be incomplete.
     """
     person = SearchedPerson.of(query, sources.crm)
     limits, files = sources.configuration.retention, sources.archive.files
@@ -208,7 +214,7 @@ def _in_crm(sources: Sources, person: SearchedPerson) -> Iterator[Row]:
 
 
 def _in_state(sources: Sources, person: SearchedPerson) -> Iterator[Place]:
-    tokens = person.tokens(sources.state.pseudonyms.of)
+    tokens = person.tokens(sources.state.pseudonyms.of, sources.state.erasures.erased())
     for table, rows in sources.state.person_rows.find(tokens, person.records).items():
         yield Place(
             Message("State database, table {table}", table=table),

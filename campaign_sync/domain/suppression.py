@@ -43,13 +43,13 @@ class SuppressionKind(StrEnum):
     """A withdrawal that the CRM had, and shows as a grant without a newer date by now. Names the same."""
 
 
+_COLON = pyarrow.scalar(":", pyarrow.large_string())
+
+
 def entity_keys(rows: pd.DataFrame) -> "pd.Series[str]":
     """Return `entity_type:entity_id` of every row; missing if either is."""
     entity_types, entity_ids = to_arrow(rows["entity_type"]), to_arrow(rows["entity_id"])
     return text_column(pc.binary_join_element_wise(entity_types, entity_ids, _COLON), rows.index)
-
-
-_COLON = pyarrow.scalar(":", pyarrow.large_string())
 
 
 _FOR_EVER = pd.Timestamp(UNDATED).as_unit("us")

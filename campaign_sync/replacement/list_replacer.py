@@ -134,9 +134,9 @@ class ListReplacer:
             on_rows = rows_of(settings, "fill", len(preflight.rows))
             codes = writer.carry_out(preflight.plan, preflight.rows, batches, on_rows, resuming=unfinished is not None)
             del batches  # room to read the list back
-            sent = [preflight.rows]
+            whole_rows = [preflight.rows]
             preflight = replace(preflight, rows=preflight.rows[people_columns(settings)])
-            return self._finish(entry, preflight, sent, writer, codes, self.now() - begun)
+            return self._finish(entry, preflight, whole_rows, writer, codes, self.now() - begun)
         except BaseException as error:
             self._record_failure(entry, error)
             if not isinstance(error, Exception):
@@ -185,14 +185,15 @@ class ListReplacer:
         self,
         entry: Replacement,
         preflight: PreflightResult,
-        sent: list[pd.DataFrame],
+        whole_rows: list[pd.DataFrame],
         writer: ListWriter,
         codes: Codes,
         incomplete_for: timedelta,
     ) -> ReplacementOutcome:
         """Record what the vendor answered, and prove the list.
 
-        `preflight` has only what the proof needs of each row; `sent` has the whole rows, and is empty afterwards.
+        `preflight` has only what the proof needs of each row. The only element of `whole_rows` has all columns, and is
+        taken out.
         """
         settings, rows, replacements = writer.settings, preflight.rows, self.state.replacements
         accepted = codes == ACCEPTED
@@ -203,7 +204,7 @@ class ListReplacer:
             writer,
             preflight.columns,
             rows,
-            sent,
+            whole_rows,
             preflight.digests,
             accepted,
             lambda sent: self._suppressed_in_crm(settings, sent, preflight.context.suppressed.erased),

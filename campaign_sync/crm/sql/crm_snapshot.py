@@ -213,8 +213,12 @@ class SqlSnapshot:
         since = parse_instants(moments)[rows]
         return (
             _repeat(SuppressionKind.BOUNCE, rows),
-            *(take(keys, rows), unnamed, unnamed, unnamed),
-            *(since, take(sources, rows)),
+            take(keys, rows),
+            unnamed,
+            unnamed,
+            unnamed,
+            since,
+            take(sources, rows),
         )
 
     def _ended(self, mandator: str) -> Iterator[_Suppressions]:
@@ -222,8 +226,12 @@ class SqlSnapshot:
         if ended := self._consents.ended(mandator):
             yield (
                 take(_SUPPRESSION_KINDS, ended.kinds),
-                *(_address_keys(ended.emails), ended.entity_types, ended.entity_ids, ended.opt_in_ids),
-                *(ended.moments, ended.sources),
+                _address_keys(ended.emails),
+                ended.entity_types,
+                ended.entity_ids,
+                ended.opt_in_ids,
+                ended.moments,
+                ended.sources,
             )
 
     def _unclear(self, mandator: str) -> _Suppressions:

@@ -1,10 +1,12 @@
 """HTTP to one vendor host; problems are `TransientError`, `RefusedError` or `UnreadableAnswerError`."""
 
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import HTTPError
 
 from campaign_sync.connection_failure import explain_failure
@@ -37,6 +39,24 @@ class Reply:
     content: bytes = field(repr=False)
 
 
+class _OneHostAdapter(HTTPAdapter):
+    """An adapter whose calls all go to one host with the same settings: it looks for their pool only once."""
+
+    _connections: ConnectionPool | None = None
+
+    def get_connection_with_tls_context(self, *call: Any, **settings: Any) -> ConnectionPool:
+        """Return the pool of connections to the host, or to the proxy before it."""
+        connections = self._connections
+        if connections is None:
+            connections = self._connections = super().get_connection_with_tls_context(*call, **settings)
+        return connections
+
+    def close(self) -> None:
+        """Close the connections; a later call would open others."""
+        self._connections = None
+        super().close()
+
+
 class Transport:
     """A pool of connections to the host of `base_url`; safe to use from many threads at once.
 
@@ -49,12 +69,13 @@ class Transport:
         self._timeout_seconds = timeout_seconds
         self._ca_file = ca_file
         self._http = requests.Session()
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
+        adapter = _OneHostAdapter(pool_connections=1, pool_maxsize=parallel_calls + 1, pool_block=False)
         self._http.mount("http://", adapter)
         self._http.mount("https://", adapter)
         # Proxies and CAs from the environment, read once: requests does so for every call, which takes as long as the
         # call itself.
         self._environment = self._http.merge_environment_settings(self.base_url, {}, True, ca_file, None)
+        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
 
     def close(self) -> None:
         """Close all connections."""
@@ -128,12 +149,9 @@ class Transport:
         most_bytes: int,
         reader: RowReader | None = None,
     ) -> Reply:
-        # No redirects: credentials and people's data go to the configured host or nowhere.
-        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
-        request = requests.Request(
-            method, url, {**self._http.headers, **headers}, data=body or [], cookies=self._http.cookies
-        ).prepare()
+        request = self._request(method, url, body)
         failure: OptimizelyError
+        # No redirects: credentials and people's data go to the configured host or nowhere.
         try:
             with self._http.send(
                 request, timeout=timeout_seconds, allow_redirects=False, **self._environment
@@ -148,6 +166,20 @@ class Transport:
             where = f"{self._ca_file} (optimizely.ca_file)" if self._ca_file else "the file in REQUESTS_CA_BUNDLE"
             failure = RefusedError(f"{where} can't be read any more; put it back.")
         raise failure  # outside of `except`, because the caught exception holds the envelope
+
+    def _request(self, method: str, url: str, body: bytes | None) -> requests.PreparedRequest:
+        """Return a request. Those to the same URL differ in body and cookies: preparing all else is half of a call."""
+        prepared = self._prepared.get((method, url))
+        if prepared is None:
+            headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": '""'} if body is not None else {}
+            prepared = requests.Request(method, url, {**self._http.headers, **headers}).prepare()
+            self._prepared[method, url] = prepared
+        request = prepared.copy()
+        if body is not None:
+            request.body, request.headers["Content-Length"] = body, str(len(body))
+        if self._http.cookies:
+            request.prepare_cookies(self._http.cookies)
+        return request
 
     def _read(self, response: requests.Response, most_bytes: int, reader: RowReader | None, *, changing: bool) -> bytes:
         """Read the answer, uncompressed, up to its size limit; return the rest of it if there is a reader."""

@@ -75,6 +75,37 @@ def test_an_answer_without_soap_says_what_to_check(status: int, kind: type[Excep
         raise error
 
 
+def test_calls_differ_in_their_bodies_and_in_the_cookies_of_the_answers_before() -> None:
+    calls = list[tuple[str | None, ...]]()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        calls.append(tuple(handler.headers[name] for name in ("Content-Length", "Cookie", "SOAPAction")))
+        page(200, "text/xml", **{"Set-Cookie": f"node=n{len(calls)}; Path=/soap11"})(handler)
+
+    with host_with(answer) as transport:
+        replies = [transport.post(service, b"x" * size) for service, size in (("A", 3), ("A", 1), ("B", 2), ("A", 0))]
+    assert [reply.content for reply in replies] == [b"<html/>\n\n"] * 4
+    sizes_and_cookies = [("3", None), ("1", "node=n1"), ("2", "node=n2"), ("0", "node=n3")]
+    assert calls == [(size, cookie, '""') for size, cookie in sizes_and_cookies]
+
+
+def test_every_call_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = list[tuple[str, str | None]]()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        lines.append((handler.requestline, handler.headers["Proxy-Authorization"]))
+        page(200)(handler)
+
+    with host_with(answer) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:secret@{proxy.host}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        transport = Transport("http://vendor.example/soap11", parallel_calls=1, timeout_seconds=PATIENCE)
+        for _ in range(2):
+            transport.post("Recipient", SECRET)
+        transport.close()
+    assert lines == [("POST http://vendor.example/soap11/RpcRecipient HTTP/1.1", "Basic dXNlcjpzZWNyZXQ=")] * 2
+
+
 def test_a_truncated_answer_leaves_the_outcome_unknown() -> None:
     with (
         host_with(page(200, "text/xml", **{"Content-Length": "900"})) as transport,

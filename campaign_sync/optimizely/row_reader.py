@@ -101,15 +101,16 @@ class RowReader:
         return self._form
 
     def _pass_on(self, form: RowForm, size: int) -> None:
-        with memoryview(self._buffer) as buffer:
-            body = bytes(buffer[:size])
+        body, self._buffer = self._buffer, self._buffer[size:]
+        del body[size:]
         rows = self._read(form, body)
-        if rows is not None:
+        if rows is None:
+            self._buffer = body + self._buffer
+        else:
             self._sink.append(rows)
             self.took_rows = True
-            del self._buffer[:size]
 
-    def _read(self, form: RowForm, body: bytes) -> JoinedRows | ParsedRows | None:
+    def _read(self, form: RowForm, body: bytearray) -> JoinedRows | ParsedRows | None:
         """Decode whole rows; return None if that takes the rest of the answer."""
         try:
             return form.read(body)

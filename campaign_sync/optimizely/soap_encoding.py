@@ -230,8 +230,6 @@ class _ValueDecoder:
             raise HostileXmlError("references without end")
 
 
-_SURROGATES = re.compile(rb"&#x(d[89ab][0-9a-f]{2});&#x(d[c-f][0-9a-f]{2});", re.IGNORECASE)
-
 _HALF = re.compile(rb"&#xd[89a-f][0-9a-f]{2};", re.IGNORECASE)
 
 
@@ -242,12 +240,8 @@ def _repaired(content: bytes) -> bytes:
     remaining one becomes U+FFFD, so that the other rows stay readable. It writes carriage returns bare, which a parser
     would turn into line feeds.
     """
-
-    def joined(halves: re.Match[bytes]) -> bytes:
-        high, low = int(halves[1], 16), int(halves[2], 16)
-        return b"&#x%x;" % (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
-
-    head, opening, body = _HALF.sub(b"&#xFFFD;", _SURROGATES.sub(joined, content)).partition(b":Body")
+    whole = array_decoder.SURROGATES.sub(array_decoder.joined_surrogates, content)
+    head, opening, body = _HALF.sub(b"&#xFFFD;", whole).partition(b":Body")
     if b"\r" not in body:
         return head + opening + body
     *pieces, rest = body.split(b"<")

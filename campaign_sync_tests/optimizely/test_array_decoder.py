@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from campaign_sync.domain.text import XML_FORBIDDEN
 from campaign_sync.optimizely import row_reader, soap_encoding
-from campaign_sync.optimizely.array_decoder import JoinedRows, ParsedRows, RowForm, UnexpectedShapeError, values
+from campaign_sync.optimizely.array_decoder import (
+    STAND_INS,
+    JoinedRows,
+    ParsedRows,
+    RowForm,
+    UnexpectedShapeError,
+    values,
+)
 from campaign_sync.optimizely.row_reader import RowList, RowReader
 from campaign_sync.sandbox import axis_messages as axis
 from campaign_sync.sandbox.wsdl import SERVICES
@@ -18,15 +25,21 @@ LEFT = SERVICES["Unsubscribe"]["containsAll"]
 texts = st.text(st.sampled_from("aä😀<>&\"'\r\n\t]; #x0123\u0085\ud7ff\ufffd") | st.characters(codec="utf-8")).filter(
     lambda text: not XML_FORBIDDEN.search(text)
 )
-tables = st.integers(1, 3).flatmap(
-    lambda width: st.lists(st.lists(st.none() | texts, min_size=width, max_size=width), min_size=1, max_size=6)
-)
 Table = list[list[str | None]]
 
 
 def answer(rows: Table) -> bytes:
     """As Axis writes it."""
     return axis.answer("Recipient", PAGE, rows)
+
+
+tables = (
+    st.integers(1, 3)
+    .flatmap(
+        lambda width: st.lists(st.lists(st.none() | texts, min_size=width, max_size=width), min_size=1, max_size=6)
+    )
+    .filter(lambda rows: sum(byte not in answer(rows) for byte in STAND_INS) >= 3)
+)
 
 
 def parsed(content: bytes) -> Table:
@@ -73,6 +86,69 @@ def test_rows_that_come_in_pieces_are_the_same_rows(rows: Table, pieces: int) ->
         row_reader.CHUNK_BYTES = before
     assert sink.rows == rows
     assert len(rest) < len(answer([["x"]]))
+
+
+UGLY = "aä😀&<>\"'\r\n]~^|`{}\\$\x7f\x80\u2028\ufffd"
+
+
+def referred_to(character: str, form: str) -> str:
+    """Write a character as Axis and others might."""
+    halves = character.encode("utf-16-be")
+    match form:
+        case "decimal":
+            return f"&#{ord(character)};"
+        case "hexadecimal":
+            return f"&#x{ord(character):x};"
+        case "padded":
+            return f"&#x{ord(character):08X};"
+        case "halves":
+            return "".join(f"&#x{halves[at : at + 2].hex()};" for at in range(0, len(halves), 2))
+    return character if character not in "<>&" else {"<": "&lt;", ">": "&gt;", "&": "&amp;"}[character]
+
+
+characters = st.builds(
+    referred_to, st.sampled_from(UGLY), st.sampled_from(["decimal", "hexadecimal", "padded", "halves", "bare"])
+)
+
+
+@given(st.lists(st.lists(characters, max_size=8).map("".join), min_size=1, max_size=5))
+@example(["&#126;", "~"])
+@example(["&#126;^|`"])
+@example(["&#x7f;", "a"])
+def test_however_characters_are_referred_to_rows_are_those_of_the_parser(cells: list[str]) -> None:
+    content = written(*map(cell, cells))
+    assert read(content)[0].rows == parsed(content)
+
+
+@given(
+    st.lists(st.text(st.sampled_from("&&#x;;amplt01379af~^|`]\x7f\x01\x02ä😀\r"), max_size=12), min_size=1, max_size=4)
+)
+@example(["&am", "p;"])
+@example(["&#", "38;"])
+@example(["&#1", "&#26;"])
+def test_text_of_any_kind_is_refused_or_read_as_the_parser_does(cells: list[str]) -> None:
+    content = written(*map(cell, cells))
+    try:
+        expected = parsed(content)
+    except soap_encoding.NotSoapError:
+        with pytest.raises(soap_encoding.NotSoapError):
+            read(content)
+        return
+    assert read(content)[0].rows == expected
+
+
+def test_rows_with_every_byte_that_separators_might_be_are_left_to_the_parser() -> None:
+    content = written(cell(STAND_INS.decode()), cell("ä&#228;"))
+    with pytest.raises(UnexpectedShapeError):
+        in_bulk(content)
+    assert read(content)[0].rows == [[STAND_INS.decode()], ["ää"]]
+
+
+def test_a_reference_to_a_byte_that_stands_for_a_separator_is_left_to_the_parser() -> None:
+    content = written(cell("a&#127;b"), cell("c"))
+    with pytest.raises(UnexpectedShapeError):
+        in_bulk(content)
+    assert read(content)[0].rows == [["a\x7fb"], ["c"]]
 
 
 ROW = '<r soapenc:arrayType="soapenc:string[1]" xsi:type="soapenc:Array">{}</r>'

@@ -192,7 +192,8 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
     if not all(prefix in content[: array.end()] for prefix in _PREFIXES):
         return None
     references = _separated(content[array.end() : items_end], b'<%s href="#' % array[1], b'"/>')
-    written = _separated(content[value:values_end].replace(first[1], _CELL), b'<multiRef id="', b"</multiRef>", 2)
+    without_attributes = _replaced(content[value:values_end], (first[1], _CELL))
+    written = _separated(without_attributes, b'<multiRef id="', b"</multiRef>", 2)
     by_id = dict(zip(written[::2], written[1::2], strict=True))
     try:
         read = [*map(by_id.__getitem__, references)]

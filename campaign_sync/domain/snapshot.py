@@ -53,14 +53,17 @@ def build_snapshot(selection: pd.DataFrame | ParquetRows, list_schema: ListSchem
         Rows with `KEY_COLUMNS` and one `list:`-prefixed text column per attribute, sorted by recipient id, and a
         rejection for every row that isn't among them.
     """
-    chosen, repeated = _one_row_per_address(selection)
-    addresses = _taken(selection[NORMALIZED_ADDRESS], chosen)
+    people = selection[[NORMALIZED_ADDRESS, *_ENTITY]]
+    chosen, repeated = _one_row_per_address(people)
+    rejected_before = rejections(people.iloc[repeated], Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS)
+    addresses, entity_types, entity_ids = (_taken(people[name], chosen) for name in people)
+    del people
     keys = pd.DataFrame(
         {
             RECIPIENT_ID: addresses,
             ADDRESS: addresses,
-            "entity_type": _taken(selection["entity_type"], chosen),
-            "entity_id": _taken(selection["entity_id"], chosen),
+            "entity_type": entity_types,
+            "entity_id": entity_ids,
             "opt_in_id": constant_texts(opt_in.opt_in_id, len(chosen)),
             "consent_event_id": _taken(selection["consent_event_id"], chosen),
             "consent_kind": _taken(selection["consent_kind"], chosen),
@@ -77,24 +80,17 @@ def build_snapshot(selection: pd.DataFrame | ParquetRows, list_schema: ListSchem
     kept, rejected = _without_failing_rows(frame, list_schema, chosen)
     return Split(
         rows=kept,
-        rejections=pd.concat(
-            [
-                rejections(selection[list(_ENTITY)].iloc[repeated], Stage.SNAPSHOT, Reason.DUPLICATE_ADDRESS),
-                rejected,
-            ],
-            ignore_index=True,
-        ),
+        rejections=pd.concat([rejected_before, rejected], ignore_index=True),
     )
 
 
-def _one_row_per_address(selection: pd.DataFrame | ParquetRows) -> "tuple[_Positions, _Positions]":
+def _one_row_per_address(people: pd.DataFrame) -> "tuple[_Positions, _Positions]":
     """Return the positions of one row per address, in the order of the addresses, and of the others by precedence."""
-    addresses = to_arrow(selection[NORMALIZED_ADDRESS])
-    positions = pc.sort_indices(addresses).to_numpy()
-    ordered = _taken(selection[NORMALIZED_ADDRESS], positions)
+    positions = pc.sort_indices(to_arrow(people[NORMALIZED_ADDRESS])).to_numpy()
+    ordered = _taken(people[NORMALIZED_ADDRESS], positions)
     repeats = ordered.eq(ordered.shift()).to_numpy(dtype=bool)
     shared = repeats | np.append(repeats[1:], False)[: len(repeats)]
-    ranked = _by_precedence(selection[[NORMALIZED_ADDRESS, *_ENTITY]].iloc[positions[shared]], positions[shared])
+    ranked = _by_precedence(people.iloc[positions[shared]], positions[shared])
     lost = ranked.index[ranked[NORMALIZED_ADDRESS].duplicated(keep="first")].to_numpy()
     return positions[~np.isin(positions, lost)], lost
 

@@ -1,14 +1,16 @@
 """Dagster's SQLite storages with files that stay open. They override private methods of Dagster's.
 
 Dagster creates an engine, opens the file and closes it again for every event, which takes longer than replacing a small
-list; and whenever it opens a file, it loads all its migrations to find out that the file has its tables. Only one
-process at a time creates tables: two at once can leave files behind that no process can open.
+list; whenever it opens a file, it loads all its migrations to find out that the file has its tables; and each new run
+gets a file, whose tables it creates by all of them. Only one process at a time creates tables: two at once can leave
+files behind that no process can open.
 """
 
 import os
+import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +22,10 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite import create_db_conn_string
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, func, inspect, select
 from sqlalchemy.exc import DatabaseError
 
-from campaign_sync.orchestration.dagster_internals import ConfigurableClassData
+from campaign_sync.orchestration.dagster_internals import ConfigurableClassData, SqlEventLogStorageTable
 from campaign_sync.sqlite import PATIENCE_SECONDS, remove_database
 from campaign_sync.storage.private_files import folder_lock
 
@@ -32,21 +34,46 @@ KEPT_OPEN = 8
 
 _PATIENCE = {"timeout": PATIENCE_SECONDS}
 
+_EMPTY_FILE = "empty-run-"
+"""The name of the file of a run without events, before the version of Dagster."""
+
 
 class OpenEventLogStorage(SqliteEventLogStorage):
     """The event log, each of its files opened once."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[tuple[int, str], Engine] = OrderedDict()
-        self._found_tables: set[str] = set()
+        self._found: set[tuple[str, str]] = set()
+        """The kinds and names of what the index has."""
         super().__init__(base_dir, inst_data)
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        file = Path(str(engine.url.database))
         with folder_lock(Path(self._base_dir)):
+            is_new_run = file.stem != INDEX_SHARD_NAME and not file.exists()
+            if is_new_run and self._empty_file.exists():
+                _copy(self._empty_file, file)
             with suppress(DatabaseError):  # Dagster repeats it where another process creates the tables
                 if _has_tables(engine):
                     return
             super()._initdb(engine, for_index_shard)
+            if is_new_run:
+                self._keep_empty_file(engine, file)
+
+    @property
+    def _empty_file(self) -> Path:
+        """The file of a run without events, as this version of Dagster makes it."""
+        return Path(self._base_dir).with_name(f"{_EMPTY_FILE}{dg.__version__}.db")
+
+    def _keep_empty_file(self, engine: Engine, file: Path) -> None:
+        """Keep the file of a new run for those of later ones, in place of that of another version of Dagster."""
+        with engine.connect() as connection:
+            events = connection.scalar(select(func.count()).select_from(SqlEventLogStorageTable))
+            is_busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+        if not events and not is_busy:
+            for former in self._empty_file.parent.glob(f"{_EMPTY_FILE}*.db"):
+                former.unlink()
+            _copy(file, self._empty_file)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -90,10 +117,26 @@ class OpenEventLogStorage(SqliteEventLogStorage):
             raise AttributeError(f"{SqliteEventLogStorage.__name__} doesn't use _connect")
 
     def has_table(self, table_name: str) -> bool:
-        """Return whether the index has that table. It loses none, so a table is searched once only."""
-        if table_name not in self._found_tables and super().has_table(table_name):
-            self._found_tables.add(table_name)
-        return table_name in self._found_tables
+        """Return whether the index has that table."""
+        return self._has("table", table_name, super().has_table)
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        """Return whether the index has that column of assets."""
+        return self._has("column", column_name, super().has_asset_key_col)
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        inspect_table = super()._has_asset_key_col_on_connection
+        return self._has("column", column_name, lambda name: inspect_table(conn, name))
+
+    def has_secondary_index(self, name: str) -> bool:
+        """Return whether Dagster has migrated its data to that."""
+        return self._has("migration", name, super().has_secondary_index)
+
+    def _has(self, kind: str, name: str, search: Callable[[str], bool]) -> bool:
+        """Return whether the index has a part of its schema. It loses none, so each is searched until it is found."""
+        if (kind, name) not in self._found and search(name):
+            self._found.add((kind, name))
+        return (kind, name) in self._found
 
     def delete_events(self, run_id: str) -> None:
         """Delete the events of a run with their file: Dagster's own storage would leave an empty one."""
@@ -195,6 +238,13 @@ def _has_tables(engine: Engine, *tables: str) -> bool:
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
         return revision is not None and {*tables}.issubset(inspect(connection).get_table_names() if tables else ())
+
+
+def _copy(file: Path, new: Path) -> None:
+    """Copy a file that isn't written to meanwhile; the new name never refers to half of it."""
+    unfinished = new.with_suffix(".part")
+    shutil.copyfile(file, unfinished)
+    unfinished.replace(new)
 
 
 def _changes(connection: Connection) -> int:

@@ -90,6 +90,38 @@ def test_an_instance_that_has_its_tables_is_opened_without_the_migrations_and_ge
     _execute(files[1], "UPDATE alembic_version SET version_num = version_num")
 
 
+def test_the_file_of_a_new_run_is_the_one_that_dagster_makes_made_once_for_each_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = tmp_path / "ours" / "history" / "empty-run-1.0.0.db"
+    with _of_ours(tmp_path / "ours", monkeypatch) as instance:
+        former.touch()
+        first = _materialize(instance)
+        monkeypatch.setattr(ScriptDirectory, "from_config", lambda *_: pytest.fail("the migrations were loaded"))
+        second = _materialize(instance)
+        assert {entry.run_id for entry in instance.all_logs(second)} == {second}
+        assert len(instance.all_logs(first)) == len(instance.all_logs(second))
+    monkeypatch.undo()
+    assert not former.exists()
+    (tmp_path / "dagsters").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagsters"))
+    with _of_dagster(tmp_path / "dagsters") as instance:
+        theirs = _materialize(instance)
+    of_dagster = _schema(tmp_path / "dagsters" / "history" / "runs" / f"{theirs}.db")
+    ours = tmp_path / "ours" / "history"
+    assert _schema(ours / "runs" / f"{second}.db") == _schema(ours / f"empty-run-{dg.__version__}.db") == of_dagster
+
+
+def _schema(file: Path) -> list[Any]:
+    statements = (
+        "SELECT type, name, sql FROM sqlite_master ORDER BY type, name",
+        "SELECT version_num FROM alembic_version",
+        "PRAGMA journal_mode",
+    )
+    with create_engine(f"sqlite:///{file}", poolclass=NullPool).connect() as connection:
+        return [connection.exec_driver_sql(statement).all() for statement in statements]
+
+
 def _execute(file: Path, statement: str) -> None:
     with create_engine(f"sqlite:///{file}", poolclass=NullPool).begin() as connection:
         assert connection.exec_driver_sql(statement).rowcount

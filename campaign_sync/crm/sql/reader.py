@@ -1,6 +1,7 @@
 """Tables, views and queries of a CRM in a SQL database, with their values as stored."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -228,8 +229,9 @@ class SqlReader:
         """Yield the chunks of rows that a query yields when it is executed."""
         try:
             with crm_errors(self.connection.engine, doing):
-                # The savepoint keeps the snapshot usable for other lists if the query of this list fails.
-                with self.connection.begin_nested():
+                # The savepoint keeps the snapshot usable for other lists if the query of this list fails. A transaction
+                # of SQLite stays usable without.
+                with nullcontext() if self.dialect == "sqlite" else self.connection.begin_nested():
                     chunks = execute()
                     chunk = next(chunks, None)
                 while chunk:

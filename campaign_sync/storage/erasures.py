@@ -86,9 +86,10 @@ class Erasures:
         """Return the erasures that the state knows, oldest first."""
         subjects: defaultdict[str, set[Subject]] = defaultdict(set)
         with self._engine.connect() as connection:
-            for row in connection.execute(select(erasure_subject)):
-                subjects[row.erasure_id].add(Subject(SubjectKind(row.kind), row.digest))
             rows = connection.execute(select(erasure).order_by(erasure.c.erased_at, erasure.c.id)).all()
+            # Those of an erasure that is recorded meanwhile belong to none of the rows.
+            for row in connection.execute(select(erasure_subject)) if rows else ():
+                subjects[row.erasure_id].add(Subject(SubjectKind(row.kind), row.digest))
         return [
             RecordedErasure(
                 Erasure(row.id, row.erased_at, row.asked_by, row.reason, row.probe, frozenset(subjects[row.id])),

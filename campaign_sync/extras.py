@@ -1,10 +1,12 @@
 """The optional dependencies of the package, by the extras of its `pyproject.toml`."""
 
 from importlib.metadata import PackageNotFoundError, requires
-
-from packaging.requirements import Requirement
+from typing import TYPE_CHECKING
 
 from campaign_sync.distribution import is_clone
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 PACKAGE = "campaign-sync"
 
@@ -22,6 +24,8 @@ def how_to_install(extra: str) -> str:
 
 def requirements_of(extra: str) -> list[str]:
     """Return what an extra of the installed package requires, like paramiko>=4."""
+    from packaging.requirements import Requirement  # only where a package is missing
+
     try:
         declared = [Requirement(line) for line in requires(PACKAGE) or ()]
     except PackageNotFoundError:  # imported from a folder that nothing installed
@@ -32,6 +36,6 @@ def requirements_of(extra: str) -> list[str]:
     return [str(requirement) for requirement in needed] or [f"{PACKAGE}[{extra}]"]
 
 
-def _is_of(requirement: Requirement, extra: str) -> bool:
+def _is_of(requirement: "Requirement", extra: str) -> bool:
     marker = requirement.marker
     return marker is not None and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})

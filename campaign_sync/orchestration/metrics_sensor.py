@@ -10,7 +10,6 @@ from campaign_sync.domain.message import Message
 from campaign_sync.localization.catalogs import translate
 from campaign_sync.orchestration.names import name_in_dagster
 from campaign_sync.storage.state import State
-from campaign_sync.telemetry.textfile import write_text_file
 
 
 def metrics_sensor(configuration: Configuration) -> dg.SensorDefinition | None:
@@ -18,6 +17,7 @@ def metrics_sensor(configuration: Configuration) -> dg.SensorDefinition | None:
     path = configuration.telemetry.prometheus_file
     if path is None:
         return None
+    from campaign_sync.telemetry.textfile import write_text_file  # Prometheus' package is for this file alone
 
     @dg.sensor(
         name=name_in_dagster("campaign_sync_metrics", prefix=configuration.prefix),

@@ -37,7 +37,6 @@ from campaign_sync.storage.open import open_state
 from campaign_sync.storage.state import State
 from campaign_sync.telemetry.exporter import exporting
 from campaign_sync.telemetry.spans import RunSpan, run_span
-from campaign_sync.telemetry.textfile import write_text_file
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +108,8 @@ class StateResource(dg.ConfigurableResource["StateResource"]):
         path = self.configuration.telemetry.prometheus_file
         if path is None:
             return
+        from campaign_sync.telemetry.textfile import write_text_file  # Prometheus' package is for this file alone
+
         try:
             write_text_file(Path(path), state.gauges.all(self.configuration, datetime.now(UTC)))
         except (StateError, OSError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from campaign_sync.cli.in_process_run import mandator_job
 from campaign_sync.config import ResponseReaderSettings, ResponseSettings, load_configuration
 from campaign_sync.definitions import defs
 from campaign_sync.orchestration.code_location import build_definitions
@@ -41,6 +42,21 @@ def test_every_mandator_has_its_group_its_job_and_its_schedule(definitions: dg.D
     assert {spec.group_name for spec in definitions.resolve_all_asset_specs()} == {"nord", "sued"}
     assert {job.name for job in definitions.resolve_all_job_defs()} >= {"nord_daily_replace", "sued_daily_replace"}
     assert definitions.resolve_schedule_def("nord_daily").execution_timezone == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("mandator", ["nord", "sued"])
+def test_a_run_in_the_process_of_the_command_has_the_job_of_the_code_location(
+    definitions: dg.Definitions, mandator: str
+) -> None:
+    job = mandator_job(load_configuration(DEMO, ENVIRONMENT), mandator, NOW)
+    served = definitions.resolve_job_def(f"{mandator}_daily_replace")
+    graph, all_assets = job.asset_layer.asset_graph, definitions.resolve_asset_graph()
+
+    assert job.get_job_snapshot() == served.get_job_snapshot()
+    assert set(job.asset_layer.executable_asset_keys) == set(served.asset_layer.executable_asset_keys)
+    for key in job.asset_layer.executable_asset_keys:
+        assert graph.get(key).to_asset_spec() == all_assets.get(key).to_asset_spec()
+    assert set(job.resource_defs) == set(served.resource_defs)
 
 
 def test_feedback_flows_in_before_anything_flows_out(definitions: dg.Definitions) -> None:

@@ -14,10 +14,11 @@ from campaign_sync.cli.next_steps import NextSteps, incomplete_lists
 from campaign_sync.cli.progress_bar import live_progress
 from campaign_sync.config import Configuration, ConfigurationError, unavailable_secrets
 from campaign_sync.garbage import kept_for_ever
-from campaign_sync.orchestration.code_location import build_definitions
-from campaign_sync.orchestration.daily_replacement import daily_job_name
+from campaign_sync.orchestration.assets.mandator import mandator_assets
+from campaign_sync.orchestration.daily_replacement import daily_job, daily_job_name
 from campaign_sync.orchestration.dead_runs import end_dead_runs
 from campaign_sync.orchestration.names import mandator_tags
+from campaign_sync.orchestration.resources import all_resources
 from campaign_sync.sqlite import remedy
 from campaign_sync.storage.errors import StateError
 from campaign_sync.storage.replacements import Replacement
@@ -45,9 +46,8 @@ def execute_in_process(
     """
     if missing := unavailable_secrets(configuration.mandators[mandator]):
         raise ConfigurationError(missing)
-    job_name = daily_job_name(mandator, prefix=configuration.prefix)
     with kept_for_ever():
-        job = build_definitions(configuration, datetime.now(UTC)).resolve_job_def(job_name)
+        job = mandator_job(configuration, mandator, datetime.now(UTC))
     with (
         State(configuration.storage.state_url.get_secret_value()) as state,
         _only_run(configuration, instance, state, mandator, run_id, next_steps),
@@ -61,6 +61,22 @@ def execute_in_process(
             raise_on_error=False,
             tags=tags,
         )
+
+
+def mandator_job(configuration: Configuration, mandator: str, now: datetime) -> dg.JobDefinition:
+    """Return the daily job of a mandator as the code location has it, made without the others and all sensors.
+
+    Args:
+        configuration: all mandators.
+        mandator: a key of the configuration.
+        now: the moment from which freshness policies look at the schedules.
+    """
+    definitions = dg.Definitions(
+        assets=mandator_assets(configuration, mandator, now),
+        jobs=[daily_job(mandator, configuration.mandators[mandator])],
+        resources=all_resources(configuration),
+    )
+    return definitions.resolve_job_def(daily_job_name(mandator, prefix=configuration.prefix))
 
 
 @contextmanager

@@ -56,6 +56,9 @@ _VALUE = re.compile(
 _PLAIN = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"+-"
 """The bytes of ids, numbers and booleans."""
 
+_SHORT = 4096
+"""Values in fewer bytes, such as booleans, are separated by Python sooner than they are handed over to Arrow."""
+
 STAND_INS = b"\x7f~^|`{}\\[]$%*+=?!@()/,'\""
 """Bytes to put between values while XML is parsed, which can't contain the separators. No reference contains one."""
 
@@ -192,8 +195,12 @@ def values(content: bytes) -> tuple[bytes, list[str]] | None:
     if not all(prefix in content[: array.end()] for prefix in _PREFIXES):
         return None
     references = _separated(content[array.end() : items_end], b'<%s href="#' % array[1], b'"/>')
-    without_attributes = _replaced(content[value:values_end], (first[1], _CELL))
-    written = _separated(without_attributes, b'<multiRef id="', b"</multiRef>", 2)
+    elements, attributes = content[value:values_end], first[1]
+    if len(elements) < _SHORT:
+        elements = elements.replace(attributes, _CELL)
+    else:
+        elements = _replaced(elements, (attributes, _CELL))
+    written = _separated(elements, b'<multiRef id="', b"</multiRef>", 2)
     by_id = dict(zip(written[::2], written[1::2], strict=True))
     try:
         read = [*map(by_id.__getitem__, references)]

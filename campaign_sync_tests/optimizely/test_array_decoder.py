@@ -298,6 +298,7 @@ def test_an_answer_without_rows_is_kept_whole(content: bytes) -> None:
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1))
+@example([number % 3 - 1 for number in range(1000)])
 def test_numbers_are_read_in_bulk_as_the_parser_reads_them(numbers: list[int]) -> None:
     content = axis.answer("Recipient", CODES, numbers)
     decoded = values(content)

@@ -185,11 +185,16 @@ class CrmSnapshot(Protocol):
         that are withdrawn: any of them can be from us.
         """
 
-    def consenting(self, opt_in_id: str) -> Iterator[pd.DataFrame]:
+    def consenting(self, opt_in_id: str, among: pd.DataFrame | None = None) -> Iterator[pd.DataFrame]:
         """Return everybody with an address whose consent for this opt-in is granted now, by the rule of `select`.
 
         Frames of some thousand people with `CONSENTING_COLUMNS`: the address as the CRM spells it, and the time of the
         consent that decides (`datetime64[us, UTC]`). None of them is missing.
+
+        Args:
+            opt_in_id: the opt-in.
+            among: columns `entity_type` and `entity_id` of the records that matter. Others may come as well, and where
+                reading all is cheaper they do. None for all.
         """
 
     def entities_with(self, address: str) -> list[Entity]:

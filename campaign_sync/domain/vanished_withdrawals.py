@@ -26,6 +26,8 @@ class KnownWithdrawal(NamedTuple):
     withdrawn_at: datetime
     missing_since: datetime | None = None
     """Since when the CRM shows a person as granted in spite of it; None if it shows none."""
+    absent_since: datetime | None = None
+    """Since when everybody who consents was compared with it because it is absent; None until then."""
 
 
 class ShownWithdrawal(NamedTuple):
@@ -82,6 +84,8 @@ def updated_withdrawals(
         if before:
             at = max(at, before.withdrawn_at)
         after = KnownWithdrawal(withdrawal.entity, withdrawal.address or (before.address if before else None), at)
+        if before and after[:3] == before[:3]:
+            after = after._replace(absent_since=before.absent_since)
         if after != before:
             changed[withdrawal.entity] = after
     return changed
@@ -107,7 +111,7 @@ def with_refused(
     for withdrawal in refused:
         before, of_address = known.get(withdrawal.entity), newest_of_address.get(withdrawal.entity)
         if before is not None and before.withdrawn_at < withdrawal.withdrawn_at:
-            changed[withdrawal.entity] = before._replace(withdrawn_at=withdrawal.withdrawn_at)
+            changed[withdrawal.entity] = before._replace(withdrawn_at=withdrawal.withdrawn_at, absent_since=None)
         elif before is None and (of_address is None or of_address < withdrawal.withdrawn_at):
             changed[withdrawal.entity] = withdrawal
     return changed
@@ -143,6 +147,12 @@ class AbsentWithdrawals:
 
     def __bool__(self) -> bool:
         return bool(self.by_entity or self.by_address)
+
+    def all(self) -> Iterator[KnownWithdrawal]:
+        """Yield the withdrawals, some of them twice."""
+        yield from self.by_entity.values()
+        for of_address in self.by_address.values():
+            yield from of_address
 
     def affect(self, entity: str, address: str | None) -> bool:
         """Return whether one of the withdrawals applies to this entity or this address."""

@@ -32,9 +32,14 @@ class ConsentingPeople:
     consented_at: "pd.Series[pd.Timestamp]"
 
 
-def consenting_people(crm: CrmSnapshot, opt_in_id: str) -> Iterator[ConsentingPeople]:
-    """Yield everybody whose consent for an opt-in is granted now, in chunks of some thousand people."""
-    for people in crm.consenting(opt_in_id):
+def consenting_people(
+    crm: CrmSnapshot, opt_in_id: str, among: pd.DataFrame | None = None
+) -> Iterator[ConsentingPeople]:
+    """Yield everybody whose consent for an opt-in is granted now, in chunks of some thousand people.
+
+    With `among` (columns `entity_type` and `entity_id`), others than these records may be left out.
+    """
+    for people in crm.consenting(opt_in_id, among):
         yield ConsentingPeople(entity_keys(people), usable_addresses(people["email"]), people["consent_at"])
 
 
@@ -64,6 +69,7 @@ class WithdrawalHistory:
         self._state, self._mandator, self._opt_in_id, self._now = state, mandator, opt_in_id, now
         shown = _shown(state, suppressed, opt_in_id)
         known = state.known_withdrawals.all(mandator, opt_in_id)
+        self._had_vanished = any(withdrawal.missing_since for withdrawal in known.values())
         self._changed = updated_withdrawals(known, shown, now)
         self._refused = state.consent_observations.refused(opt_in_id)
         self._changed |= with_refused(known | self._changed, self._refused)
@@ -75,6 +81,15 @@ class WithdrawalHistory:
     def lacks(self) -> bool:
         """Return whether the CRM lacks a remembered withdrawal, so that it must be asked who consents now."""
         return bool(self._absent)
+
+    @property
+    def needs_everybody(self) -> bool:
+        """Return whether everybody who consents has to be compared, and not only those of a list.
+
+        A withdrawal is absent with which they weren't compared yet, or others had vanished before.
+        """
+        unseen = any(withdrawal.absent_since is None for withdrawal in self._absent.all())
+        return self.lacks and (unseen or self._had_vanished)
 
     def compare(self, people: ConsentingPeople) -> None:
         """Keep those of the people whom an absent withdrawal may concern."""
@@ -93,11 +108,13 @@ class WithdrawalHistory:
         """Remember the withdrawals that the CRM shows now."""
         self._state.known_withdrawals.remember(self._mandator, self._opt_in_id, list(self._changed.values()))
 
-    def recall(self, *, remember: bool = True) -> WithdrawalComparison:
-        """Return the withdrawals that vanished from the CRM, after all consenting people have been compared.
+    def recall(self, *, everybody: bool = True, remember: bool = True) -> WithdrawalComparison:
+        """Return the withdrawals that vanished from the CRM, after the consenting people have been compared.
 
-        With `remember`, the withdrawals that the CRM shows are remembered, and those of people who consented again are
-        forgotten.
+        Args:
+            everybody: whether everybody was compared; those of a list are enough unless `needs_everybody`.
+            remember: whether the withdrawals that the CRM shows are remembered, and those of people who consented again
+                are forgotten.
         """
         review = self._absent.review(self._people)
         if remember:
@@ -105,7 +122,10 @@ class WithdrawalHistory:
             missing = {known.entity for withdrawal in review.vanished for known in withdrawal.withdrawals}
             superseded = {entity: self._known[entity].withdrawn_at for entity in review.superseded}
             self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, superseded)
-            self._state.known_withdrawals.mark_missing(self._mandator, self._opt_in_id, missing, self._now)
+            memory, consent = self._state.known_withdrawals, (self._mandator, self._opt_in_id)
+            memory.mark_missing(*consent, missing, self._now, exactly=everybody or not self.lacks)
+            absent = {withdrawal.entity for withdrawal in self._absent.all()} - review.superseded
+            memory.mark_absent(*consent, absent, self._now)
             reported = {refused.entity for refused in self._refused}
             self._state.consent_observations.mark_reported(self._opt_in_id, reported, self._now)
         frame = _vanished(review, self._opt_in_id, self._regranted(review))

@@ -205,10 +205,11 @@ def live_crm_suppression(
     opt_in_id = settings.schema.opt_in_id
     known = current_suppression(crm, state, settings.mandator)
     memory, consents = WithdrawalHistory(state, settings.mandator, opt_in_id, known, now), _Consents(rows)
-    for people in consenting_people(crm, opt_in_id):
+    among = None if memory.needs_everybody else rows
+    for people in consenting_people(crm, opt_in_id, among):
         memory.compare(people)
         consents.compare(people)
-    recall = memory.recall(remember=remember)
+    recall = memory.recall(everybody=among is None, remember=remember)
     suppressed = Suppressed.of(concat_suppressions([known, recall.vanished]), opt_in_id, state.erasures.erased())
     reasons = suppressed_meanwhile(suppressed, rows)
     reasons = reasons.where(reasons.notna(), consents.reasons(crm))

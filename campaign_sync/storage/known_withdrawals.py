@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, bindparam, delete, func, select, update
+from sqlalchemy import Column, ColumnElement, Engine, bindparam, delete, func, select, update
 
 from campaign_sync.domain.vanished_withdrawals import KnownWithdrawal
 from campaign_sync.storage.consent_observations import accept_refused
@@ -34,7 +34,7 @@ class KnownWithdrawals:
 
     def all(self, mandator: str, opt_in_id: str) -> dict[str, KnownWithdrawal]:
         """Return the withdrawals of one opt-in, by entity."""
-        columns = withdrawals.c["entity", "address", "withdrawn_at", "missing_since"]
+        columns = withdrawals.c["entity", "address", "withdrawn_at", "missing_since", "absent_since"]
         query = select(*columns).where(_of(mandator, opt_in_id))
         with self._engine.connect() as connection:
             return {row.entity: KnownWithdrawal(*row) for row in connection.execute(query)}
@@ -55,7 +55,7 @@ class KnownWithdrawals:
                 connection,
                 withdrawals,
                 rows,
-                update=("address", "withdrawn_at", "missing_since"),
+                update=("address", "withdrawn_at", "missing_since", "absent_since"),
                 where=lambda seen_now: seen_now.withdrawn_at >= withdrawals.c.withdrawn_at,
             )
 
@@ -74,17 +74,38 @@ class KnownWithdrawals:
         with self._engine.begin() as connection:
             connection.execute(delete(withdrawals).where(_of(mandator, opt_in_id), *is_it), rows)
 
-    def mark_missing(self, mandator: str, opt_in_id: str, entities: Collection[str], now: datetime) -> None:
-        """Record that exactly these entities' withdrawals have vanished. Those recorded before keep their time."""
+    def mark_missing(
+        self, mandator: str, opt_in_id: str, entities: Collection[str], now: datetime, *, exactly: bool = True
+    ) -> None:
+        """Record that these entities' withdrawals have vanished. Those recorded before keep their time.
+
+        With `exactly`, all others haven't.
+        """
+        self._mark(withdrawals.c.missing_since, mandator, opt_in_id, entities, now, exactly=exactly)
+
+    def mark_absent(self, mandator: str, opt_in_id: str, entities: Collection[str], now: datetime) -> None:
+        """Record that exactly these entities' withdrawals are absent, and everybody who consents was compared."""
+        self._mark(withdrawals.c.absent_since, mandator, opt_in_id, entities, now)
+
+    def _mark(
+        self,
+        column: Column[datetime],
+        mandator: str,
+        opt_in_id: str,
+        entities: Collection[str],
+        now: datetime,
+        *,
+        exactly: bool = True,
+    ) -> None:
+        """Set the time of these entities' withdrawals where it isn't set; with `exactly`, remove it of all others."""
         with self._engine.begin() as connection:
-            query = select(withdrawals.c.entity).where(
-                _of(mandator, opt_in_id), withdrawals.c.missing_since.is_not(None)
-            )
+            query = select(withdrawals.c.entity).where(_of(mandator, opt_in_id), column.is_not(None))
             before = set(connection.execute(query).scalars())
-            for which, since in ((set(entities) - before, now), (before - set(entities), None)):
+            ended = before - set(entities) if exactly else set[str]()
+            for which, since in ((set(entities) - before, now), (ended, None)):
                 for batch in batches(sorted(which)):
                     is_in_batch = _of(mandator, opt_in_id) & withdrawals.c.entity.in_(batch)
-                    connection.execute(update(withdrawals).where(is_in_batch).values(missing_since=since))
+                    connection.execute(update(withdrawals).where(is_in_batch).values({column: since}))
 
     def accept(self, acceptance: WithdrawalAcceptance) -> None:
         """Allow one run to forget withdrawals that an earlier run reported as vanished."""

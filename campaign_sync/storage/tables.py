@@ -360,6 +360,7 @@ known_withdrawal = Table(
     Column("address", String(16)),
     Column("withdrawn_at", UtcDateTime, nullable=False),
     Column("missing_since", UtcDateTime),
+    Column("absent_since", UtcDateTime),
 )
 
 withdrawal_acceptance = Table(

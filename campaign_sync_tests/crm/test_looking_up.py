@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pandas as pd
+
 from campaign_sync.crm.testing.reads import consenting
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind
 from campaign_sync.domain.entity import Entity, EntityType
@@ -96,6 +98,41 @@ def test_consenting_people_come_with_the_time_of_the_consent_that_decides(small:
     small.consent("c1", event="confirmed", days=2)
     with small.crm.snapshot() as snapshot:
         assert consenting(snapshot, "news") == [("contact:c1", " Anna@example.org", NOON + timedelta(days=2))]
+
+
+def test_of_a_large_crm_only_the_records_that_matter_are_read_and_judged_alike(small: SmallCrm) -> None:
+    kinds = ("granted", "withdrawn", "revoked", "confirmed", "requested")
+    for number in range(40):
+        small.person(f"c{number}", f"person{number}@example.org", kind=("contact", "lead")[number % 2])
+        for step in range(number % 4):
+            event = kinds[(number + 3 * step) % 5]
+            small.consent(f"c{number}", event=event, kind=("contact", "lead")[number % 2], days=step)
+    among = pd.DataFrame({"entity_type": ["lead", "contact", "contact"], "entity_id": ["c5", "c15", "c2"]}, dtype="str")
+    with small.crm.snapshot() as snapshot:
+        everybody = consenting(snapshot, "news")
+        keys = set(among["entity_type"] + ":" + among["entity_id"])
+        expected = sorted(person for person in everybody if person[0] in keys)
+        assert 0 < len(expected) < len(everybody)
+        assert sorted(consenting(snapshot, "news", among)) == expected
+        assert consenting(snapshot, "news", among.head(0)) == []
+
+
+def test_where_many_records_matter_all_are_read(small: SmallCrm) -> None:
+    for number in range(3):
+        small.person(f"c{number}", f"person{number}@example.org")
+        small.consent(f"c{number}")
+    among = pd.DataFrame({"entity_type": ["contact"], "entity_id": ["c1"]}, dtype="str")
+    with small.crm.snapshot() as snapshot:
+        assert consenting(snapshot, "news", among) == consenting(snapshot, "news")
+
+
+def test_records_with_blanks_around_their_ids_are_among_those_that_matter(small: SmallCrm) -> None:
+    for number in range(20):
+        small.person(f" c{number}", f"person{number}@example.org")
+        small.consent(f"c{number} ")
+    among = pd.DataFrame({"entity_type": ["contact"], "entity_id": ["c7"]}, dtype="str")
+    with small.crm.snapshot() as snapshot:
+        assert "contact:c7" in [key for key, *_ in consenting(snapshot, "news", among)]
 
 
 def test_the_events_of_an_opt_in_are_counted_once_in_a_view_and_anew_in_the_next(small: SmallCrm) -> None:

@@ -13,6 +13,7 @@ from campaign_sync.domain.vanished_withdrawals import (
     ShownWithdrawal,
     check_withdrawals,
     updated_withdrawals,
+    with_refused,
 )
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -154,3 +155,13 @@ def test_from_ten_people_and_one_percent_on_the_list_is_stopped(
     outcome = check_withdrawals("news", people, remembered, "campaign-sync run nord")
     assert (outcome.passed, outcome.stops) == (passed, stops)
     assert passed or (str(people) in outcome.summary and "`campaign-sync run nord`" in outcome.summary)
+
+
+def test_a_withdrawal_that_changes_has_to_be_compared_with_everybody_again() -> None:
+    compared = known()._replace(absent_since=NOW)
+    same = ShownWithdrawal("e1", "a1", day(5))
+    assert updated_withdrawals({"e1": compared}, [same], NOW) == {}
+    for shown in (same._replace(withdrawn_at=day(6)), same._replace(address="other")):
+        assert updated_withdrawals({"e1": compared}, [shown], NOW)["e1"].absent_since is None
+    (newer,) = with_refused({"e1": compared}, [known(address="e1", at=7)]).values()
+    assert (newer.withdrawn_at, newer.absent_since) == (day(7), None)

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from campaign_sync.cli.run import problems
 from campaign_sync.cli.why import print_why
 from campaign_sync.crm.sql import schema
+from campaign_sync.crm.sql.consents import ConsentReader
 from campaign_sync.storage.known_withdrawals import WithdrawalAcceptance
 from campaign_sync_tests.databases import fresh_database
 from campaign_sync_tests.installation import ADDRESSES, LONG_AGO, Installation, running_installation
@@ -212,3 +214,61 @@ def test_people_who_withdrew_since_the_backup_are_not_mailed_after_the_crm_is_re
 
         assert ADDRESSES[2] not in installation.addresses()
         assert rejections(installation, result.run_id) == {("selection", "withdrawal_vanished"): 1}
+
+
+def read_at_gate(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return, for each reading of consents by the next runs, whether only the people of a list are read."""
+    monkeypatch.setattr("campaign_sync.crm.sql.crm_snapshot._COST_BY_ID", 0)
+    readings: list[bool] = []
+    granted = ConsentReader.granted
+
+    def watched(reader: ConsentReader, opt_in_id: str, among: pd.DataFrame | None) -> Iterator[pd.DataFrame]:
+        readings.append(among is not None)
+        return granted(reader, opt_in_id, among)
+
+    monkeypatch.setattr(ConsentReader, "granted", watched)
+    return readings
+
+
+def test_the_gate_reads_the_people_of_the_list_once_everybody_was_compared_with_absent_withdrawals(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = read_at_gate(installation, monkeypatch)
+    assert installation.run("nord", assets=CHAIN).success
+    assert readings == [True], "nothing is absent"
+    with installation.crm() as crm:  # as a CRM forgets a person
+        crm.execute(schema.consent_event.delete().where(schema.consent_event.c.entity_id == "w1"))
+        crm.execute(schema.contact.delete().where(schema.contact.c.id == "w1"))
+    for _ in range(2):
+        readings.clear()
+        assert installation.run("nord", assets=CHAIN).success
+        assert readings == [False, True], "the suppressions are compared with everybody, the gate with the list"
+    assert known_withdrawals(installation) == 12
+
+
+def test_a_withdrawal_that_vanishes_after_the_selection_has_everybody_read_and_stops_the_list(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installation.run("nord", assets=CHAIN).success
+    clears = installation.clears()
+    readings = read_at_gate(installation, monkeypatch)
+    delete_withdrawals(installation, LEAVERS[:11])  # none of them is in the list
+    replaced = installation.run("nord", assets=REPLACE)
+    (problem,) = problems(replaced)
+    assert "consent_event shows 11 people as granted for newsletter-nord" in problem
+    assert readings == [False]
+    assert installation.clears() == clears
+
+
+def test_while_withdrawals_have_vanished_the_gate_reads_everybody(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installation.run("nord", assets=CHAIN).success
+    delete_withdrawals(installation, LEAVERS[:1])
+    readings = read_at_gate(installation, monkeypatch)
+    for _ in range(2):
+        readings.clear()
+        result = installation.run("nord", assets=CHAIN)
+        assert result.success, problems(result)
+        assert readings == [False, False]
+        assert rejections(installation, result.run_id)["selection", "withdrawal_vanished"] == 1

@@ -60,6 +60,24 @@ def test_the_moment_a_withdrawal_vanished_stays_until_it_is_back(state: State) -
     assert state.known_withdrawals.all("nord", "news")["p_anna"] == ANNA
 
 
+def test_a_review_of_a_list_adds_to_what_has_vanished_and_takes_nothing_back(state: State) -> None:
+    state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
+    state.known_withdrawals.mark_missing("nord", "news", {"p_anna"}, NOON)
+    state.known_withdrawals.mark_missing("nord", "news", {"p_ben"}, NOON + HOUR, exactly=False)
+    assert [withdrawal.missing_since for withdrawal in state.known_withdrawals.all("nord", "news").values()] == [
+        NOON,
+        NOON + HOUR,
+    ]
+
+
+def test_exactly_the_absent_withdrawals_are_remembered_as_compared_until_they_are_shown_again(state: State) -> None:
+    state.known_withdrawals.remember("nord", "news", [BEN, ANNA])
+    state.known_withdrawals.mark_absent("nord", "news", {"p_anna", "p_ben"}, NOON)
+    state.known_withdrawals.mark_absent("nord", "news", {"p_ben"}, NOON + HOUR)
+    known = state.known_withdrawals.all("nord", "news")
+    assert (known["p_anna"].absent_since, known["p_ben"].absent_since) == (None, NOON)
+
+
 def test_only_withdrawals_reported_before_the_acceptance_are_forgotten_and_counted(
     state: State, database_url: str
 ) -> None:

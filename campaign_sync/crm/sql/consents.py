@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, FromClause, and_, case, not_, or_, select, type_coerce
+from sqlalchemy import CTE, ColumnElement, FromClause, and_, case, not_, or_, select, true, type_coerce
 from sqlalchemy.types import NullType
 
 from campaign_sync.crm.port import CONSENTING_COLUMNS
@@ -23,7 +23,7 @@ from campaign_sync.crm.sql.arrow_columns import (
     take,
     without_outer_blanks,
 )
-from campaign_sync.crm.sql.chunks import by_type
+from campaign_sync.crm.sql.chunks import by_type, chunks
 from campaign_sync.crm.sql.consent_table import (
     UNKNOWN_OPT_IN,
     ConsentTable,
@@ -165,18 +165,21 @@ class ConsentReader:
         opt_ins = {None, *self._table.ids_by_key(mandator).values()}
         return [consent for consent in self.unclear_people if consent.opt_in_id in opt_ins]
 
-    def granted(self, opt_in_id: str) -> Iterator[pd.DataFrame]:
-        """Yield everybody whose consent is granted now, in chunks; columns `CONSENTING_COLUMNS`."""
+    def granted(self, opt_in_id: str, among: pd.DataFrame | None) -> Iterator[pd.DataFrame]:
+        """Yield everybody whose consent is granted now, in chunks; columns `CONSENTING_COLUMNS`.
+
+        With `among` (columns `entity_type` and `entity_id`), others than these may be left out.
+        """
         key, unclear = self._table.unique_key(opt_in_id), self._newest_unclear(opt_in_id)
         deciding = [
             column for column in self._table.columns if column.name in ("id", "entity_id", "kind", "occurred_at")
         ]
-        for entity_type in EntityType:
+        for entity_type, is_meant in self._parts(among):
             people, events = self._table.people(entity_type), self._table.source
             query = (
                 select(*[people.c.id.label("key"), self._reader.without_bytes(people.c.email), *deciding])
                 .join_from(people, events, events.c.entity_id == people.c.id)
-                .where(self._table.about([key], [entity_type]), people.c.email.is_not(None))
+                .where(self._table.about([key], [entity_type]), people.c.email.is_not(None), is_meant)
                 .order_by(people.c.id)
             )
             doing = f"reading who consented to {opt_in_id}"
@@ -203,6 +206,21 @@ class ConsentReader:
                     columns=list(CONSENTING_COLUMNS),
                 )
                 yield frame if counts.all() else frame[counts].reset_index(drop=True)
+
+    def _parts(self, among: pd.DataFrame | None) -> Iterator[tuple[EntityType, ColumnElement[bool]]]:
+        """Yield the types of the records that matter, with conditions that together hold for all of these."""
+        if among is None:
+            yield from ((entity_type, true()) for entity_type in EntityType)
+            return
+        for entity_type in EntityType:
+            ids = sorted(among.loc[among["entity_type"] == entity_type.value, "entity_id"])
+            people = self._table.people(entity_type) if ids else None
+            if isinstance(people, CTE):  # its keys have no index: each search would read all of it
+                yield entity_type, true()
+            elif people is not None:
+                entity_id = self._table.source.c.entity_id  # by it, too: PostgreSQL doesn't conclude it
+                for part in chunks(ids, self._reader.most_values // 2):
+                    yield entity_type, people.c.id.in_(part) & entity_id.in_(part)
 
     def _newest_unclear(self, opt_in_id: str) -> dict[Entity, datetime]:
         """Return the time of the newest unclear event that may be about this opt-in, by entity."""

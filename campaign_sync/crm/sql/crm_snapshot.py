@@ -66,6 +66,9 @@ _MEMBER_COLUMNS = ("entity_id", "email")
 _LONGEST_TYPE = 16
 """Characters kept of a value that is no entity type: the column of the rejections is no longer."""
 
+_COST_BY_ID = 15
+"""How many consent events are read in the time in which a record is looked up by its id, at least."""
+
 _FIRST_EVENT_COLUMN = 3
 """In the rows of a selection; before it are the id in the pick, and the record's id and address."""
 
@@ -192,9 +195,11 @@ class SqlSnapshot:
                 by_entity[Entity(entity_type, str(row.id).strip())] = text_of_email
         return by_entity
 
-    def consenting(self, opt_in_id: str) -> Iterator[pd.DataFrame]:
+    def consenting(self, opt_in_id: str, among: pd.DataFrame | None = None) -> Iterator[pd.DataFrame]:
         """Return everybody whose consent for this opt-in is granted now. See `CrmSnapshot.consenting`."""
-        return self._consents.granted(opt_in_id)
+        if among is not None and len(among) * _COST_BY_ID > self.consent_rows(opt_in_id).rows:
+            among = None
+        return self._consents.granted(opt_in_id, among)
 
     def consents(self, entity: Entity) -> dict[str, list[ConsentEvent]]:
         """Return an entity's consent events by opt-in, oldest first. See `CrmSnapshot.consents`."""

@@ -1,5 +1,6 @@
 """Tables, views and queries of a CRM in a SQL database, with their values as stored."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
@@ -57,6 +58,8 @@ AnyRow = Row[*tuple[Any, ...]]
 Chunk = TypeVar("Chunk", Sequence[AnyRow], Columns)
 
 _CHUNK_ROWS = 20_000
+
+_MOST_VALUES = 10_000
 
 _ASCII_BLANKS = "".join(character for character in _BLANKS if character.isascii())
 
@@ -287,6 +290,14 @@ class SqlReader:
         if self.dialect != "sqlite":
             return declared
         return StoredText() if is_stored and isinstance(declared, String) else _AsStored(declared)
+
+    @cached_property
+    def most_values(self) -> int:
+        """How many values a condition may name. Older builds of SQLite take few."""
+        if self.dialect != "sqlite":
+            return _MOST_VALUES
+        driver: Any = self.connection.connection.dbapi_connection
+        return min(_MOST_VALUES, int(driver.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)) // 2)
 
     @cached_property
     def _blanks(self) -> str:

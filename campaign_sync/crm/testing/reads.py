@@ -37,14 +37,18 @@ def granted(under_test: CrmUnderTest, opt_in_id: str = NEWS) -> set[str]:
         selected = frame[frame["consent_kind"].isin([kind.value for kind in GRANTING])]
         keys = set(selected["entity_type"] + ":" + selected["entity_id"])
         agreeing = {key for key, _, _ in consenting(snapshot, opt_in_id)}
+        of_selected = {key for key, _, _ in consenting(snapshot, opt_in_id, selected)}
     assert keys == agreeing, "the selection and `consenting` disagree about who consents"
+    assert keys <= of_selected <= agreeing, "`consenting` judges the records that matter in another way"
     return set(selected["entity_id"])
 
 
-def consenting(snapshot: CrmSnapshot, opt_in_id: str) -> list[tuple[str, str, datetime]]:
+def consenting(
+    snapshot: CrmSnapshot, opt_in_id: str, among: pd.DataFrame | None = None
+) -> list[tuple[str, str, datetime]]:
     """Return `entity_type:entity_id`, address and time of consent of everybody whom `consenting` yields."""
     people: list[tuple[str, str, datetime]] = []
-    for frame in snapshot.consenting(opt_in_id):
+    for frame in snapshot.consenting(opt_in_id, among):
         assert [*frame.columns] == [*CONSENTING_COLUMNS]
         moments = [at.to_pydatetime() for at in frame["consent_at"]]
         people += zip(entity_keys(frame).tolist(), frame["email"].tolist(), moments, strict=True)

@@ -119,13 +119,12 @@ class WithdrawalHistory:
         review = self._absent.review(self._people)
         if remember:
             self.remember()
+            stored, opt_in = self._state.known_withdrawals, (self._mandator, self._opt_in_id)
             missing = {known.entity for withdrawal in review.vanished for known in withdrawal.withdrawals}
-            superseded = {entity: self._known[entity].withdrawn_at for entity in review.superseded}
-            self._state.known_withdrawals.forget(self._mandator, self._opt_in_id, superseded)
-            memory, consent = self._state.known_withdrawals, (self._mandator, self._opt_in_id)
-            memory.mark_missing(*consent, missing, self._now, exactly=everybody or not self.lacks)
-            absent = {withdrawal.entity for withdrawal in self._absent.all()} - review.superseded
-            memory.mark_absent(*consent, absent, self._now)
+            absent = {known.entity for known in self._absent.all()}
+            stored.forget(*opt_in, {entity: self._known[entity].withdrawn_at for entity in review.superseded})
+            stored.mark_missing(*opt_in, missing, self._now, exactly=everybody or not self.lacks)
+            stored.mark_absent(*opt_in, absent - review.superseded, self._now)
             reported = {refused.entity for refused in self._refused}
             self._state.consent_observations.mark_reported(self._opt_in_id, reported, self._now)
         frame = _vanished(review, self._opt_in_id, self._regranted(review))

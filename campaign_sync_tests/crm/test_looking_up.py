@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pandas as pd
+import pytest
 
 from campaign_sync.crm.testing.reads import consenting
 from campaign_sync.domain.consent import ConsentEvent, ConsentKind
@@ -117,22 +118,30 @@ def test_of_a_large_crm_only_the_records_that_matter_are_read_and_judged_alike(s
         assert consenting(snapshot, "news", among.head(0)) == []
 
 
+def add_consenting(small: SmallCrm, people: int, record: str = "c{}", event: str = "c{}") -> None:
+    """Add people who consent, with these ids in their records and in their events."""
+    for number in range(people):
+        small.person(record.format(number), f"person{number}@example.org")
+        small.consent(event.format(number))
+
+
+def contacts(*ids: str) -> pd.DataFrame:
+    return pd.DataFrame({"entity_type": "contact", "entity_id": ids}, dtype="str")
+
+
 def test_where_many_records_matter_all_are_read(small: SmallCrm) -> None:
-    for number in range(3):
-        small.person(f"c{number}", f"person{number}@example.org")
-        small.consent(f"c{number}")
-    among = pd.DataFrame({"entity_type": ["contact"], "entity_id": ["c1"]}, dtype="str")
+    add_consenting(small, 3)
     with small.crm.snapshot() as snapshot:
-        assert consenting(snapshot, "news", among) == consenting(snapshot, "news")
+        assert consenting(snapshot, "news", contacts("c1")) == consenting(snapshot, "news")
 
 
-def test_records_with_blanks_around_their_ids_are_among_those_that_matter(small: SmallCrm) -> None:
-    for number in range(20):
-        small.person(f" c{number}", f"person{number}@example.org")
-        small.consent(f"c{number} ")
-    among = pd.DataFrame({"entity_type": ["contact"], "entity_id": ["c7"]}, dtype="str")
+@pytest.mark.parametrize(("record", "event"), [(" c{}", "c{} "), (" c{}", "c{}"), ("c{}", "c{} ")])
+def test_where_ids_have_blanks_around_them_all_are_read_at_once(small: SmallCrm, record: str, event: str) -> None:
+    add_consenting(small, 20, record, event)
     with small.crm.snapshot() as snapshot:
-        assert "contact:c7" in [key for key, *_ in consenting(snapshot, "news", among)]
+        everybody = consenting(snapshot, "news")
+        assert len(everybody) == 20
+        assert consenting(snapshot, "news", contacts("c7")) == everybody
 
 
 def test_the_events_of_an_opt_in_are_counted_once_in_a_view_and_anew_in_the_next(small: SmallCrm) -> None:

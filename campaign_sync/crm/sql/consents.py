@@ -212,15 +212,18 @@ class ConsentReader:
         if among is None:
             yield from ((entity_type, true()) for entity_type in EntityType)
             return
+        events = self._table.source
         for entity_type in EntityType:
             ids = sorted(among.loc[among["entity_type"] == entity_type.value, "entity_id"])
-            people = self._table.people(entity_type) if ids else None
-            if isinstance(people, CTE):  # its keys have no index: each search would read all of it
+            if not ids:
+                continue
+            people = self._table.people(entity_type)
+            if isinstance(people, CTE) or isinstance(events, CTE):  # without an index, each search reads all of it
                 yield entity_type, true()
-            elif people is not None:
-                entity_id = self._table.source.c.entity_id  # by it, too: PostgreSQL doesn't conclude it
-                for part in chunks(ids, self._reader.most_values // 2):
-                    yield entity_type, people.c.id.in_(part) & entity_id.in_(part)
+                continue
+            for part in chunks(ids, self._reader.most_values // 2):
+                # By both, because PostgreSQL doesn't conclude the second from the join.
+                yield entity_type, people.c.id.in_(part) & events.c.entity_id.in_(part)
 
     def _newest_unclear(self, opt_in_id: str) -> dict[Entity, datetime]:
         """Return the time of the newest unclear event that may be about this opt-in, by entity."""

@@ -293,7 +293,7 @@ class SqlReader:
 
     @cached_property
     def most_values(self) -> int:
-        """How many values a condition may name. Older builds of SQLite take few."""
+        """How many values the conditions of a query may name: of the few that older builds of SQLite take, half."""
         if self.dialect != "sqlite":
             return _MOST_VALUES
         driver: Any = self.connection.connection.dbapi_connection
